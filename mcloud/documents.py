@@ -73,7 +73,7 @@ class Damaged:
 
 
 @dataclass(frozen=True)
-class Stored(Generic[Value]):
+class StoredDocument(Generic[Value]):
     """A document as a site stores it, and its value."""
 
     document: Any
@@ -102,10 +102,10 @@ class Kind(Generic[Value]):
             return document
         return decode(self.shape, document, f"the {self.name} {key}")
 
-    def read(self, key: str, document: object) -> Stored[Value]:
-        return Stored(document, self.decode(key, document))
+    def read(self, key: str, document: object) -> StoredDocument[Value]:
+        return StoredDocument(document, self.decode(key, document))
 
-    def read_all(self, documents: Mapping[str, object]) -> dict[str, Stored[Value]]:
+    def read_all(self, documents: Mapping[str, object]) -> dict[str, StoredDocument[Value]]:
         """Decode all documents of a site, by key."""
         return {key: self.read(key, each) for key, each in documents.items()}
 

@@ -15,7 +15,7 @@ from mcloud.errors import McloudError
 from mcloud.failover.audit import Audit, AuditEntry
 from mcloud.failover.journal import DebtNoted, Journal, MoveOrder, MoveProgress
 from mcloud.notify.event import FIRING, Event
-from mcloud.notify.memory import Memory
+from mcloud.notify.memory import SentMemory
 from mcloud.runs import Run
 
 REFUSALS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES, errno.EFBIG)
@@ -134,7 +134,7 @@ def _write_notes(folder: str) -> None:
 
     state = Path(folder)
     journal, audit = Journal(state / "failover" / "x.json"), Audit(state / "audit.jsonl", {})
-    memory, run = Memory(state / "told.json"), Run(state / "guards" / "guard")
+    memory, run = SentMemory(state / "told.json"), Run(state / "guards" / "guard")
     event = Event("k", "t", "", "warning", FIRING, 1.0)
     run.create()
     logger = run.logger()

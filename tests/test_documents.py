@@ -24,7 +24,7 @@ from mcloud.failover.journal import Journal, MoveOrder, MoveProgress, read_journ
 from mcloud.local.outage import Outage
 from mcloud.local.state import READY, Home, ServiceState
 from mcloud.local.state import State as LocalState
-from mcloud.notify.memory import Memory, read_told
+from mcloud.notify.memory import SentMemory, read_told
 from mcloud.processor.anomalies import ANOMALIES, WATCHES
 from mcloud.producer.cursor import Hole, Position
 from mcloud.replication.pair_state import Checkpoint
@@ -267,7 +267,7 @@ def test_a_memory_of_channels_begins_anew(data: st.DataObject, tmp_path_factory:
     path = tmp_path_factory.mktemp("told") / "told.json"
     path.write_bytes(data.draw(texts(TOLD)))
     found = read_told(path)
-    memory = Memory(path)
+    memory = SentMemory(path)
     assert (memory.damaged is None) == (not isinstance(found, Damaged))
 
 

@@ -55,7 +55,7 @@ def run(
     """
     from mcloud import runs
     from mcloud.cli.failover import routes, who
-    from mcloud.failover.decide import DOWN
+    from mcloud.clouds.observation import DOWN
     from mcloud.failover.execution import tools
     from mcloud.failover.guard import Guard
     from mcloud.failover.health import HealthWatch

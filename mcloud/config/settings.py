@@ -2,11 +2,11 @@
 
 A table is described by a dataclass of the part of mcloud that it belongs to:
 
-@dataclass(frozen=True)
-class GuardSettings:
-    interval: float = setting(2.0, least=0.5)
+    @dataclass(frozen=True)
+    class GuardSettings:
+        interval: float = setting(2.0, least=0.5)
 
-read(document, ("guard",), GuardSettings).interval
+    read(document, ("guard",), GuardSettings).interval
 """
 
 import math

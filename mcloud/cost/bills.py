@@ -81,12 +81,12 @@ def remembered(
         if now - asked >= 0 and (now - asked < hours * 3600 or asked > settled):
             return bill
     bill = ask()
-    best_effort.attempt(path, partial(_keep, path, _Kept.of(bill, now)))
+    best_effort.attempt(path, partial(_keep, path, _KeptBill.of(bill, now)))
     return bill
 
 
 @dataclass(frozen=True)
-class _Kept:
+class _KeptBill:
     """A bill as stored in a file."""
 
     asked: Time
@@ -113,10 +113,10 @@ def _read(path: Path) -> tuple[float, Bill] | None:
     """Return the stored bill and its time. Return None if it cannot be read: it is then
     requested again.
     """
-    kept = read_file(path, _Kept)
+    kept = read_file(path, _KeptBill)
     return None if kept is None or isinstance(kept, Damaged) else (kept.asked, kept.bill)
 
 
-def _keep(path: Path, kept: _Kept) -> None:
+def _keep(path: Path, kept: _KeptBill) -> None:
     files.make_private(path.parent)
     files.write(path, json.dumps(encode(kept)))

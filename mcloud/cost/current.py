@@ -89,7 +89,7 @@ def current(
     )
 
 
-def _keep(path: Path, kept: "_Kept") -> None:
+def _keep(path: Path, kept: "_KeptReading") -> None:
     files.make_private(path.parent)
     files.write(path, json.dumps(encode(kept)))
 
@@ -110,7 +110,7 @@ _Sample = tuple[Time, Mapping[str, Decimal]]
 
 
 @dataclass(frozen=True)
-class _Kept:
+class _KeptReading:
     """The content of the cache file."""
 
     month: str
@@ -130,14 +130,14 @@ def _look(
     now: float,
     before: Sequence[_Sample],
     free_tier: bool,
-) -> _Kept:
+) -> _KeptReading:
     names = tuple(sorted(sites))
     samples = [each for each in before if 0 <= now - each[0] < LOOK_BACK]
     problems = [f"{usage.site}: {usage.problem}" for usage in usages if usage.problem]
     if problems:
         # Without one of the sites, the sum would seem to fall.
         source = f"unknown: {'; '.join(problems)}"
-        return _Kept(month.name, names, now, None, None, {}, tuple(samples), source)
+        return _KeptReading(month.name, names, now, None, None, {}, tuple(samples), source)
     lines = price_usage(usages, month, month.until(now), free_tier=free_tier)
     if len(samples) >= 2 and samples[-1][0] - samples[-2][0] < SPACING:
         samples.pop()
@@ -145,7 +145,7 @@ def _look(
         usage.site: sum((x.net for x in lines if x.site == usage.site), ZERO) for usage in usages
     }
     missing = sorted({line.meter for line in lines if line.used is None})
-    return _Kept(
+    return _KeptReading(
         month=month.name,
         sites=names,
         as_of=now,
@@ -158,9 +158,9 @@ def _look(
     )
 
 
-def _read(path: Path, month: Month, sites: list[str]) -> _Kept | None:
+def _read(path: Path, month: Month, sites: list[str]) -> _KeptReading | None:
     """Return the cache, or None if it is of another month or other sites, or cannot be read."""
-    kept = read_file(path, _Kept)
+    kept = read_file(path, _KeptReading)
     if kept is None or isinstance(kept, Damaged):
         return None
     return kept if (kept.month, list(kept.sites)) == (month.name, sites) else None

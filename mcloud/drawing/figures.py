@@ -11,11 +11,11 @@ from typing import Any
 from rich.text import Text
 
 from mcloud.clouds.figures import MeasuredFigure, rows_of
+from mcloud.clouds.observation import Observation
 from mcloud.clouds.ports import SERVICES, Depth, Lag
 from mcloud.cost.words import usd
 from mcloud.durations import brief, duration
 from mcloud.market.trade import to_text
-from mcloud.observing.collector import Seen
 from mcloud.observing.document import why_missing
 from mcloud.observing.queries import CANDLES, COST, FAST, METRICS, PROBES, STORE
 from mcloud.observing.recent import Recent
@@ -193,13 +193,15 @@ def _services(names: Sequence[str]) -> str:
     return "all" if len(names) == len(SERVICES) else ", ".join(names)
 
 
-def _seen(seen: Seen[Any], now: float, interval: float, shown: Callable[[Any], Text]) -> Cell:
+def _seen(
+    seen: Observation[Any], now: float, interval: float, shown: Callable[[Any], Text]
+) -> Cell:
     if not seen.known:
         return _unknown(seen.why)
     return Cell(shown(seen.value), _age(seen.at or 0.0, now, interval), seen.problem)
 
 
-def _depth(seen: Seen[Depth], cloud: str, now: float, interval: float) -> Cell:
+def _depth(seen: Observation[Depth], cloud: str, now: float, interval: float) -> Cell:
     depth = seen.value
     if depth is None or depth.ready is None:
         return _unknown(seen.problem or (seen.why if not seen.known else why_missing(cloud, {})))

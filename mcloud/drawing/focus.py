@@ -3,12 +3,12 @@
 from rich.cells import cell_len
 from rich.text import Text
 
+from mcloud.clouds.observation import Observation
 from mcloud.clouds.ports import SERVICES
 from mcloud.drawing.figures import FIGURES, Cell, chart
 from mcloud.drawing.lines import fit
 from mcloud.durations import brief
 from mcloud.market.trade import to_text
-from mcloud.observing.collector import Seen
 from mcloud.observing.snapshot import SiteSnapshot
 
 LABEL = 14  # columns
@@ -37,7 +37,7 @@ def details(site: SiteSnapshot, now: float, room: int) -> list[Text]:
     return lines
 
 
-def service(seen: Seen[float]) -> Text:
+def service(seen: Observation[float]) -> Text:
     """Return whether a service is up, and its response time."""
     if seen.problem:
         return Text.assemble(("down", "bold red"), f"  {seen.problem}")

@@ -6,10 +6,10 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from mcloud.clouds.observation import Observation
 from mcloud.drawing.band import canaries, leading, money, watching
 from mcloud.drawing.figures import Cell, rows
 from mcloud.drawing.ps import listing
-from mcloud.observing.collector import Seen
 from mcloud.observing.machine import Machine
 from mcloud.observing.problems import problems
 from mcloud.observing.snapshot import Snapshot
@@ -21,7 +21,7 @@ def status(snapshot: Snapshot, advice: Callable[[str], str] = str) -> Renderable
     parts: list[RenderableType] = [status_table(snapshot), leading(snapshot), watching(snapshot)]
     if canary := canaries(snapshot):
         parts.append(canary)
-    if snapshot.cost != Seen():
+    if snapshot.cost != Observation():
         parts.append(money(snapshot))
     if any(machine.by_kind.values()):
         parts += ["", listing(machine, snapshot.at)]

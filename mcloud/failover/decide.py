@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from math import inf
 
+from mcloud.clouds.observation import DOWN, UNKNOWN, UP, Observation
 from mcloud.clouds.ports import SERVICES, ControlRecord
 from mcloud.failover.settings import GuardSettings
 
-UP, DOWN, UNKNOWN = "up", "down", "unknown"
 GOOD, DEGRADED, BAD = "good", "degraded", "bad"  # and UNKNOWN
 
 NOTHING, FAIL_OVER, FAIL_BACK, CATCH_UP = "nothing", "fail over", "fail back", "catch up"
@@ -22,24 +22,11 @@ CANARY_USUAL = 20.0  # seconds until a canary arrives, including cold starts of 
 
 
 @dataclass(frozen=True)
-class ServiceCheck:
-    """One service as seen by one check."""
-
-    state: str
-    """UP, DOWN, or UNKNOWN if the check has no news of the service, for example without
-    credentials.
-    """
-    at: float
-    latency: float | None = None
-    """Response time in seconds."""
-    reason: str = ""
-
-
-@dataclass(frozen=True)
 class SiteLook:
     """The latest news of each part of a site. A part that is missing was never seen."""
 
-    services: Mapping[str, ServiceCheck] = field(default_factory=dict)
+    services: Mapping[str, Observation[float]] = field(default_factory=dict)
+    """Duration of the probe in seconds, by service."""
     waiting_since: float | None = None
     """Earliest time from which messages may be waiting: a canary has been on its way, or the
     function or a store has been down, since then. None if neither is so.
@@ -157,18 +144,18 @@ def decide(look: GuardLook, state: DecisionState, settings: GuardSettings, now: 
 def grade(look: SiteLook, settings: GuardSettings, now: float) -> tuple[str, str]:
     """Return GOOD, DEGRADED, BAD or UNKNOWN, and the reason."""
     queue = look.services.get("queue")
-    if queue is None:
+    if queue is None or queue.tried is None:
         return UNKNOWN, "its queue has not been checked yet"
-    age = now - queue.at
+    age = now - queue.tried
     if not 0 <= age <= settings.stale:
         return UNKNOWN, f"the last check of its queue is {age:.0f} s old"
     if queue.state == UNKNOWN:
-        return UNKNOWN, f"its queue cannot be judged: {queue.reason}"
+        return UNKNOWN, f"its queue cannot be judged: {queue.problem}"
     if queue.state == DOWN:
-        return BAD, f"its queue accepts nothing: {queue.reason}"
+        return BAD, f"its queue accepts nothing: {queue.problem}"
     waited = max(0.0, now - look.waiting_since) if look.waiting_since is not None else 0.0
     down = [
-        f"{service}: {look.services[service].reason}"
+        f"{service}: {look.services[service].problem}"
         for service in SERVICES
         if service in look.services and look.services[service].state == DOWN
     ]
@@ -219,8 +206,8 @@ def _count(
         # After a suspension, or a long time without news, earlier checks no longer form a row.
         site = replace(site, bad=0, good=0, bad_since=None)
     kind, _ = graded
-    at = look.services["queue"].at if "queue" in look.services else -inf
-    if kind == UNKNOWN or is_blind or at <= site.counted:
+    at = look.services["queue"].tried if "queue" in look.services else None
+    if kind == UNKNOWN or is_blind or at is None or at <= site.counted:
         return site
     if kind == BAD:
         since = at if site.bad_since is None else site.bad_since
@@ -395,8 +382,8 @@ def _site_line(
         counts = f"bad {site.bad} in a row, good {site.good} of {settings.goods}"
     facts = [f"{kind} now", counts]
     queue = look.services.get("queue")
-    if queue is not None and queue.latency is not None:
-        facts.append(f"queue {queue.latency * 1000:.0f} ms")
+    if queue is not None and queue.state == UP and queue.value is not None:
+        facts.append(f"queue {queue.value * 1000:.0f} ms")
     if look.canary is not None:
         facts.append(f"canary {look.canary:.1f} s")
     if look.backlog is not None:

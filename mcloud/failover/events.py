@@ -3,8 +3,9 @@
 from collections.abc import Collection
 from datetime import UTC, datetime
 
+from mcloud.clouds.observation import DOWN, UNKNOWN, UP
 from mcloud.failover.catch_up import CatchUpReport
-from mcloud.failover.decide import DOWN, UNKNOWN, UP, Debt, Decision, DecisionState
+from mcloud.failover.decide import Debt, Decision, DecisionState
 from mcloud.failover.execution import MoveOutcome
 from mcloud.notify.event import FIRING, HAPPENED, RESOLVED, Event
 

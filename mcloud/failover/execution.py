@@ -31,13 +31,13 @@ from mcloud.failover.catch_up import EVERYTHING, PAUSE, CatchUpReport, catch_up
 from mcloud.failover.decide import Debt
 from mcloud.failover.journal import (
     STEPS,
-    Arrival,
     DebtNoted,
     Journal,
+    MoveArrival,
     MoveOrder,
     MoveProgress,
+    MoveSettlement,
     Recorded,
-    Settlement,
     StepResult,
 )
 from mcloud.replication.repair import Fetch
@@ -184,7 +184,7 @@ def carry_out(order: MoveOrder, sites: Mapping[str, Site], use: Tools) -> MoveOu
         use.journal.write(progress)
     # A clock that jumps meanwhile does not matter to a move in one go.
     age = max(0.0, use.wall() - order.at) if is_resumed else 0.0
-    run = _Run(order, sites, use, progress, lambda: age + time.monotonic() - begun)
+    run = _MoveRun(order, sites, use, progress, lambda: age + time.monotonic() - begun)
     run.go(STEPS)
     run.share()
     return run.outcome()
@@ -214,7 +214,9 @@ def _close(progress: MoveProgress | None, sites: Mapping[str, Site], use: Tools)
     if progress is None or "debt" in progress.finished:
         return
     if is_effective(use, records.read(sites, DEADLINE).record):
-        _Run(progress.order, sites, use, progress, lambda: 0.0).go(STEPS[: STEPS.index("arrival")])
+        _MoveRun(progress.order, sites, use, progress, lambda: 0.0).go(
+            STEPS[: STEPS.index("arrival")]
+        )
 
 
 @dataclass(frozen=True)
@@ -225,7 +227,7 @@ class _Before:
     epoch: int
 
 
-class _Run:
+class _MoveRun:
     def __init__(
         self,
         order: MoveOrder,
@@ -326,7 +328,7 @@ class _Run:
             debts.settle(self._sites, paid, over=True, at=now, seconds=DEADLINE)
         return DebtNoted(tuple(sorted(debts.read(self._sites, DEADLINE))))
 
-    def arrival(self) -> Arrival:
+    def arrival(self) -> MoveArrival:
         use, target = self._use, self._order.target
         use.tell(f"waiting for a trade to be stored at {target}")
         flights: list[tuple[Flight, float]] = []
@@ -343,17 +345,17 @@ class _Run:
         else:
             follow = self._follow()
         if flights and flights[0][0].arrived is not None:
-            return Arrival(flights[0][1], follow)
+            return MoveArrival(flights[0][1], follow)
         why = flights[0][0].reason if flights else ""
         problem = f"no canary was stored at {target}: {why or 'none came through in time'}"
-        return Arrival(None, follow, problem)
+        return MoveArrival(None, follow, problem)
 
-    def settlement(self) -> Settlement:
+    def settlement(self) -> MoveSettlement:
         use = self._use
         owed = {n: d for n, d in debts.read(self._sites, DEADLINE).items() if not d.paid}
         if not self._order.wait:
             why = "it was not awaited; a guard does it, or the same command with --wait"
-            return Settlement(dict.fromkeys(owed, why))
+            return MoveSettlement(dict.fromkeys(owed, why))
         left: dict[str, str] = {}
         caught: list[CatchUpReport] = []
         for site, debt in owed.items():
@@ -369,7 +371,7 @@ class _Run:
             caught.append(came)
             if not came.ok:
                 left[site] = came.reason
-        return Settlement(left, tuple(caught))
+        return MoveSettlement(left, tuple(caught))
 
     def share(self) -> None:
         """Send the entries of this move to the sites. A guard repeats what fails."""
@@ -378,7 +380,7 @@ class _Run:
 
     def outcome(self) -> MoveOutcome:
         done, recorded = self.progress.done, self._recorded
-        arrival, settled = done.arrival or Arrival(), done.settlement or Settlement()
+        arrival, settled = done.arrival or MoveArrival(), done.settlement or MoveSettlement()
         return MoveOutcome(
             order=self._order,
             record=recorded.record,

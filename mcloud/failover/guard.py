@@ -16,6 +16,7 @@ from functools import partial
 from math import inf
 
 from mcloud.clock import doubled
+from mcloud.clouds.observation import DOWN, UNKNOWN, UP
 from mcloud.clouds.ports import Site
 from mcloud.documents import Damaged, Kind
 from mcloud.errors import McloudError
@@ -24,11 +25,8 @@ from mcloud.failover import record as records
 from mcloud.failover.audit import AuditEntry, new_id
 from mcloud.failover.decide import (
     CATCH_UP,
-    DOWN,
     FAIL_BACK,
     NOTHING,
-    UNKNOWN,
-    UP,
     Debt,
     Decision,
     DecisionState,
@@ -61,7 +59,7 @@ _SILENT.addHandler(logging.NullHandler())
 
 
 @dataclass(frozen=True)
-class _Work:
+class _GuardWork:
     what: str
     thread: threading.Thread
     stop: threading.Event
@@ -100,7 +98,7 @@ class Guard:
         self._begun = clock()
         self._is_suspicious = False
         self._suspicious_since = inf
-        self._work: dict[str, _Work] = {}
+        self._work: dict[str, _GuardWork] = {}
         """A move, a catch-up, or both: a site that dies is left at once, whatever else is in
         progress.
         """
@@ -284,7 +282,7 @@ class Guard:
 
         self._log.info("%s: %s", kind, what)
         thread = threading.Thread(target=run, name=f"guard {kind}", daemon=True)
-        self._work[kind] = _Work(what, thread, stop)
+        self._work[kind] = _GuardWork(what, thread, stop)
         thread.start()
 
     def _move(self, order: MoveOrder, sites: Mapping[str, Site], stop: threading.Event) -> None:

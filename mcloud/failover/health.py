@@ -7,19 +7,27 @@ cost.
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from math import inf
 from typing import Any
 
 from mcloud.canary import Canary, Flight
 from mcloud.clock import is_recent
+from mcloud.clouds.observation import (
+    DOWN,
+    UNKNOWN,
+    UP,
+    Observation,
+    prepare,
+    probe_seconds,
+)
 from mcloud.clouds.ports import SERVICES, ControlRecord, Depth, Lag, Site
 from mcloud.deadline import Asker, gather
 from mcloud.documents import Damaged, Kind, damaged, sound
-from mcloud.errors import Unavailable, shows_outage
+from mcloud.errors import Unavailable
 from mcloud.failover import debts, pause, shared_notes
-from mcloud.failover.decide import DOWN, UNKNOWN, UP, GuardLook, ServiceCheck, SiteLook
+from mcloud.failover.decide import GuardLook, SiteLook
 from mcloud.failover.record import RecordView
 from mcloud.failover.settings import GuardSettings
 from mcloud.failover.shared_notes import AnyNote, Notes
@@ -56,9 +64,9 @@ class HealthWatch:
         self._looked: float | None = None
         self._awake_since = -inf
         """Time of the first check after a pause without checks."""
-        self._seen: dict[str, dict[str, ServiceCheck]] = {name: {} for name in sites}
+        self._seen: dict[str, dict[str, Observation[float]]] = {name: {} for name in sites}
         self._down_since: dict[tuple[str, str], float] = {}
-        self._told: dict[tuple[str, str], Any] = {}
+        self._told: dict[tuple[str, str], Observation[Any]] = {}
         """The last answer to each rare question."""
         self._lags: dict[str, float | None] = {}
         """Lag of each site at the time when the primary was last seen to be up; it is not measured
@@ -148,9 +156,7 @@ class HealthWatch:
     def _probe(self, site: Site, service: str) -> float:
         """Probe a service. Return the duration in seconds."""
         self._count(site.cloud, service)
-        begun = self._clock()
-        site.probe.check(service, self._settings.timeout)
-        return self._clock() - begun
+        return probe_seconds(site, service, self._settings.timeout)
 
     def _ask(self, site: Site, what: str) -> Any:
         self._count(site.cloud, what if what in ("record", "depth") else "kept")
@@ -178,19 +184,21 @@ class HealthWatch:
         now = self._clock()
         for (name, what), answer in answers.items():
             if what in SERVICES:
-                seen = _seen(answer, now)
+                seen = self._seen[name].get(what, Observation[float]()).then(answer, now)
                 self._seen[name][what] = seen
                 if seen.state == DOWN:
                     self._down_since.setdefault((name, what), now)
                 elif seen.state == UP:
                     self._down_since.pop((name, what), None)
-            elif isinstance(answer, Exception):
+                continue
+            before = self._told.get((name, what), Observation())
+            self._told[name, what] = before.then(answer, now)
+            if isinstance(answer, Exception):
                 # Only a late or missing answer is worth an early repeat.
                 if isinstance(answer, TimeoutError | Unavailable):
                     self._unheard.add((name, what))
             else:
                 self._unheard.discard((name, what))
-                self._told[name, what] = answer
                 if what == "lags" and self._leader_is_up():
                     self._lags[name] = _lag(sound(answer), self._wall())
         told = {name: a for (name, what), a in answers.items() if what == "record"}
@@ -205,18 +213,24 @@ class HealthWatch:
 
     def notes(self, kind: Kind[AnyNote]) -> dict[str, Notes[AnyNote]]:
         """Return the shared notes of a kind, by site, from the sites that have answered."""
-        return {name: answer for (name, what), answer in self._told.items() if what == kind.name}
+        return {name: notes for name, notes in self._answers(kind.name) if notes is not None}
 
     def damaged(self) -> list[tuple[str, Damaged]]:
         """Return the damaged documents of each site, from the sites that have answered."""
         found: list[tuple[str, Damaged]] = []
-        for (name, what), answer in self._told.items():
+        for (name, what), seen in self._told.items():
             if what in _NOTES:
-                parts = [each.value for each in answer.values()]
+                parts = [each.value for each in (seen.value or {}).values()]
             else:
-                parts = answer if isinstance(answer, list) else [answer]
+                parts = seen.value if isinstance(seen.value, list) else [seen.value]
             found += [(name, each) for each in damaged(parts)]
         return found
+
+    def _answers(self, question: str) -> Iterator[tuple[str, Any]]:
+        """Yield the name of each site and its last answer to a rare question."""
+        for (name, what), seen in self._told.items():
+            if what == question:
+                yield name, seen.value
 
     @property
     def is_blind(self) -> bool:
@@ -238,7 +252,7 @@ class HealthWatch:
 
     def _site(self, name: str) -> SiteLook:
         flight = self._canaries[name].flight if name in self._canaries else None
-        depth: Depth | None = self._told.get((name, "depth"))
+        depth: Depth | None = self._told.get((name, "depth"), Observation()).value
         waiting = [
             since
             for (site, service), since in self._down_since.items()
@@ -255,19 +269,6 @@ class HealthWatch:
             lag=self._lags.get(name),
             backlog=depth.ready if depth else None,
         )
-
-
-def prepare(site: Site) -> None:
-    """Make the clients of a site, which takes longer than a call."""
-    for part in ("queue", "candles", "control", "probe"):
-        getattr(site, part)
-
-
-def _seen(answer: Any, now: float) -> ServiceCheck:
-    if not isinstance(answer, Exception):
-        return ServiceCheck(UP, now, latency=answer)
-    reason = str(answer) or type(answer).__name__
-    return ServiceCheck(DOWN if shows_outage(answer) else UNKNOWN, now, reason=reason)
 
 
 def _lag(lags: "list[Lag]", wall: float) -> float | None:

@@ -9,12 +9,12 @@ from typing import Any
 from mcloud.canary import Canary
 from mcloud.clock import AHEAD
 from mcloud.clouds.access import FAULT, OK, UNKNOWN, WARNING, AccessFinding
+from mcloud.clouds.observation import prepare, probe_seconds, reason
 from mcloud.clouds.ports import SERVICES, ControlRecord, Depth, Lag, Site
 from mcloud.config import unknown
 from mcloud.deadline import gather
 from mcloud.documents import sound
 from mcloud.failover.decide import Debt
-from mcloud.failover.health import prepare
 from mcloud.failover.settings import GuardSettings
 
 DEADLINE = 8.0  # seconds; a cold start of a cloud's client takes up to two
@@ -99,7 +99,7 @@ def preflight(
     primary = record.primary if record else next(iter(sites))
     site = sites[target]
     calls: dict[str, Callable[[], Any]] = {
-        f"health {each}": partial(_probe, site, each) for each in SERVICES
+        f"health {each}": partial(probe_seconds, site, each, DEADLINE) for each in SERVICES
     }
     calls["lag"] = lambda: sound(site.control.lags())
     calls["backlog"] = lambda: site.queue.depth()
@@ -119,12 +119,6 @@ def preflight(
     epoch = record.epoch if record else 0
     estimate = MoveEstimate(seconds, behind)
     return Preflight(target, primary, epoch, tuple(checks), away, estimate)
-
-
-def _probe(site: Site, service: str) -> float:
-    begun = time.monotonic()
-    site.probe.check(service, DEADLINE)
-    return time.monotonic() - begun
 
 
 def _messages(answer: Any) -> int | None:
@@ -152,8 +146,9 @@ def _check(name: str, answer: Any, settings: GuardSettings) -> PreflightCheck:
 
 
 def _unanswered(name: str, subject: str, answer: Exception) -> PreflightCheck:
-    text = str(answer) or type(answer).__name__
-    return PreflightCheck(name, FAULT if subject in ("health", "canary") else UNKNOWN, text)
+    return PreflightCheck(
+        name, FAULT if subject in ("health", "canary") else UNKNOWN, reason(answer)
+    )
 
 
 def _lag(lags: Sequence[Lag], settings: GuardSettings) -> PreflightCheck:

@@ -13,7 +13,7 @@ from typing import Annotated, TypeVar
 
 from mcloud.clouds.ports import Site
 from mcloud.deadline import gather
-from mcloud.documents import Between, Damaged, Kind, Stored, Time, encode
+from mcloud.documents import Between, Damaged, Kind, StoredDocument, Time, encode
 from mcloud.errors import Contention, McloudError, Unavailable
 
 ATTEMPTS = 12  # lost races after which something else is wrong
@@ -35,7 +35,7 @@ class Note:
 
 
 AnyNote = TypeVar("AnyNote", bound=Note)
-Notes = Mapping[str, Stored[AnyNote]]
+Notes = Mapping[str, StoredDocument[AnyNote]]
 """Notes of one kind on one site, by key."""
 
 
@@ -166,7 +166,7 @@ def _ask(
 
 
 def _put(
-    site: Site, kind: Kind[AnyNote], key: str, note: AnyNote, before: Stored[AnyNote] | None
+    site: Site, kind: Kind[AnyNote], key: str, note: AnyNote, before: StoredDocument[AnyNote] | None
 ) -> Callable[[], bool]:
     """Return a write that succeeds only if the site still has the document ``before``."""
     document = encode(note)

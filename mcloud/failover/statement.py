@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 
+from mcloud.clouds.observation import UP, Observation
 from mcloud.clouds.ports import ControlRecord
 from mcloud.cost.calls import CALLS, price, units
 from mcloud.cost.marginal import message_cost
@@ -102,6 +103,10 @@ class GuardState(GuardLife):
     moves: tuple[MoveReport, ...] = ()
 
 
+def _latency(seen: Observation[float]) -> float | None:
+    return round(seen.value, 4) if seen.state == UP and seen.value is not None else None
+
+
 def site(look: SiteLook, state: SiteState | None, now: float) -> SiteStatement:
     """Return the statement about a site. ``now`` is by the clock of the checks."""
     return SiteStatement(
@@ -111,11 +116,12 @@ def site(look: SiteLook, state: SiteState | None, now: float) -> SiteStatement:
         services={
             service: ServiceStatement(
                 state=seen.state,
-                age_s=round(now - seen.at, 1),
-                latency_s=None if seen.latency is None else round(seen.latency, 4),
-                reason=seen.reason,
+                age_s=round(now - seen.tried, 1),
+                latency_s=_latency(seen),
+                reason=seen.problem,
             )
             for service, seen in look.services.items()
+            if seen.tried is not None
         },
         canary_s=None if look.canary is None else round(look.canary, 2),
         waiting_s=None if look.waiting_since is None else round(now - look.waiting_since, 1),

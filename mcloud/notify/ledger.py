@@ -29,7 +29,7 @@ from typing import Annotated, TypeVar
 
 from mcloud.clouds.ports import Site
 from mcloud.deadline import Asker
-from mcloud.documents import VERSION, Between, Damaged, Kind, Matching, Stored, Time, encode
+from mcloud.documents import VERSION, Between, Damaged, Kind, Matching, StoredDocument, Time, encode
 from mcloud.notify.event import FIRING, HAPPENED, RESOLVED, Event
 from mcloud.notify.memory import Told, is_news
 
@@ -68,7 +68,7 @@ class LedgerRecord:
 
 
 RECORDS = Kind(KIND, LedgerRecord)
-Copies = Mapping[str, Stored[LedgerRecord] | None]
+Copies = Mapping[str, StoredDocument[LedgerRecord] | None]
 """The document that each site has under one key, by site; None if it has none."""
 
 
@@ -82,7 +82,9 @@ class Claim:
     """Sites that store the claim. Empty if none does, in which case every watcher sends."""
 
 
-class ChannelAnswer(Enum):
+class NotClaimed(Enum):
+    """Reasons why this process must not send an event."""
+
     BUSY = "another process is sending it: try again"
     NOTHING = "it is resolved, and its start was never sent"
 
@@ -133,7 +135,7 @@ class EventLedger:
         last: Told | None,
         *,
         was_silenced: bool = False,
-    ) -> Claim | Told | ChannelAnswer:
+    ) -> Claim | Told | NotClaimed:
         """Return a claim if this process should send the event, or else the reason not to send it.
 
         Args:
@@ -145,7 +147,7 @@ class EventLedger:
         copies = self._read(key)
         best, now = _newest(copies), self._clock()
         if best is not None and best.sent is None and self._is_under_way(key, best):
-            return ChannelAnswer.BUSY
+            return NotClaimed.BUSY
         known = _known(best, last, now)
         is_complete = len(copies) == len(self._sites) and not any(
             each is not None and isinstance(each.value, Damaged) for each in copies.values()
@@ -156,7 +158,7 @@ class EventLedger:
                 return known
         is_unheard = event.state == RESOLVED and best is None and last is None
         if is_unheard and (is_complete or was_silenced):
-            return ChannelAnswer.NOTHING
+            return NotClaimed.NOTHING
         written = max(best.written if best else 0, last.written if last else 0) + 1
         record = LedgerRecord(event.state, event.severity, event.at, self._by, now, None, written)
         kept: list[str] = []
@@ -164,7 +166,7 @@ class EventLedger:
             took = self._put(key, record, {name: copy})
             if took.get(name) is False:
                 if self._may_win(key):
-                    return ChannelAnswer.BUSY
+                    return NotClaimed.BUSY
                 self._overwrite(key, record, name)
             kept += took
         with self._lock:
@@ -216,7 +218,7 @@ class EventLedger:
     def _read(self, key: str) -> Copies:
         """Return the documents of the sites that answer."""
 
-        def get(site: Site) -> Stored[LedgerRecord] | None:
+        def get(site: Site) -> StoredDocument[LedgerRecord] | None:
             document = site.control.get(KIND, key)
             return None if document is None else RECORDS.read(key, document)
 
@@ -227,7 +229,7 @@ class EventLedger:
         False for sites that have a different one.
         """
 
-        def put(site: Site, copy: Stored[LedgerRecord] | None) -> bool:
+        def put(site: Site, copy: StoredDocument[LedgerRecord] | None) -> bool:
             document = encode(record)
             if copy is None:
                 return site.control.add(KIND, key, document)
@@ -253,7 +255,7 @@ class EventLedger:
 
     def _replace(self, claim: Claim, record: LedgerRecord) -> bool:
         """Write the result of a claim. Return False if no site stores it."""
-        copy = Stored(encode(claim.record), claim.record)
+        copy = StoredDocument(encode(claim.record), claim.record)
         return any(self._put(claim.key, record, dict.fromkeys(claim.sites, copy)).values())
 
     def _ask(self, calls: Mapping[str, Callable[[], Value]]) -> dict[str, Value]:

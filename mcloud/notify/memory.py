@@ -48,7 +48,7 @@ def is_news(last: Told | None, event: Event, repeat: float, now: float) -> bool:
     return False
 
 
-class Memory:
+class SentMemory:
     """The last events by channel and key. Thread-safe. With a ``path``, it outlives the process.
 
     A damaged file counts as empty, and is set aside before it is replaced. A file of a newer mcloud

@@ -15,8 +15,8 @@ from mcloud.deadline import gather
 from mcloud.errors import Throttled, Unavailable
 from mcloud.notify.channels import Channel
 from mcloud.notify.event import FIRING, RESOLVED, Event, is_at_least
-from mcloud.notify.ledger import ChannelAnswer, Claim, EventLedger
-from mcloud.notify.memory import Memory, Told
+from mcloud.notify.ledger import Claim, EventLedger, NotClaimed
+from mcloud.notify.memory import SentMemory, Told
 
 ATTEMPT = 10.0  # seconds for one attempt, whatever hangs in it
 PATIENCE = 60.0  # seconds after which an event is given up
@@ -38,7 +38,7 @@ class Notifier:
     def __init__(
         self,
         channels: Mapping[str, Channel],
-        memory: Memory | None = None,
+        memory: SentMemory | None = None,
         *,
         ledger: EventLedger | None = None,
         folder: str = "",
@@ -60,7 +60,7 @@ class Notifier:
         self._lines = {
             name: _Line(
                 channel,
-                memory or Memory(),
+                memory or SentMemory(),
                 self._failures,
                 ledger=ledger,
                 holds_back=holds_back,
@@ -97,7 +97,7 @@ class _Line:
     def __init__(
         self,
         channel: Channel,
-        memory: Memory,
+        memory: SentMemory,
         failures: "deque[str]",
         *,
         ledger: EventLedger | None,
@@ -245,7 +245,7 @@ class _Line:
         answer = self._ledger.claim(
             self._channel.name, event, self._channel.repeat, last, was_silenced=was_silenced
         )
-        if answer is ChannelAnswer.BUSY:
+        if answer is NotClaimed.BUSY:
             self._hold(event)
             return
         self._was_silenced.discard(event.key)

@@ -13,7 +13,7 @@ from mcloud.config import Config
 from mcloud.errors import McloudError
 from mcloud.notify.channels import channels
 from mcloud.notify.ledger import EventLedger
-from mcloud.notify.memory import Memory
+from mcloud.notify.memory import SentMemory
 from mcloud.notify.notifier import Notifier
 from mcloud.notify.silences import Silences
 
@@ -49,7 +49,7 @@ def open_shared(
     ledger = EventLedger(sites, folder, by, log=log)
     return Notifier(
         channels(config),
-        Memory(memory),
+        SentMemory(memory),
         ledger=ledger,
         folder=folder,
         holds_back=silences.holds_back,

@@ -4,42 +4,18 @@ import threading
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 from mcloud.clock import SET, doubled
+from mcloud.clouds.observation import Observation
 from mcloud.deadline import gather
 
 PATIENCE = 5.0  # seconds after which a question counts as not answered
 URGENT = 10.0  # seconds between two tries of an urgent question, whatever its interval
 LONGEST = 60.0  # maximum seconds between two tries after failures, unless the interval is longer
 
-Value = TypeVar("Value")
 Key = tuple[str, str]
 """Name of a site, or empty for this machine, and name of a part."""
-
-
-@dataclass(frozen=True)
-class Seen(Generic[Value]):
-    """The last answer to a question, and the reason why there is no newer one."""
-
-    value: Value | None = None
-    at: float | None = None
-    """Time of the answer, in seconds since 1970. None before the first."""
-    took: float = 0.0
-    """Seconds until the answer came."""
-    problem: str = ""
-    """Reason why the last try failed. Empty if it succeeded, or if no try has finished yet."""
-    waits: float = 0.0
-    """Seconds for which the current try has been waiting, if that is the problem."""
-
-    @property
-    def known(self) -> bool:
-        return self.at is not None
-
-    @property
-    def why(self) -> str:
-        """Return why there is no value, or an empty string if there is one."""
-        return "" if self.known else self.problem or "not read yet"
 
 
 @dataclass(frozen=True)
@@ -76,7 +52,7 @@ class Collector:
         self._clock = clock
         self._wall = wall
         self._spawn = spawn or _thread
-        self._states = {key: _State() for key in parts}
+        self._states = {key: _QueryState() for key in parts}
 
     def tick(self, urgent: Collection[Key] = ()) -> None:
         """Ask the questions that are due and not in progress."""
@@ -91,7 +67,7 @@ class Collector:
                 state.asked += 1
                 self._spawn(lambda part=part, state=state: self._ask(part, state))  # type: ignore[misc]
 
-    def seen(self) -> dict[Key, Seen[Any]]:
+    def seen(self) -> dict[Key, Observation[Any]]:
         """Return the latest answer to every question."""
         now, wall = self._clock(), self._wall()
         return {key: state.seen_at(now, wall) for key, state in self._states.items()}
@@ -119,22 +95,22 @@ class Collector:
         # The exponent is bounded, or a long outage would make a number too large for a float.
         return doubled(interval, failures, max(interval, LONGEST))
 
-    def _ask(self, part: TimedQuery, state: "_State") -> None:
+    def _ask(self, part: TimedQuery, state: "_QueryState") -> None:
         begun = self._clock()
         try:
             value = part.call()
         except Exception as error:  # noqa: BLE001 - shown beside what was known before
-            state.failed(reason(error))
+            state.failed(error, self._wall())
         else:
             now = self._clock()
-            state.answered(Seen(value, self._wall(), now - begun), now)
+            state.answered(Observation(value, self._wall(), now - begun), now)
 
 
-class _State:
+class _QueryState:
     """State of a question. Its fields are set one at a time, so that any thread may read them."""
 
     def __init__(self) -> None:
-        self.seen: Seen[Any] = Seen()
+        self.seen: Observation[Any] = Observation()
         self.answered_at = float("-inf")
         """Time of the last answer by the collector's clock, as for ``begun``."""
         self.begun = float("-inf")
@@ -143,7 +119,7 @@ class _State:
         self.asked = 0
         self.answers = 0
 
-    def seen_at(self, now: float, wall: float) -> Seen[Any]:
+    def seen_at(self, now: float, wall: float) -> Observation[Any]:
         seen, at = self.seen, wall - (now - self.answered_at)
         # Keep the age right although the wall clock was set since.
         if seen.at is not None and abs(at - seen.at) > SET:
@@ -153,41 +129,34 @@ class _State:
             return replace(seen, problem=f"no answer for {waited:.0f} s", waits=waited)
         return seen
 
-    def answered(self, seen: Seen[Any], now: float) -> None:
+    def answered(self, seen: Observation[Any], now: float) -> None:
         self.seen, self.answered_at, self.failures = seen, now, 0
         self.answers += 1
         self.is_under_way = False
 
-    def failed(self, problem: str) -> None:
-        self.seen = replace(self.seen, problem=problem)
+    def failed(self, error: Exception, at: float) -> None:
+        self.seen = self.seen.then(error, at)
         self.failures += 1
         self.answers += 1
         self.is_under_way = False
 
 
-def ask_once(parts: Mapping[Key, TimedQuery], seconds: float) -> dict[Key, Seen[Any]]:
+def ask_once(parts: Mapping[Key, TimedQuery], seconds: float) -> dict[Key, Observation[Any]]:
     """Ask everything once, at the same time, within ``seconds``."""
 
-    def ask(part: TimedQuery) -> Seen[Any]:
+    def ask(part: TimedQuery) -> Observation[Any]:
         begun = time.monotonic()
         value = part.call()
-        return Seen(value, time.time(), time.monotonic() - begun)
+        return Observation(value, time.time(), time.monotonic() - begun)
 
     calls: dict[Key, Callable[[], Any]] = {
         key: lambda part=part: ask(part)  # type: ignore[misc]
         for key, part in parts.items()
     }
     return {
-        key: Seen(problem=reason(answer)) if isinstance(answer, Exception) else answer
+        key: Observation().then(answer, time.time()) if isinstance(answer, Exception) else answer
         for key, answer in gather(calls, seconds).items()
     }
-
-
-def reason(error: Exception) -> str:
-    """Return the error's text. It is never empty, since an empty reason means that there is
-    none.
-    """
-    return str(error) or type(error).__name__
 
 
 def _thread(call: Callable[[], None]) -> None:

@@ -11,6 +11,7 @@ from decimal import Decimal
 from typing import Any, TypeVar
 
 from mcloud.clouds.figures import MeasuredFigure, of_part
+from mcloud.clouds.observation import Observation
 from mcloud.clouds.ports import (
     RECORD,
     SERVICES,
@@ -27,7 +28,6 @@ from mcloud.failover.pause import Pause
 from mcloud.market.candle import Candle
 from mcloud.market.trade import to_text
 from mcloud.notify.silences import ListedSilence
-from mcloud.observing.collector import Seen
 from mcloud.observing.machine import Machine
 from mcloud.observing.problems import problems
 from mcloud.observing.recent import Recent
@@ -257,12 +257,12 @@ def _heartbeats(site: SiteSnapshot, beats: list[Heartbeat]) -> Mapping[str, Hear
     return {beat.symbol: beat for beat in beats} | broken
 
 
-def _part_of(seen: Seen[Value], part: Callable[[Value], Part]) -> Part | Unknown:
+def _part_of(seen: Observation[Value], part: Callable[[Value], Part]) -> Part | Unknown:
     """Return the part that a known value makes, or why it is unknown."""
     return Unknown(seen.why) if seen.value is None else part(seen.value)
 
 
-def _parts(site: SiteSnapshot) -> dict[str, Seen[Any]]:
+def _parts(site: SiteSnapshot) -> dict[str, Observation[Any]]:
     return {
         **site.health,
         "depth": site.queue,
@@ -279,7 +279,7 @@ def _parts(site: SiteSnapshot) -> dict[str, Seen[Any]]:
     }
 
 
-def _service(seen: Seen[float]) -> ServicePart:
+def _service(seen: Observation[float]) -> ServicePart:
     if seen.problem:
         return ServicePart(False, seen.problem, None)
     if not seen.known:
@@ -299,7 +299,7 @@ def _queue(site: SiteSnapshot) -> Any:
     return {**depth, **measured, **({"unknown_why": why} if why else {})}
 
 
-def _depth(site: SiteSnapshot, seen: Seen[Depth]) -> DepthPart | Unknown:
+def _depth(site: SiteSnapshot, seen: Observation[Depth]) -> DepthPart | Unknown:
     if not seen.known:
         return Unknown(seen.why)
     found = seen.value or Depth(None, None, 0.0)
@@ -385,14 +385,14 @@ def _damaged(site: SiteSnapshot) -> DamagedPart:
     return DamagedPart(count, tuple(map(str, site.damaged)), _why(count=why))
 
 
-def _cost(seen: Seen[SiteCost]) -> SiteCostPart | Unknown:
+def _cost(seen: Observation[SiteCost]) -> SiteCostPart | Unknown:
     if seen.value is None:
         return Unknown(seen.problem or "no figure")
     spent, per_hour = seen.value.month_to_date, seen.value.per_hour
     return SiteCostPart(float(spent), _dollars(per_hour), seen.at)
 
 
-def _costs(seen: Seen[CostFigure]) -> CostPart | Unknown:
+def _costs(seen: Observation[CostFigure]) -> CostPart | Unknown:
     return Unknown(seen.problem or "no figure") if seen.value is None else cost_part(seen.value)
 
 

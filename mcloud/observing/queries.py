@@ -4,12 +4,12 @@ At these intervals a dashboard that is left open on two sites costs less than tw
 at list prices: see ``upkeep``, and the test that counts it.
 """
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from mcloud.clouds.observation import probe_seconds
 from mcloud.clouds.ports import SERVICES, Depth, Heartbeat, Site
 from mcloud.cost.current import CostFigure
 from mcloud.damage import restored
@@ -49,7 +49,8 @@ def queries_of(site: Site, patience: float = PATIENCE) -> dict[str, TimedQuery]:
     """Return all questions to a site by name. The probes are named as in ``ports.SERVICES``."""
     look = _Look(site)
     return {
-        service: TimedQuery(partial(look.probe, service, patience), PROBES) for service in SERVICES
+        service: TimedQuery(partial(probe_seconds, site, service, patience), PROBES)
+        for service in SERVICES
     } | {
         "code": TimedQuery(lambda: site.probe.code(patience), CODE),
         "depth": TimedQuery(look.depth, FAST),
@@ -73,13 +74,6 @@ class _Look:
     def __init__(self, site: Site) -> None:
         self._site = site
         self._beats: list[Heartbeat | Damaged] | None = None
-
-    def probe(self, service: str, patience: float) -> float:
-        """Probe a service. Return the duration in seconds, without making the clients."""
-        probe = self._site.probe
-        begun = time.monotonic()
-        probe.check(service, patience)
-        return time.monotonic() - begun
 
     def depth(self) -> Depth | None:
         """Return the depth, or None if only the metrics have it: see ``figures``."""

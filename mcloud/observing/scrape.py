@@ -98,7 +98,7 @@ def serving(listen: Listen, text: Callable[[], str]) -> Iterator[str]:
     context = None if listen.tls is None else _context(listen.tls)
     handler = type("Handler", (_Handler,), {"listen": listen, "text": staticmethod(text)})
     try:
-        server = _Server(listen, handler, context)
+        server = _ScrapeServer(listen, handler, context)
     except (OSError, UnicodeError) as error:
         said = error.strerror if isinstance(error, OSError) else "no such address"
         raise McloudError(
@@ -162,7 +162,7 @@ class _Handler(BaseHTTPRequestHandler):
         return True
 
 
-class _Server(ThreadingHTTPServer):
+class _ScrapeServer(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = CONNECTIONS
 

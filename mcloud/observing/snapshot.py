@@ -7,6 +7,7 @@ from decimal import Decimal
 from functools import partial
 from typing import Any, TypeVar
 
+from mcloud.clouds.observation import CLIENTS, Observation, prepare
 from mcloud.clouds.ports import (
     HEARTBEAT,
     SERVICES,
@@ -27,7 +28,7 @@ from mcloud.failover.decide import Debt
 from mcloud.failover.pause import Pause
 from mcloud.failover.shared_notes import valid
 from mcloud.notify.silences import Silence, SilencesTold, SiteSilences, merged
-from mcloud.observing.collector import PATIENCE, Key, Seen, TimedQuery, ask_once
+from mcloud.observing.collector import PATIENCE, Key, TimedQuery, ask_once
 from mcloud.observing.machine import Machine
 from mcloud.observing.queries import Costing, queries_of
 from mcloud.observing.recent import Recent
@@ -54,27 +55,27 @@ class SiteCost:
 class SiteSnapshot:
     name: str
     cloud: str
-    health: dict[str, Seen[float]]
+    health: dict[str, Observation[float]]
     """Duration of the probe in seconds, by service. A problem means that the service is down."""
-    code: Seen[FunctionCode]
-    queue: Seen[Depth]
-    dead_letters: Seen[Depth]
-    figures: Seen[Figures]
-    heartbeats: Seen[list[Heartbeat]]
-    lags: Seen[list[Lag]]
+    code: Observation[FunctionCode]
+    queue: Observation[Depth]
+    dead_letters: Observation[Depth]
+    figures: Observation[Figures]
+    heartbeats: Observation[list[Heartbeat]]
+    lags: Observation[list[Lag]]
     """The last lags from replicators that bring data to this site."""
-    record: Seen[ControlRecord]
+    record: Observation[ControlRecord]
     """The control record. The value is None before the first record, and for a damaged one."""
-    guards: Seen[dict[str, Pause]]
+    guards: Observation[dict[str, Pause]]
     """Notes of the guards on the site, by name."""
-    debts: Seen[dict[str, DebtNote]]
+    debts: Observation[dict[str, DebtNote]]
     """Debts on the site, by name; see ``mcloud.failover.debts``."""
-    recent: Seen[list[Recent]]
-    cost: Seen[SiteCost]
+    recent: Observation[list[Recent]]
+    cost: Observation[SiteCost]
     history: History = ()
     damaged: tuple[Damaged, ...] = ()
     """Documents that cannot be used. The other fields leave them out."""
-    silences: Seen[SiteSilences] = field(default_factory=Seen)
+    silences: Observation[SiteSilences] = field(default_factory=Observation)
 
     @property
     def up(self) -> bool | None:
@@ -85,7 +86,7 @@ class SiteSnapshot:
         return True if all(each.known for each in healths) else None
 
     @property
-    def parts(self) -> dict[str, Seen[Any]]:
+    def parts(self) -> dict[str, Observation[Any]]:
         """All questions to the site except the probes, by the name of their subject."""
         return {
             "queue depth": self.queue,
@@ -151,8 +152,8 @@ class Snapshot:
     at: float
     """Time of the snapshot, in seconds since 1970."""
     sites: dict[str, SiteSnapshot]
-    machine: Seen[Machine] = field(default_factory=Seen)
-    cost: Seen[CostFigure] = field(default_factory=Seen)
+    machine: Observation[Machine] = field(default_factory=Observation)
+    cost: Observation[CostFigure] = field(default_factory=Observation)
     """Cost of all sites."""
     upkeep: Decimal | None = None
     """Cost of this watching at list price, in dollars per month. None for a single snapshot."""
@@ -215,23 +216,28 @@ def collect(
     # Make the clients first: that takes longer than a probe, and is not latency of the service. It
     # gets only a part of the time, so that a site that hangs there leaves some to the others.
     begun = time.monotonic()
-    gather({name: partial(_prepare, site) for name, site in sites.items()}, deadline / 2)
+    gather(
+        {name: partial(prepare, site, (*CLIENTS, "metrics")) for name, site in sites.items()},
+        deadline / 2,
+    )
     parts = all_queries(sites, machine, costing, deadline)
     seen = ask_once(parts, begun + deadline - time.monotonic())
     return snapshot_of(sites, seen, time.time())
 
 
-def snapshot_of(sites: Mapping[str, Site], seen: Mapping[Key, Seen[Any]], at: float) -> Snapshot:
+def snapshot_of(
+    sites: Mapping[str, Site], seen: Mapping[Key, Observation[Any]], at: float
+) -> Snapshot:
     """Build a snapshot from the answers."""
     return Snapshot(
         at,
         {name: _site(name, site, seen) for name, site in sites.items()},
-        seen.get((HERE, "machine"), Seen()),
-        seen.get((HERE, "cost"), Seen()),
+        seen.get((HERE, "machine"), Observation()),
+        seen.get((HERE, "cost"), Observation()),
     )
 
 
-def _by_problem(seen: Mapping[str, Seen[Any]]) -> dict[str, list[str]]:
+def _by_problem(seen: Mapping[str, Observation[Any]]) -> dict[str, list[str]]:
     """Return names by problem. Questions that are waiting form one group, whatever their
     duration.
     """
@@ -244,12 +250,7 @@ def _by_problem(seen: Mapping[str, Seen[Any]]) -> dict[str, list[str]]:
     return problems
 
 
-def _prepare(site: Site) -> None:
-    for part in ("queue", "candles", "control", "metrics", "probe"):
-        getattr(site, part)
-
-
-def _site(name: str, site: Site, seen: Mapping[Key, Seen[Any]]) -> SiteSnapshot:
+def _site(name: str, site: Site, seen: Mapping[Key, Observation[Any]]) -> SiteSnapshot:
     figures = seen[name, "figures"]
     beats, broken_beats = _list(seen[name, "beats"])
     lags, broken_lags = _list(seen[name, "lags"])
@@ -272,21 +273,23 @@ def _site(name: str, site: Site, seen: Mapping[Key, Seen[Any]]) -> SiteSnapshot:
         debts=owed,
         silences=seen[name, "silences"],
         recent=seen[name, "recent"],
-        cost=_share(seen.get((HERE, "cost"), Seen()), name),
+        cost=_share(seen.get((HERE, "cost"), Observation()), name),
         damaged=(*broken_record, *broken_guards, *broken_debts, *broken_lags, *broken_beats),
     )
 
 
 def _list(
-    seen: Seen[list[Value | Damaged]],
-) -> tuple[Seen[list[Value]], tuple[Damaged, ...]]:
+    seen: Observation[list[Value | Damaged]],
+) -> tuple[Observation[list[Value]], tuple[Damaged, ...]]:
     """Split the documents into usable and damaged ones."""
     if seen.value is None:
         return replace(seen, value=None), ()  # type: ignore[return-value]
     return replace(seen, value=sound(seen.value)), damaged(seen.value)  # type: ignore[return-value]
 
 
-def _kept(kind: Kind[Value], seen: Seen[Any]) -> tuple[Seen[dict[str, Value]], tuple[Damaged, ...]]:
+def _kept(
+    kind: Kind[Value], seen: Observation[Any]
+) -> tuple[Observation[dict[str, Value]], tuple[Damaged, ...]]:
     if seen.value is None:
         return replace(seen, value=None), ()
     found = {key: kind.decode(key, each) for key, each in seen.value.items()}
@@ -294,24 +297,26 @@ def _kept(kind: Kind[Value], seen: Seen[Any]) -> tuple[Seen[dict[str, Value]], t
     return replace(seen, value=usable), damaged(found.values())
 
 
-def _share(cost: Seen[CostFigure], site: str) -> Seen[SiteCost]:
+def _share(cost: Observation[CostFigure], site: str) -> Observation[SiteCost]:
     """Return one site's share of the cost."""
     if cost.value is None:
-        return Seen(problem=cost.problem)
+        return Observation(problem=cost.problem)
     if site not in cost.value.by_site:
-        return Seen(problem=cost.value.source)
+        return Observation(problem=cost.value.source)
     share = SiteCost(cost.value.by_site[site], cost.value.per_hour_by_site.get(site))
-    return Seen(share, cost.value.as_of, problem=cost.problem)
+    return Observation(share, cost.value.as_of, problem=cost.problem)
 
 
-def _health(seen: Seen[float]) -> Seen[float]:
+def _health(seen: Observation[float]) -> Observation[float]:
     """Return the answer with the duration of the probe itself."""
     return seen if seen.value is None else replace(seen, took=seen.value)
 
 
-def _depth(live: Seen[Depth], figures: Seen[Figures], which: str) -> Seen[Depth]:
+def _depth(
+    live: Observation[Depth], figures: Observation[Figures], which: str
+) -> Observation[Depth]:
     """Return the depth from the queue itself, or from the metrics if the queue has none."""
     if live.value is not None or not live.known:
         return live
     depth = None if figures.value is None else getattr(figures.value, which)
-    return Seen(depth, figures.at, figures.took, figures.problem, figures.waits)
+    return Observation(depth, figures.at, figures.took, figures.problem, figures.waits)

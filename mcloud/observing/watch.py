@@ -7,9 +7,10 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
+from mcloud.clouds.observation import Observation
 from mcloud.clouds.ports import SERVICES, Site
 from mcloud.observing import upkeep
-from mcloud.observing.collector import Collector, Key, Seen
+from mcloud.observing.collector import Collector, Key
 from mcloud.observing.machine import Machine
 from mcloud.observing.queries import FAST, Costing
 from mcloud.observing.snapshot import (
@@ -114,5 +115,5 @@ class SnapshotWatch:
         )
 
 
-def _count(seen: Seen[list[Any]]) -> int:
+def _count(seen: Observation[list[Any]]) -> int:
     return len(seen.value or ())

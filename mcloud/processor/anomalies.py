@@ -114,7 +114,7 @@ CALM = 2
 
 
 @dataclass
-class _Symbol:
+class _WatchedSymbol:
     """The state that an instance keeps for a symbol."""
 
     minutes: list[Minute]
@@ -140,7 +140,7 @@ class AnomalyWatch:
         self._control = control
         self._thresholds = thresholds
         self._clock = clock
-        self._symbols: dict[str, _Symbol] = {}
+        self._symbols: dict[str, _WatchedSymbol] = {}
         self._noted: dict[str, int] | None = None
         self._read = 0
 
@@ -203,7 +203,7 @@ class AnomalyWatch:
                 return []
             noted = self._written_down().get(beat.symbol, 0)
             since = max(noted, self._reached(newest.start) - CATCH_UP) - OVERLAP
-            known = _Symbol([], noted, beat)
+            known = _WatchedSymbol([], noted, beat)
             begin = since - self._thresholds.reach
             self._read_on(known, beat.symbol, begin, begin)
             if not known.minutes:
@@ -222,7 +222,7 @@ class AnomalyWatch:
         """
         return min(newest, int(self._clock() * 1000))
 
-    def _read_on(self, known: _Symbol, symbol: str, since: int, oldest: int) -> None:
+    def _read_on(self, known: _WatchedSymbol, symbol: str, since: int, oldest: int) -> None:
         """Update the minutes from ``since`` on, and drop those before ``oldest``."""
         candles = self._candles.range(symbol, max(0, since), MAX_TIME)
         found = [minute(each) for each in candles if each.has_trades]
@@ -230,7 +230,7 @@ class AnomalyWatch:
         minutes = [each for each in known.minutes if each.start < since] + found
         known.minutes = [each for each in minutes if each.start >= oldest]
 
-    def _keep(self, known: _Symbol, found: list[Anomaly]) -> list[Anomaly]:
+    def _keep(self, known: _WatchedSymbol, found: list[Anomaly]) -> list[Anomaly]:
         fresh = []
         for anomaly in found:
             if known.kept.get(anomaly.key) == anomaly:

@@ -7,6 +7,7 @@ from decimal import Decimal
 from math import inf
 from statistics import median_low
 
+from mcloud.clouds.observation import Observation
 from mcloud.clouds.ports import ControlRecord
 
 MODES = ("both", "primary", "cheapest", "nearest")
@@ -29,12 +30,8 @@ class Route:
 class RouteObservation:
     """The known values of the sites. A site that is missing from a mapping is unknown."""
 
-    records: Mapping[str, ControlRecord] = field(default_factory=dict)
+    records: Mapping[str, Observation[ControlRecord]] = field(default_factory=dict)
     """Control record by site, including the last known ones of silent sites."""
-    refusals: Mapping[str, str] = field(default_factory=dict)
-    """Why the control record of a site cannot be used, by site: access is denied, or it is
-    damaged.
-    """
     latencies: Mapping[str, float] = field(default_factory=dict)
     """Seconds for a publish, by site that answers; see ``Latencies``."""
     costs: Mapping[str, Decimal] = field(default_factory=dict)
@@ -76,11 +73,16 @@ def choose(
 
 
 def _primary(sites: Sequence[str], seen: RouteObservation) -> Route:
-    if not seen.records:
-        why = "; ".join(f"{site}: {refusal}" for site, refusal in seen.refusals.items())
+    known = [each.value for each in seen.records.values() if each.value is not None]
+    if not known:
+        # A site that is silent is seen as such elsewhere. A refusal or a damaged record lasts.
+        refused = {
+            n: each for n, each in seen.records.items() if each.problem and not each.is_outage
+        }
+        why = "; ".join(f"{site}: {each.problem}" for site, each in refused.items())
         reason = f"no control record is known; {sites[0]} is the first site"
         return Route((sites[0],), f"{reason} ({why})" if why else reason)
-    record = max(seen.records.values(), key=lambda record: record.rank)
+    record = max(known, key=lambda record: record.rank)
     if record.primary not in sites:
         return Route(
             (sites[0],), f"the primary {record.primary} of epoch {record.epoch} is not in --to"

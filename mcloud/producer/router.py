@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from functools import partial
 
+from mcloud.clouds.observation import Observation, probe_seconds
 from mcloud.clouds.ports import ControlRecord, Site
 from mcloud.cost.marginal import message_cost
 from mcloud.deadline import Asker
 from mcloud.documents import Damaged
-from mcloud.errors import McloudError, Refused
+from mcloud.errors import McloudError
 from mcloud.producer.route import Latencies, Route, RouteObservation, choose
 from mcloud.producer.spool import Spool
 
@@ -44,7 +45,7 @@ class Router:
         self._period = period
         self._asker: Asker[str] = Asker()
         self._patience = DEADLINE
-        self._records: dict[str, ControlRecord] = {}
+        self._records: dict[str, Observation[ControlRecord]] = {}
         self._latencies = Latencies(sites)
         self._stopped = threading.Event()
         self._following = threading.Lock()
@@ -73,19 +74,20 @@ class Router:
                 self._patience,
             )
             self._patience = min(QUICK, DEADLINE)
-            # For a site that is silent, or whose record is damaged, the last known record counts.
+            now = time.monotonic()
             for name, answer in answers.items():
-                if isinstance(answer, ControlRecord):
-                    self._records[name] = answer
-            refusals = {
-                name: str(answer)
-                for name, answer in answers.items()
-                if isinstance(answer, Refused | Damaged)
-            }
-            return RouteObservation(records=dict(self._records), refusals=refusals)
+                # For a site that is silent, or whose record is missing, the last known one counts.
+                before = self._records.get(name, Observation[ControlRecord]())
+                if answer is not None:
+                    self._records[name] = before.then(answer, now)
+            return RouteObservation(records=dict(self._records))
         if self._mode == "nearest":
             times = self._asker.gather(
-                {name: partial(_latency, site) for name, site in self._sites.items()}, DEADLINE
+                {
+                    name: partial(probe_seconds, site, "queue", DEADLINE)
+                    for name, site in self._sites.items()
+                },
+                DEADLINE,
             )
             self._latencies.note({n: each for n, each in times.items() if isinstance(each, float)})
             return RouteObservation(latencies=self._latencies.usual())
@@ -106,13 +108,9 @@ def move(spool: Spool, sites: Iterable[str], chosen: tuple[str, ...]) -> None:
             spool.reassign(site, chosen[0])
 
 
-def _record(site: Site) -> ControlRecord | Damaged | None:
-    return site.control.record()
-
-
-def _latency(site: Site) -> float:
-    """Return the duration of a cheap read of the site's queue, in seconds."""
-    probe = site.probe  # opened at the first use, which does not count as latency of the site
-    began = time.monotonic()
-    probe.check("queue", DEADLINE)
-    return time.monotonic() - began
+def _record(site: Site) -> ControlRecord | None:
+    """Return the site's record. Raise McloudError for a damaged one, which routes nothing."""
+    record = site.control.record()
+    if isinstance(record, Damaged):
+        raise McloudError(str(record))
+    return record

@@ -13,13 +13,14 @@ from contextlib import ExitStack, contextmanager
 from decimal import Decimal
 from pathlib import Path
 
+from mcloud.clouds.observation import DOWN, UP
 from mcloud.clouds.ports import ControlRecord, Site
 from mcloud.cost.prices import PRICES
 from mcloud.errors import McloudError
 from mcloud.failover import debts, record
 from mcloud.failover.audit import Audit
 from mcloud.failover.catch_up import catch_up, drain
-from mcloud.failover.decide import DOWN, UP, Debt
+from mcloud.failover.decide import Debt
 from mcloud.failover.execution import DEADLINE, Tools
 from mcloud.failover.guard import Guard
 from mcloud.failover.health import HealthWatch

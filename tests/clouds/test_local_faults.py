@@ -31,10 +31,9 @@ from mcloud.clouds.aws.client import make_client, translated
 from mcloud.clouds.aws.probe import AwsProbe
 from mcloud.clouds.gcp import client as gcp
 from mcloud.clouds.gcp.probe import GcpProbe
+from mcloud.clouds.observation import DOWN, UNKNOWN, Observation
 from mcloud.clouds.resources import AwsResources, GcpResources
 from mcloud.errors import McloudError, Refused, Unavailable, shows_outage
-from mcloud.failover.decide import DOWN, UNKNOWN
-from mcloud.failover.health import _seen
 from mcloud.local.children import free_ports
 from mcloud.local_faults import is_local
 
@@ -68,7 +67,7 @@ def probed(timeout: float = 10) -> McloudError:
 
 
 def unknown(error: Exception) -> bool:
-    return _seen(error, 0.0).state == UNKNOWN
+    return Observation().then(error, 0.0).state == UNKNOWN
 
 
 def program(tmp_path: Path, body: str) -> str:
@@ -229,7 +228,7 @@ def test_a_name_that_has_lost_its_addresses_is_an_outage(
     refuse_names(monkeypatch, socket.EAI_NODATA)
     with pytest.raises(Unavailable) as caught:
         call()
-    assert _seen(caught.value, 0.0).state == DOWN
+    assert Observation().then(caught.value, 0.0).state == DOWN
 
 
 @pytest.mark.parametrize("call", CLIENTS)

@@ -9,11 +9,11 @@ from states import GUARD, watcher
 from states import guard as guard_state
 
 from drawing.test_figures import SITE
+from mcloud.clouds.observation import Observation
 from mcloud.clouds.ports import ControlRecord
 from mcloud.cost.current import CostFigure
 from mcloud.drawing.band import canaries, leading, money, watching
 from mcloud.failover.pause import Pause
-from mcloud.observing.collector import Seen
 from mcloud.observing.machine import Machine
 from mcloud.observing.snapshot import SiteSnapshot, Snapshot
 from mcloud.runs import Running
@@ -38,17 +38,19 @@ def snapshot(*sites: SiteSnapshot, **change: Any) -> Snapshot:
 
 
 def test_who_leads() -> None:
-    behind = replace(WEST, record=Seen(None, AT))
+    behind = replace(WEST, record=Observation(None, AT))
     assert leading(snapshot(SITE)).plain == "primary aws, epoch 3, manual: drill"
     assert leading(snapshot(SITE, behind)).plain == (
         "primary aws, epoch 3, manual: drill; west has no record"
     )
-    newer = replace(WEST, record=Seen(ControlRecord(4, "west", "automatic", "", "guard", AT), AT))
+    newer = replace(
+        WEST, record=Observation(ControlRecord(4, "west", "automatic", "", "guard", AT), AT)
+    )
     assert leading(snapshot(SITE, newer)).plain == (
         f"primary west, epoch 4, automatic; aws has epoch {RECORD.epoch}"
     )
     assert leading(snapshot(behind)).plain == "no primary yet"
-    assert leading(snapshot(behind, replace(SITE, record=Seen()))).plain == "primary unknown"
+    assert leading(snapshot(behind, replace(SITE, record=Observation()))).plain == "primary unknown"
 
 
 def test_who_watches() -> None:
@@ -57,7 +59,7 @@ def test_who_watches() -> None:
     loud = Running("alerts", True, watcher(firing=[FIRING]))
 
     def said(*sites: SiteSnapshot, **runs: Any) -> str:
-        return watching(snapshot(*sites, machine=Seen(Machine(**runs), AT))).plain
+        return watching(snapshot(*sites, machine=Observation(Machine(**runs), AT))).plain
 
     assert said() == "guard none runs here; alerts no watcher runs here"
     assert said(guards=(guard,), alerts=(quiet,)) == "guard watches; alerts none fires"
@@ -79,17 +81,17 @@ def test_what_a_guard_says_of_its_canaries() -> None:
     took = {"aws": 0.31, "gcp": None, "west": 1.0}
     sites = {name: {**SITE_STATEMENT, "canary_s": seconds} for name, seconds in took.items()}
     guard = Running("guard", True, guard_state(sites=sites))
-    shown = canaries(snapshot(SITE, machine=Seen(Machine(guards=(guard,)), AT)))
+    shown = canaries(snapshot(SITE, machine=Observation(Machine(guards=(guard,)), AT)))
     assert shown is not None
     assert shown.plain == f"canary stored at {SITE.name} after 0.3 s"
     ended = replace(guard, runs=False)
-    assert canaries(snapshot(SITE, machine=Seen(Machine(guards=(ended,)), AT))) is None
+    assert canaries(snapshot(SITE, machine=Observation(Machine(guards=(ended,)), AT))) is None
 
 
 def test_a_pause_that_a_site_knows_of_is_told_where_no_guard_runs() -> None:
     def paused(at: float, by: str, *, is_so: bool) -> SiteSnapshot:
         note = Pause(paused=is_so, by=by, why="", at=at)
-        return replace(SITE, name=by, guards=Seen({"pause": note}, AT))
+        return replace(SITE, name=by, guards=Observation({"pause": note}, AT))
 
     said = watching(snapshot(paused(1, "ann", is_so=True), paused(2, "bob", is_so=True))).plain
     assert said.startswith("guard none runs here, paused by bob;")
@@ -99,20 +101,22 @@ def test_a_pause_that_a_site_knows_of_is_told_where_no_guard_runs() -> None:
 
 def test_what_it_costs() -> None:
     def said(**change: Any) -> str:
-        return money(snapshot(cost=Seen(replace(COST, **change), AT))).plain
+        return money(snapshot(cost=Observation(replace(COST, **change), AT))).plain
 
     assert said() == "$1.23 this month, $0.0021/h, $4.50 expected, budget $20.00"
-    assert money(snapshot(cost=Seen(COST, AT)), 30).plain == "$1.23 this month, $0.0021/h"
+    assert money(snapshot(cost=Observation(COST, AT)), 30).plain == "$1.23 this month, $0.0021/h"
     assert said(per_hour_now=None, expected=None, budget=None) == "$1.23 this month"
     assert said(as_of=AT - 7200).startswith("$1.23 this month (2 h ago), ")
     assert said(month_to_date=None, source="unknown: aws: no access") == (
         "cost unknown: aws: no access"
     )
     assert money(snapshot()).plain == "cost unknown: not read yet"
-    assert money(snapshot(cost=Seen(problem="no access"))).plain == "cost unknown: no access"
+    assert money(snapshot(cost=Observation(problem="no access"))).plain == "cost unknown: no access"
 
 
 def test_a_budget_that_will_not_do_has_colour() -> None:
-    over = money(snapshot(cost=Seen(replace(COST, budget=Decimal(4)), AT)))
+    over = money(snapshot(cost=Observation(replace(COST, budget=Decimal(4)), AT)))
     assert "yellow" in {span.style for span in over.spans}
-    assert "yellow" not in {span.style for span in money(snapshot(cost=Seen(COST, AT))).spans}
+    assert "yellow" not in {
+        span.style for span in money(snapshot(cost=Observation(COST, AT))).spans
+    }

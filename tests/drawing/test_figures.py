@@ -11,82 +11,98 @@ from hypothesis import strategies as st
 from observing.sites import AT, BEATS, CANDLE, DEAD, DEPTH, RECORD
 from observing.sites import FIGURES as METRICS
 
+from mcloud.clouds.observation import Observation
 from mcloud.clouds.ports import SERVICES, Depth, Figure, Figures, Lag
 from mcloud.drawing import figures
 from mcloud.drawing.figures import FIGURES, Cell, chart
-from mcloud.observing.collector import Seen
 from mcloud.observing.recent import Recent
 from mcloud.observing.snapshot import SiteCost, SiteSnapshot
 
-UP = {service: Seen(0.01, AT, 0.012) for service in SERVICES}
+UP = {service: Observation(0.01, AT, 0.012) for service in SERVICES}
 SITE = SiteSnapshot(
     name="aws",
     cloud="aws",
     health=UP,
-    code=Seen(),
-    queue=Seen(DEPTH, AT),
-    dead_letters=Seen(DEAD, AT),
-    figures=Seen(METRICS, AT),
-    heartbeats=Seen(BEATS, AT),
-    lags=Seen([], AT),
-    record=Seen(RECORD, AT),
-    debts=Seen(),
-    guards=Seen({}, AT),
-    recent=Seen([Recent("BTCUSDT", CANDLE, []), Recent("ETHUSDT", None, [])], AT),
-    cost=Seen(),
+    code=Observation(),
+    queue=Observation(DEPTH, AT),
+    dead_letters=Observation(DEAD, AT),
+    figures=Observation(METRICS, AT),
+    heartbeats=Observation(BEATS, AT),
+    lags=Observation([], AT),
+    record=Observation(RECORD, AT),
+    debts=Observation(),
+    guards=Observation({}, AT),
+    recent=Observation([Recent("BTCUSDT", CANDLE, []), Recent("ETHUSDT", None, [])], AT),
+    cost=Observation(),
 )
 LATE = "no answer for 12 s"
 
 
-def metrics(**change: float | None) -> dict[str, Seen[Figures]]:
+def metrics(**change: float | None) -> dict[str, Observation[Figures]]:
     """Return metrics with these values, four minutes old."""
     changed = {name: Figure(value, AT - 240) for name, value in change.items()}
-    return {"figures": Seen(replace(METRICS, measured={**METRICS.measured, **changed}), AT)}
+    return {"figures": Observation(replace(METRICS, measured={**METRICS.measured, **changed}), AT)}
 
 
-def lag(**change: Any) -> dict[str, Seen[list[Lag]]]:
-    return {"lags": Seen([replace(Lag("gcp", "aws", "all", 1.26, 3, None, 2, AT), **change)], AT)}
+def lag(**change: Any) -> dict[str, Observation[list[Lag]]]:
+    return {
+        "lags": Observation([replace(Lag("gcp", "aws", "all", 1.26, 3, None, 2, AT), **change)], AT)
+    }
 
 
 @pytest.mark.parametrize(
     ("label", "change", "shown"),
     [
         ("services", {}, "up  12 ms"),
-        ("services", {"health": {**UP, "queue": Seen(1.5, AT, 1.5)}}, "up  1500 ms"),
-        ("services", {"health": {**UP, "queue": Seen()}}, "asking"),
-        ("services", {"health": {**UP, "queue": Seen(problem=LATE)}}, f"down  queue: {LATE}"),
-        ("services", {"health": dict.fromkeys(SERVICES, Seen(problem=LATE))}, f"down  all: {LATE}"),
+        ("services", {"health": {**UP, "queue": Observation(1.5, AT, 1.5)}}, "up  1500 ms"),
+        ("services", {"health": {**UP, "queue": Observation()}}, "asking"),
         (
             "services",
-            {"health": {**UP, "queue": Seen(problem=LATE), "archive": Seen(problem="no bucket")}},
+            {"health": {**UP, "queue": Observation(problem=LATE)}},
+            f"down  queue: {LATE}",
+        ),
+        (
+            "services",
+            {"health": dict.fromkeys(SERVICES, Observation(problem=LATE))},
+            f"down  all: {LATE}",
+        ),
+        (
+            "services",
+            {
+                "health": {
+                    **UP,
+                    "queue": Observation(problem=LATE),
+                    "archive": Observation(problem="no bucket"),
+                }
+            },
             f"down  queue: {LATE}; archive: no bucket",
         ),
         ("queue depth", {}, "12 ready, 3 in flight"),
-        ("queue depth", {"queue": Seen(Depth(1500, None, AT), AT)}, "1,500 waiting"),
+        ("queue depth", {"queue": Observation(Depth(1500, None, AT), AT)}, "1,500 waiting"),
         (
             "queue depth",
-            {"queue": Seen(Depth(None, None, AT), AT)},
+            {"queue": Observation(Depth(None, None, AT), AT)},
             "unknown: CloudWatch has no value yet",
         ),
-        ("queue depth", {"queue": Seen(problem=LATE)}, f"unknown: {LATE}"),
-        ("queue depth", {"queue": Seen()}, "unknown: not read yet"),
-        ("queue depth", {"queue": Seen(Depth(0, 0, AT - 9), AT)}, "0 ready, 0 in flight"),
+        ("queue depth", {"queue": Observation(problem=LATE)}, f"unknown: {LATE}"),
+        ("queue depth", {"queue": Observation()}, "unknown: not read yet"),
+        ("queue depth", {"queue": Observation(Depth(0, 0, AT - 9), AT)}, "0 ready, 0 in flight"),
         (
             "queue depth",
-            {"queue": Seen(Depth(0, 0, AT - 90), AT)},
+            {"queue": Observation(Depth(0, 0, AT - 90), AT)},
             "0 ready, 0 in flight (1 min ago)",
         ),
         (
             "queue depth",
-            {"queue": Seen(Depth(5, 0, AT - 90), AT - 90, problem=LATE)},
+            {"queue": Observation(Depth(5, 0, AT - 90), AT - 90, problem=LATE)},
             f"5 ready, 0 in flight (1 min ago: {LATE})",
         ),
         ("oldest", {}, "7.0 s"),
         ("oldest", metrics(oldest_age=75.0), "1 min 15 s (4 min ago)"),
         ("oldest", metrics(oldest_age=None), "unknown: CloudWatch has no value yet"),
-        ("oldest", {"figures": Seen(problem=LATE)}, f"unknown: {LATE}"),
+        ("oldest", {"figures": Observation(problem=LATE)}, f"unknown: {LATE}"),
         ("dead letters", {}, "0 ready, 0 in flight"),
-        ("dead letters", {"dead_letters": Seen(Depth(4, None, AT), AT)}, "4 waiting"),
+        ("dead letters", {"dead_letters": Observation(Depth(4, None, AT), AT)}, "4 waiting"),
         ("calls", {}, "240 in 15 min"),
         ("calls", metrics(calls=12_345.0), "12,345 in 15 min (4 min ago)"),
         ("calls", metrics(calls=None), "unknown: CloudWatch has no value yet"),
@@ -107,37 +123,37 @@ def lag(**change: Any) -> dict[str, Seen[list[Lag]]]:
             "5 in 15 min, 2 throttled (4 min ago)",
         ),
         ("processed", {}, "15,863 trades"),
-        ("processed", {"heartbeats": Seen([], AT)}, "no trades yet"),
+        ("processed", {"heartbeats": Observation([], AT)}, "no trades yet"),
         (
             "processed",
-            {"heartbeats": Seen([replace(BEATS[0], at=AT - 75)], AT, problem="gone")},
+            {"heartbeats": Observation([replace(BEATS[0], at=AT - 75)], AT, problem="gone")},
             "9,757 trades (1 min ago: gone)",
         ),
         (
             "services",
-            {"queue": Seen(DEPTH, AT, problem="no answer for 9 s", waits=9)}
-            | {"lags": Seen(problem=LATE, waits=12)},
+            {"queue": Observation(DEPTH, AT, problem="no answer for 9 s", waits=9)}
+            | {"lags": Observation(problem=LATE, waits=12)},
             f"no news  queue depth, replication: {LATE}",
         ),
         ("last candle", {}, "BTCUSDT 23:54 61837.5"),
-        ("last candle", {"recent": Seen([], AT)}, "none yet"),
-        ("last candle", {"recent": Seen(problem="[/red] gone")}, "unknown: [/red] gone"),
+        ("last candle", {"recent": Observation([], AT)}, "none yet"),
+        ("last candle", {"recent": Observation(problem="[/red] gone")}, "unknown: [/red] gone"),
         ("holes", {}, "none"),
-        ("holes", {"recent": Seen([], AT)}, "no candles"),
+        ("holes", {"recent": Observation([], AT)}, "no candles"),
         (
             "holes",
-            {"recent": Seen([Recent("BTCUSDT", CANDLE, [(8, 9), (20, 1_029)])], AT)},
+            {"recent": Observation([Recent("BTCUSDT", CANDLE, [(8, 9), (20, 1_029)])], AT)},
             "BTCUSDT 1,012 missing",
         ),
         ("behind", {}, "no replicator"),
         ("behind", lag(), "gcp 1 s, raw unknown"),
         ("behind", lag(raw_s=75.0, at=AT - 90, part="2/4"), "gcp 2/4 1 s, raw 1 min (1 min ago)"),
         ("cost", {}, "unknown: not read yet"),
-        ("cost", {"cost": Seen(problem="no access")}, "unknown: no access"),
-        ("cost", {"cost": Seen(SiteCost(Decimal("1.234"), None), AT)}, "$1.23 this month"),
+        ("cost", {"cost": Observation(problem="no access")}, "unknown: no access"),
+        ("cost", {"cost": Observation(SiteCost(Decimal("1.234"), None), AT)}, "$1.23 this month"),
         (
             "cost",
-            {"cost": Seen(SiteCost(Decimal(9), Decimal("0.0021")), AT - 86_400)},
+            {"cost": Observation(SiteCost(Decimal(9), Decimal("0.0021")), AT - 86_400)},
             "$9.00 this month, $0.0021/h (1 d ago)",
         ),
     ],
@@ -149,8 +165,8 @@ def test_a_figure(label: str, change: dict[str, Any], shown: str) -> None:
 
 
 @pytest.mark.parametrize("label", FIGURES)
-@pytest.mark.parametrize("seen", [Seen(), Seen(problem="it is down")])
-def test_what_is_unknown_never_looks_like_a_number(label: str, seen: Seen[Any]) -> None:
+@pytest.mark.parametrize("seen", [Observation(), Observation(problem="it is down")])
+def test_what_is_unknown_never_looks_like_a_number(label: str, seen: Observation[Any]) -> None:
     parts = ("queue", "dead_letters", "figures", "heartbeats", "lags", "record", "recent", "cost")
     dark = replace(SITE, health=dict.fromkeys(SERVICES, seen), **dict.fromkeys(parts, seen))
     text = FIGURES[label](dark, AT).text.plain
@@ -162,11 +178,11 @@ def test_what_is_unknown_never_looks_like_a_number(label: str, seen: Seen[Any]) 
     ("make", "change", "style"),
     [
         (figures.services, {}, "green"),
-        (figures.services, {"health": {**UP, "queue": Seen(problem="gone")}}, "bold red"),
-        (figures.dead_letters, {"dead_letters": Seen(Depth(4, 0, AT), AT)}, "yellow"),
+        (figures.services, {"health": {**UP, "queue": Observation(problem="gone")}}, "bold red"),
+        (figures.dead_letters, {"dead_letters": Observation(Depth(4, 0, AT), AT)}, "yellow"),
         (FIGURES["errors"], metrics(errors=2.0), "yellow"),
-        (figures.holes, {"recent": Seen([Recent("X", CANDLE, [(1, 2)])], AT)}, "yellow"),
-        (figures.queue, {"queue": Seen(problem="gone")}, "dim"),
+        (figures.holes, {"recent": Observation([Recent("X", CANDLE, [(1, 2)])], AT)}, "yellow"),
+        (figures.queue, {"queue": Observation(problem="gone")}, "dim"),
     ],
 )
 def test_colour_has_a_meaning(

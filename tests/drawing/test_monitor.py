@@ -18,11 +18,11 @@ from drawing.test_band import COST
 from drawing.test_figures import SITE
 from drawing.test_produce import SITE as ACKED
 from drawing.test_produce import STATE
+from mcloud.clouds.observation import Observation
 from mcloud.clouds.ports import SERVICES, Depth, Lag
 from mcloud.drawing.choice import INTERVALS, pressed
 from mcloud.drawing.monitor import MonitorView, pages, screen
 from mcloud.failover.pause import Pause
-from mcloud.observing.collector import Seen
 from mcloud.observing.machine import Machine
 from mcloud.observing.recent import Recent
 from mcloud.observing.snapshot import SiteCost, SiteSnapshot, Snapshot
@@ -36,22 +36,22 @@ DEPTHS = tuple((AT - 5 * n, (n * 37) % 90) for n in range(40, 0, -1))
 LATE = "no answer for 42 s"
 AWS = replace(
     SITE,
-    lags=Seen([Lag("gcp", "aws", "all", 1.2, 0, 30.0, 1, AT)], AT),
-    cost=Seen(SiteCost(Decimal("1.234"), Decimal("0.0021")), AT),
+    lags=Observation([Lag("gcp", "aws", "all", 1.2, 0, 30.0, 1, AT)], AT),
+    cost=Observation(SiteCost(Decimal("1.234"), Decimal("0.0021")), AT),
     history=DEPTHS,
 )
 GCP = replace(
     SITE,
     name="gcp",
     cloud="gcp",
-    queue=Seen(Depth(1_234, None, AT - 150), AT - 42, 0.0, LATE, 42),
-    dead_letters=Seen(Depth(2, None, AT - 150), AT - 42, 0.0, LATE, 42),
-    figures=Seen(FIGURES, AT - 42, 0.0, LATE, 42),
-    lags=Seen(problem=LATE, waits=42),
-    recent=Seen([Recent("BTCUSDT", CANDLE, [(5, 6)]), Recent("ETHUSDT", None, [])], AT),
+    queue=Observation(Depth(1_234, None, AT - 150), AT - 42, 0.0, LATE, 42),
+    dead_letters=Observation(Depth(2, None, AT - 150), AT - 42, 0.0, LATE, 42),
+    figures=Observation(FIGURES, AT - 42, 0.0, LATE, 42),
+    lags=Observation(problem=LATE, waits=42),
+    recent=Observation([Recent("BTCUSDT", CANDLE, [(5, 6)]), Recent("ETHUSDT", None, [])], AT),
     history=((AT - 150, 7), (AT - 100, None), (AT - 60, 1_234)),
 )
-WEST = replace(SITE, name="aws-west", health=dict.fromkeys(SERVICES, Seen(problem="gone")))
+WEST = replace(SITE, name="aws-west", health=dict.fromkeys(SERVICES, Observation(problem="gone")))
 AWAY = {**ACKED, "breaker": "open", "waiting_trades": 1_999, "error": "Pub/Sub does not answer"}
 MACHINE = Machine(
     producers=(
@@ -80,8 +80,8 @@ def snapshot(*sites: SiteSnapshot) -> Snapshot:
     return Snapshot(
         AT,
         {site.name: site for site in sites},
-        Seen(MACHINE, AT),
-        Seen(COST, AT),
+        Observation(MACHINE, AT),
+        Observation(COST, AT),
         upkeep=Decimal("1.78"),
     )
 
@@ -148,8 +148,8 @@ def test_symbols_of_any_market_and_script_are_whole_and_in_line(
 ) -> None:
     site = replace(
         AWS,
-        recent=Seen([Recent(symbol, CANDLE, [(5, 6)]) for symbol in SYMBOLS], AT),
-        heartbeats=Seen([replace(BEATS[0], symbol=symbol) for symbol in SYMBOLS], AT),
+        recent=Observation([Recent(symbol, CANDLE, [(5, 6)]) for symbol in SYMBOLS], AT),
+        heartbeats=Observation([replace(BEATS[0], symbol=symbol) for symbol in SYMBOLS], AT),
     )
     drawn = screen(snapshot(site, replace(site, name="gcp")), view(width, 60, focus=focus))
     starts = set()
@@ -206,7 +206,7 @@ def test_one_site_alone_says_all_with_its_reasons() -> None:
     ],
 )
 def test_one_site_alone_says_that_the_guards_pause(note: Pause, said: list[str]) -> None:
-    site = replace(AWS, guards=Seen({"pause": note}, AT))
+    site = replace(AWS, guards=Observation({"pause": note}, AT))
     drawn = plain(screen(snapshot(site, GCP), view(100, 50, focus=0)))
     assert [line for line in drawn[4:-2] if line.startswith("guard")] == said
 
@@ -217,9 +217,9 @@ def test_it_says_that_it_is_paused_what_is_wrong_and_what_it_costs() -> None:
     assert "PAUSED" in drawn[0]
     assert drawn[-1].endswith("looking $1.78/month")
     assert drawn[-2].startswith("4 more  gcp: no news of queue depth, dead letters, metrics")
-    sound = replace(snapshot(AWS), machine=Seen(Machine(), AT))
+    sound = replace(snapshot(AWS), machine=Observation(Machine(), AT))
     assert plain(screen(sound, view(80, 24)))[-2] == "no problems"
-    asking = replace(AWS, health=dict.fromkeys(SERVICES, Seen()))
+    asking = replace(AWS, health=dict.fromkeys(SERVICES, Observation()))
     assert plain(screen(replace(sound, sites={"aws": asking}), view(80, 24)))[-2] == (
         "reading the sites"
     )
@@ -227,7 +227,7 @@ def test_it_says_that_it_is_paused_what_is_wrong_and_what_it_costs() -> None:
 
 def test_trouble_has_colour_and_the_rest_has_none() -> None:
     def colours(*sites: SiteSnapshot) -> set[str]:
-        machine = Seen(Machine(), AT)
+        machine = Observation(Machine(), AT)
         return {
             str(style)
             for line in screen(replace(snapshot(*sites), machine=machine), view(120, 40))

@@ -10,9 +10,9 @@ from states import producer
 
 from drawing.test_figures import SITE, UP
 from drawing.test_produce import STATE
+from mcloud.clouds.observation import Observation
 from mcloud.clouds.ports import SERVICES, Depth
 from mcloud.drawing.status import status, status_table
-from mcloud.observing.collector import Seen
 from mcloud.observing.machine import Machine
 from mcloud.observing.snapshot import SiteSnapshot, Snapshot
 from mcloud.runs import Running
@@ -41,9 +41,9 @@ def test_two_sound_sites() -> None:
 
 
 def test_the_rest_is_who_leads_who_watches_what_runs_and_what_is_wrong() -> None:
-    dead = replace(SITE, dead_letters=Seen(Depth(3, 0, AT), AT))
+    dead = replace(SITE, dead_letters=Observation(Depth(3, 0, AT), AT))
     machine = Machine((Running("default", True, producer(**STATE | {"at": AT})),))
-    lines = draw(status(replace(snapshot(dead), machine=Seen(machine, AT))), 120)
+    lines = draw(status(replace(snapshot(dead), machine=Observation(machine, AT))), 120)
     assert lines[15:] == [
         "primary aws, epoch 3, manual: drill",
         "guard none runs here; alerts no watcher runs here",
@@ -57,14 +57,14 @@ def test_the_rest_is_who_leads_who_watches_what_runs_and_what_is_wrong() -> None
 
 def test_in_a_narrow_terminal_nothing_is_lost() -> None:
     reason = "SQS did not answer; see the console"
-    down = replace(SITE, health={**UP, "queue": Seen(problem=reason)})
+    down = replace(SITE, health={**UP, "queue": Observation(problem=reason)})
     lines = draw(status_table(snapshot(down)), 44)
     assert f"down queue: {reason}" in " ".join(" ".join(lines).split())
     assert all(len(line) <= 44 for line in lines)
 
 
 def test_trouble_stands_out() -> None:
-    down = replace(SITE, health=dict.fromkeys(SERVICES, Seen(problem="gone")))
+    down = replace(SITE, health=dict.fromkeys(SERVICES, Observation(problem="gone")))
     coloured = "\n".join(draw(status_table(snapshot(down)), 100, color_system="standard"))
     assert "\x1b[1;31mdown\x1b[0m" in coloured
     sound = "\n".join(draw(status_table(snapshot(SITE)), 100, color_system="standard"))

@@ -12,10 +12,11 @@ from cli.conftest import Terminal
 from patience import PATIENCE, eventually
 
 from mcloud.clouds.factory import open_site
+from mcloud.clouds.observation import UP
 from mcloud.clouds.ports import ControlRecord, Site
 from mcloud.failover import debts, record
 from mcloud.failover.audit import Audit
-from mcloud.failover.decide import CATCH_UP, FAIL_BACK, FAIL_OVER, UP
+from mcloud.failover.decide import CATCH_UP, FAIL_BACK, FAIL_OVER
 from mcloud.failover.execution import Tools, pay
 from mcloud.failover.guard import Guard
 from mcloud.failover.health import HealthWatch

@@ -7,26 +7,30 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mcloud.clouds.observation import DOWN, UNKNOWN, UP, Observation
 from mcloud.clouds.ports import ControlRecord
 from mcloud.failover.decide import (
     CATCH_UP,
-    DOWN,
     FAIL_BACK,
     FAIL_OVER,
     NOTHING,
-    UNKNOWN,
-    UP,
     Debt,
     Decision,
     DecisionState,
     GuardLook,
-    ServiceCheck,
     SiteLook,
     decide,
 )
 from mcloud.failover.settings import GuardSettings, problem_of
 
 RULES = GuardSettings(fails=3, goods=5, dwell=10, cooldown=100, max_lag=60, backlog_limit=30)
+
+
+def checked(state: str, at: float) -> Observation[float]:
+    """Return a service as a check saw it."""
+    if state == UP:
+        return Observation(0.01, at)
+    return Observation(problem="a test", failed_at=at, is_outage=state == DOWN)
 
 
 class Story:
@@ -47,7 +51,7 @@ class Story:
             self.wall += step
             sites = dict(self.look.sites)
             for name, state in queues.items():
-                seen = ServiceCheck(state, self.now, 0.01, "" if state == UP else "a test")
+                seen = checked(state, self.now)
                 sites[name] = replace(sites[name], services={"queue": seen})
             self.look = replace(self.look, sites=sites, wall=self.wall)
             self.last = decide(self.look, self.state, self.rules, self.now)
@@ -202,14 +206,14 @@ def test_a_guard_that_was_just_started_takes_the_age_of_the_record_from_it(
 def test_a_dead_store_is_a_backlog_until_it_is_too_old() -> None:
     story = healthy()
     since = story.now + 2
-    down = {"candles": ServiceCheck(DOWN, since, reason="a test")}
+    down = {"candles": checked(DOWN, since)}
 
     def look(seconds: int) -> Decision:
         for _ in range(seconds // 2):
             story.now += 2
-            services = {"queue": ServiceCheck(UP, story.now, 0.01), **down}
+            services = {"queue": checked(UP, story.now), **down}
             story.site("aws", services=services, waiting_since=since)
-            up = {"queue": ServiceCheck(UP, story.now, 0.01)}
+            up = {"queue": checked(UP, story.now)}
             story.site("gcp", services=up)
             story.last = decide(story.look, story.state, RULES, story.now)
             story.state = story.last.state

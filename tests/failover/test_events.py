@@ -2,10 +2,11 @@
 
 from dataclasses import replace
 
+from mcloud.clouds.observation import DOWN, UP
 from mcloud.clouds.ports import ControlRecord
 from mcloud.failover import events
 from mcloud.failover.catch_up import CatchUpReport
-from mcloud.failover.decide import DOWN, NOTHING, UP, Debt, Decision, DecisionState, SiteState
+from mcloud.failover.decide import NOTHING, Debt, Decision, DecisionState, SiteState
 from mcloud.failover.execution import MoveOutcome
 from mcloud.failover.journal import MoveOrder
 from mcloud.notify.channels import Channel

@@ -9,12 +9,13 @@ from typing import cast
 
 from patience import eventually
 
+from mcloud.clouds.observation import DOWN, UP, Observation
 from mcloud.clouds.ports import ControlRecord, Lag, Site
 from mcloud.drawing.band import canaries
 from mcloud.errors import Unavailable
 from mcloud.failover import debts, pause, record, statement
 from mcloud.failover.audit import Audit
-from mcloud.failover.decide import DOWN, NOTHING, UP, Debt, Decision
+from mcloud.failover.decide import NOTHING, Debt, Decision
 from mcloud.failover.execution import Tools
 from mcloud.failover.guard import Guard
 from mcloud.failover.health import HealthWatch
@@ -22,7 +23,6 @@ from mcloud.failover.journal import Journal, MoveOrder, MoveProgress
 from mcloud.failover.settings import GuardSettings
 from mcloud.market.envelope import encode
 from mcloud.notify.event import RESOLVED, Event
-from mcloud.observing.collector import Seen
 from mcloud.observing.machine import Machine
 from mcloud.observing.snapshot import Snapshot
 from mcloud.replication.scope import Scope
@@ -333,7 +333,9 @@ def test_what_it_says_of_itself_is_what_the_dashboards_read(tmp_path: Path) -> N
     with rig(tmp_path) as it:
         it.step(3)
         guard = Running("guard", True, it.guards[0].state())
-    seen = Snapshot(1.0, {"aws": None, "gcp": None}, machine=Seen(Machine(guards=(guard,)), 1.0))  # type: ignore[dict-item]
+    seen = Snapshot(
+        1.0, {"aws": None, "gcp": None}, machine=Observation(Machine(guards=(guard,)), 1.0)
+    )  # type: ignore[dict-item]
     shown = canaries(seen)
     assert shown is not None
     assert "aws" in shown.plain

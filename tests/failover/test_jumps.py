@@ -9,10 +9,10 @@ from jumps import HOUR, KINDS, Jumping
 from patience import eventually
 
 from mcloud.canary import Canary
+from mcloud.clouds.observation import UP
 from mcloud.clouds.ports import Lag
 from mcloud.errors import Unavailable
 from mcloud.failover import debts
-from mcloud.failover.decide import UP
 from mcloud.failover.health import HealthWatch
 from mcloud.market.envelope import encode
 from mcloud.replication.scope import Scope

@@ -6,7 +6,7 @@ from patience import PATIENCE, eventually
 
 from mcloud.errors import Refused
 from mcloud.notify.event import Event
-from mcloud.notify.memory import Memory
+from mcloud.notify.memory import SentMemory
 from mcloud.notify.notifier import SULK, Notifier
 
 from .events import FIRING, RESOLVED, Sink
@@ -35,7 +35,7 @@ def test_what_failed_is_tried_again_after_its_pause(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_fires_for_long_is_told_again_after_its_interval(kind: str) -> None:
-    memory, clock, repeat = Memory(), Jumping(), 3600.0
+    memory, clock, repeat = SentMemory(), Jumping(), 3600.0
     memory.note("desk", FIRING, clock.wall())
     clock.jump(kind)
     clock.pass_(repeat)

@@ -24,12 +24,12 @@ from mcloud.notify.ledger import (
     LEASE,
     RECORDS,
     TOGETHER,
-    ChannelAnswer,
     Claim,
     EventLedger,
     LedgerRecord,
+    NotClaimed,
 )
-from mcloud.notify.memory import Memory, Told
+from mcloud.notify.memory import SentMemory, Told
 from mcloud.notify.notifier import LOOK_AGAIN, SHARE_AGAIN, Notifier
 
 from .events import FIRING, HAPPENED, RESOLVED, Sink
@@ -95,7 +95,7 @@ class Watcher:
         self, sites: Any, name: str, sink: Sink, clock: Clock, path: Path | None = None, **said: Any
     ) -> None:
         self.clock = clock
-        self.memory = Memory(path)
+        self.memory = SentMemory(path)
         self.notifier = Notifier(
             sink.channel(),
             self.memory,
@@ -318,7 +318,7 @@ class TestSitesThatWereApart:
         sites["aws"].faults.before = before
         answers.append(seeing.claim("desk", FIRING, HOUR, None))
         assert isinstance(answers[0], Claim)
-        assert answers[1] is ChannelAnswer.BUSY
+        assert answers[1] is NotClaimed.BUSY
 
 
 @pytest.mark.parametrize("skew", [-90.0, -2.0, 2.0, 90.0, 86_400.0])
@@ -444,7 +444,7 @@ def test_reading_never_raises(changes: Any, dropped: set[str], added: Any) -> No
     sites = two()
     sites["aws"].control.documents[KIND, "desk dead-letters aws"] = document
     answer = ledger(sites, "a").claim("desk", FIRING, HOUR, None)
-    assert isinstance(answer, Claim | Told | ChannelAnswer)
+    assert isinstance(answer, Claim | Told | NotClaimed)
 
 
 @pytest.mark.parametrize("key", ["lag aws+2/4", "ü", "a:b", "a" * 2000, "x\ny", "", "."])

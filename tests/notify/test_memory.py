@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mcloud.notify.memory import KEPT, Memory
+from mcloud.notify.memory import KEPT, SentMemory
 
 from .events import FIRING, HAPPENED, RESOLVED
 
@@ -14,11 +14,11 @@ NOW = FIRING.at
 
 
 @pytest.fixture(params=["memory", "file"])
-def memory(request: pytest.FixtureRequest, tmp_path: Path) -> Memory:
-    return Memory(tmp_path / "sub" / "told.json" if request.param == "file" else None)
+def memory(request: pytest.FixtureRequest, tmp_path: Path) -> SentMemory:
+    return SentMemory(tmp_path / "sub" / "told.json" if request.param == "file" else None)
 
 
-def test_what_fires_is_told_once_until_it_is_resolved(memory: Memory) -> None:
+def test_what_fires_is_told_once_until_it_is_resolved(memory: SentMemory) -> None:
     assert memory.is_news("a", FIRING, HOUR, NOW)
     memory.note("a", FIRING, NOW)
     assert not memory.is_news("a", FIRING, HOUR, NOW + 1)
@@ -29,20 +29,20 @@ def test_what_fires_is_told_once_until_it_is_resolved(memory: Memory) -> None:
     assert memory.is_news("a", FIRING, HOUR, NOW + 4)
 
 
-def test_what_still_fires_is_told_again_after_a_while(memory: Memory) -> None:
+def test_what_still_fires_is_told_again_after_a_while(memory: SentMemory) -> None:
     memory.note("a", FIRING, NOW)
     assert not memory.is_news("a", FIRING, HOUR, NOW + HOUR - 1)
     assert memory.is_news("a", FIRING, HOUR, NOW + HOUR)
     assert memory.is_news("a", FIRING, HOUR, NOW - 10), "a clock set back silences nothing"
 
 
-def test_what_gets_worse_is_news_and_what_gets_better_is_not(memory: Memory) -> None:
+def test_what_gets_worse_is_news_and_what_gets_better_is_not(memory: SentMemory) -> None:
     memory.note("a", replace(FIRING, severity="warning"), NOW)
     assert memory.is_news("a", FIRING, HOUR, NOW + 1)
     assert not memory.is_news("a", replace(FIRING, severity="info"), HOUR, NOW + 1)
 
 
-def test_what_happened_again_is_news(memory: Memory) -> None:
+def test_what_happened_again_is_news(memory: SentMemory) -> None:
     memory.note("a", HAPPENED, NOW)
     assert not memory.is_news("a", HAPPENED, HOUR, NOW + 1)
     assert memory.is_news("a", replace(HAPPENED, at=HAPPENED.at + 1), HOUR, NOW + 1)
@@ -50,8 +50,8 @@ def test_what_happened_again_is_news(memory: Memory) -> None:
 
 def test_the_file_outlives_the_process(tmp_path: Path) -> None:
     path = tmp_path / "told.json"
-    Memory(path).note("a", FIRING, NOW)
-    assert not Memory(path).is_news("a", FIRING, HOUR, NOW + 1)
+    SentMemory(path).note("a", FIRING, NOW)
+    assert not SentMemory(path).is_news("a", FIRING, HOUR, NOW + 1)
     assert path.stat().st_mode & 0o777 == 0o600
 
 
@@ -59,14 +59,14 @@ def test_the_file_outlives_the_process(tmp_path: Path) -> None:
 def test_a_damaged_file_is_an_empty_one(tmp_path: Path, text: str) -> None:
     path = tmp_path / "told.json"
     path.write_text(text)
-    memory = Memory(path)
+    memory = SentMemory(path)
     assert memory.is_news("a", FIRING, HOUR, NOW)
     memory.note("a", FIRING, NOW)
-    assert not Memory(path).is_news("a", FIRING, HOUR, NOW)
+    assert not SentMemory(path).is_news("a", FIRING, HOUR, NOW)
 
 
 def test_it_does_not_grow_for_ever() -> None:
-    memory = Memory()
+    memory = SentMemory()
     for number in range(KEPT + 1):
         memory.note("a", replace(FIRING, key=str(number)), NOW)
     assert memory.is_news("a", replace(FIRING, key="0"), HOUR, NOW)

@@ -17,7 +17,7 @@ from mcloud.errors import Refused, Throttled, Unavailable
 from mcloud.notify import web
 from mcloud.notify.channels import Channel
 from mcloud.notify.event import Event
-from mcloud.notify.memory import Memory
+from mcloud.notify.memory import SentMemory
 from mcloud.notify.notifier import LONGEST_HOLD, LONGEST_SULK, SULK, WAITING, Notifier
 
 from .events import FIRING, HAPPENED, RESOLVED, Sink
@@ -175,7 +175,7 @@ def test_a_fault_where_silences_are_asked_for_ends_nothing() -> None:
 def test_a_memory_that_cannot_be_kept_stops_nothing(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     sink = Sink()
-    notifier = Notifier(sink.channel(), Memory(tmp_path / "file" / "told.json"))
+    notifier = Notifier(sink.channel(), SentMemory(tmp_path / "file" / "told.json"))
     notifier.send(FIRING)
     notifier.send(replace(FIRING, at=5.0))
     notifier.close(PATIENCE)

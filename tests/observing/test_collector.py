@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from patience import eventually
 
+from mcloud.clouds.observation import Observation
 from mcloud.errors import Unavailable
-from mcloud.observing.collector import LONGEST, PATIENCE, Collector, Seen, TimedQuery
+from mcloud.observing.collector import LONGEST, PATIENCE, Collector, TimedQuery
 
 KEY = ("aws", "depth")
 
@@ -53,7 +54,7 @@ class Rig:
         return self.collector.asked()[KEY]
 
     @property
-    def seen(self) -> Seen[Any]:
+    def seen(self) -> Observation[Any]:
         return self.collector.seen()[KEY]
 
 
@@ -66,7 +67,7 @@ def test_before_the_first_answer_nothing_is_known() -> None:
     assert not rig.seen.known
     assert rig.seen.why == "not read yet"
     rig.run(1)
-    assert rig.seen == Seen(0, 1000 + 1e9, 0.0, "")
+    assert rig.seen == Observation(0, 1000 + 1e9, 0.0, "")
     assert rig.seen.why == ""
 
 
@@ -114,7 +115,7 @@ def test_what_fails_keeps_its_last_answer_and_is_asked_less_and_less_often() -> 
     assert (rig.seen.value, rig.seen.problem) == (7, "it is down")
     rig.answer = 8
     rig.run(LONGEST)
-    assert rig.seen == Seen(8, rig.seen.at, 0.0, "")
+    assert rig.seen == Observation(8, rig.seen.at, 0.0, "")
     assert len(rig.run(10)) == 2  # at its usual interval again
 
 

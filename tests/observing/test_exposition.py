@@ -14,8 +14,8 @@ from drawing.test_monitor import AWS, GCP, MACHINE, WEST, snapshot
 from patience import PATIENCE, eventually
 from states import WATCHER, watcher
 
+from mcloud.clouds.observation import Observation
 from mcloud.errors import McloudError, Unavailable
-from mcloud.observing.collector import Seen
 from mcloud.observing.exposition import CONTENT_TYPE, HELP, exposition
 from mcloud.observing.machine import Machine
 from mcloud.observing.scrape import Listen, serving
@@ -112,7 +112,7 @@ def test_what_is_unknown_is_absent_and_never_zero() -> None:
 
 
 def test_before_the_first_answer_a_site_is_neither_up_nor_down() -> None:
-    asking = replace(AWS, health=dict.fromkeys(AWS.health, Seen()))
+    asking = replace(AWS, health=dict.fromkeys(AWS.health, Observation()))
     series = read(exposition(Snapshot(AT, {"aws": asking})))
     assert value(series, "up", 'site="aws"') is None
     assert value(series, "service_up", 'site="aws"', 'service="queue"') is None
@@ -120,7 +120,7 @@ def test_before_the_first_answer_a_site_is_neither_up_nor_down() -> None:
 
 def test_labels_are_escaped() -> None:
     odd = Machine(producers=(Running('a"b\\c\nd', False),))
-    text = exposition(Snapshot(AT, {}, Seen(odd, AT)))
+    text = exposition(Snapshot(AT, {}, Observation(odd, AT)))
     assert 'mcloud_producer_running{producer="a\\"b\\\\c\\nd"} 0\n' in text
     read(text)
 
@@ -133,7 +133,7 @@ def test_alerts_and_guards_count_while_somebody_watches() -> None:
         alerts=(Running("alerts", True, state),),
         guards=(Running("guard", True),),
     )
-    series = read(exposition(Snapshot(AT, {}, Seen(watched, AT), upkeep=Decimal(0))))
+    series = read(exposition(Snapshot(AT, {}, Observation(watched, AT), upkeep=Decimal(0))))
     assert value(series, "alerts_firing") == 2
     assert value(series, "guard_running", 'guard="guard"') == 1
 

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
+from mcloud.clouds.observation import Observation
 from mcloud.clouds.ports import SERVICES, ControlRecord, Depth
 from mcloud.cost.current import CostFigure
 from mcloud.documents import Damaged
 from mcloud.drawing.band import leading
 from mcloud.drawing.figures import holes, processed
 from mcloud.errors import Refused, Unavailable
-from mcloud.observing.collector import Seen
 from mcloud.observing.document import document
 from mcloud.observing.machine import Machine
 from mcloud.observing.queries import Costing
@@ -163,8 +163,8 @@ def test_what_runs_here_and_what_a_site_costs_are_asked_for_too() -> None:
     snapshot = collect(sites, Machine, Costing(lambda: figure))
     assert snapshot.machine.value == Machine()
     assert snapshot.cost.value == figure
-    assert snapshot.sites["aws"].cost == Seen(SiteCost(Decimal(2), None), AT)
-    assert snapshot.sites["gcp"].cost == Seen(problem="an estimate")
+    assert snapshot.sites["aws"].cost == Observation(SiteCost(Decimal(2), None), AT)
+    assert snapshot.sites["gcp"].cost == Observation(problem="an estimate")
     assert not collect({"aws": FakeSite()}).sites["aws"].cost.known
 
 

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mcloud.clouds.observation import Observation
 from mcloud.clouds.ports import ControlRecord
 from mcloud.cost.marginal import message_cost
 from mcloud.cost.prices import PRICES
@@ -24,7 +25,12 @@ def test_both_sends_everywhere() -> None:
 
 
 def test_primary_follows_the_highest_epoch_whoever_tells_it() -> None:
-    seen = RouteObservation(records={"aws": record(3, "aws"), "gcp": record(4, "gcp")})
+    seen = RouteObservation(
+        records={
+            "aws": Observation(record(3, "aws"), 1.0),
+            "gcp": Observation(record(4, "gcp"), 1.0),
+        }
+    )
     assert choose("primary", SITES, seen) == Route(("gcp",), "primary of epoch 4: because")
 
 
@@ -32,14 +38,21 @@ def test_primary_without_a_record_is_the_first_site_and_says_so() -> None:
     route = choose("primary", SITES, RouteObservation())
     assert route.sites == ("aws",)
     assert "no control record" in route.reason
-    refused = RouteObservation(refusals={"gcp": "a permission is missing; have it granted"})
+    refused = RouteObservation(
+        records={
+            "gcp": Observation(problem="a permission is missing; have it granted", failed_at=1.0),
+            "aws": Observation(problem="no answer", failed_at=1.0, is_outage=True),
+        }
+    )
     route = choose("primary", SITES, refused)
     assert route.sites == ("aws",)
     assert route.reason.endswith("first site (gcp: a permission is missing; have it granted)")
 
 
 def test_a_primary_that_is_not_served_is_named() -> None:
-    route = choose("primary", SITES, RouteObservation(records={"aws": record(1, "gcp-east")}))
+    route = choose(
+        "primary", SITES, RouteObservation(records={"aws": Observation(record(1, "gcp-east"), 1.0)})
+    )
     assert route.sites == ("aws",)
     assert "gcp-east" in route.reason
 

@@ -28,7 +28,7 @@ _SIZE_UNTOLD = "unknown: S3 tells a bucket's size up to two days later, and noth
 _REQUESTS_OFF = "unknown: the bucket's request metrics are off"
 
 
-class _Series(NamedTuple):
+class _MeterSeries(NamedTuple):
     namespace: str
     metric: str
     dimensions: tuple[tuple[str, str], ...]
@@ -68,9 +68,9 @@ class CloudWatchUsage:
     def _tables(self) -> tuple[str, str]:
         return self._to.candles_table, self._to.control_table
 
-    def _series(self, stream: str) -> dict[str, _Series]:
+    def _series(self, stream: str) -> dict[str, _MeterSeries]:
         to = self._to
-        found: dict[str, _Series] = {}
+        found: dict[str, _MeterSeries] = {}
         for queue, url in (("queue", to.queue_url), ("dlq", to.dlq_url)):
             name_of = (("QueueName", url.rpartition("/")[2]),)
             for name, metric in (
@@ -80,19 +80,21 @@ class CloudWatchUsage:
                 ("empty", "NumberOfEmptyReceives"),
                 ("size", "SentMessageSize"),
             ):
-                found[f"{queue} {name}"] = _Series("AWS/SQS", metric, name_of)
+                found[f"{queue} {name}"] = _MeterSeries("AWS/SQS", metric, name_of)
         for function in _functions(to):
             for name in ("Invocations", "Duration"):
                 called = (("FunctionName", function),)
-                found[f"{function} {name}"] = _Series("AWS/Lambda", name, called)
+                found[f"{function} {name}"] = _MeterSeries("AWS/Lambda", name, called)
             group = (("LogGroupName", _group(function)),)
-            found[f"{function} logs"] = _Series("AWS/Logs", "IncomingBytes", group)
+            found[f"{function} logs"] = _MeterSeries("AWS/Logs", "IncomingBytes", group)
         for table in self._tables():
             for what in ("Write", "Read"):
                 metric = f"Consumed{what}CapacityUnits"
-                found[f"{table} {what}"] = _Series("AWS/DynamoDB", metric, (("TableName", table),))
+                found[f"{table} {what}"] = _MeterSeries(
+                    "AWS/DynamoDB", metric, (("TableName", table),)
+                )
         if stream:
-            found["stream"] = _Series(
+            found["stream"] = _MeterSeries(
                 "AWS/DynamoDB",
                 "SuccessfulRequestLatency",
                 (
@@ -105,14 +107,16 @@ class CloudWatchUsage:
         bucket = ("BucketName", to.raw_bucket)
         for meter, storage in _CLASSES.items():
             kind = ("StorageType", storage)
-            found[meter] = _Series("AWS/S3", "BucketSizeBytes", (bucket, kind), "Average")
+            found[meter] = _MeterSeries("AWS/S3", "BucketSizeBytes", (bucket, kind), "Average")
         all_types = (bucket, ("StorageType", "AllStorageTypes"))
-        found["objects"] = _Series("AWS/S3", "NumberOfObjects", all_types, "Average")
+        found["objects"] = _MeterSeries("AWS/S3", "NumberOfObjects", all_types, "Average")
         for metric in ("PutRequests", "ListRequests", "GetRequests", "HeadRequests"):
-            found[metric] = _Series("AWS/S3", metric, (bucket, ("FilterId", "EntireBucket")))
+            found[metric] = _MeterSeries("AWS/S3", metric, (bucket, ("FilterId", "EntireBucket")))
         return found
 
-    def _read(self, wanted: list[_Series], start: float, end: float) -> dict[_Series, Days]:
+    def _read(
+        self, wanted: list[_MeterSeries], start: float, end: float
+    ) -> dict[_MeterSeries, Days]:
         """Return the daily figures of each series. A day without figures has no entry."""
         queries = [_query(f"q{number}", series) for number, series in enumerate(wanted)]
         # Start some days earlier, because S3 reports the size of a bucket late.
@@ -121,7 +125,7 @@ class CloudWatchUsage:
             "StartTime": datetime.fromtimestamp(start, UTC) - timedelta(days=LATE),
             "EndTime": datetime.fromtimestamp(end, UTC),
         }
-        found: dict[_Series, dict[str, Decimal]] = {series: {} for series in wanted}
+        found: dict[_MeterSeries, dict[str, Decimal]] = {series: {} for series in wanted}
         token: dict[str, str] = {}
         with translated("CloudWatch"):
             while True:
@@ -292,7 +296,7 @@ def _objects(seen: Mapping[str, Days], start: float, end: float) -> Iterator[Met
     yield Metered("s3_gets", None, _REQUESTS_OFF, end, exact=False)
 
 
-def _query(id_: str, series: _Series) -> dict[str, Any]:
+def _query(id_: str, series: _MeterSeries) -> dict[str, Any]:
     return {
         "Id": id_,
         "MetricStat": {

@@ -208,11 +208,11 @@ class ConnectionLine:
             ping_interval=None,
             # Compression costs more than it saves: a trade has 150 bytes.
             compression=None,
-            create_connection=_Socket,
+            create_connection=_ExchangeSocket,
         )
         lifetime = self._jitter(*timing.lifetime)
         session = _Session(
-            cast(_Socket, socket),
+            cast(_ExchangeSocket, socket),
             symbols,
             lifetime,
             take=self._take,
@@ -247,7 +247,7 @@ class ConnectionLine:
         self._state = replace(self._state, last_error=error)
 
 
-class _Socket(ClientConnection):
+class _ExchangeSocket(ClientConnection):
     """Passes on all messages of a network read at once, and records the time of the last read.
 
     Receiving each message by recv() costs as much as all the rest together. A message in fragments
@@ -281,7 +281,7 @@ class _Session:
 
     def __init__(
         self,
-        socket: _Socket,
+        socket: _ExchangeSocket,
         symbols: tuple[str, ...],
         lifetime: float,
         *,

@@ -90,7 +90,7 @@ class _Client(asyncio.Protocol):
         self._held = bytearray()  # from the client, not passed on yet
         self._between = True  # what the client sends next begins a request
         self._waiting: asyncio.Task[None] | None = None
-        self._server: _Server | None = None
+        self._server: _DoorServer | None = None
         self.transport: asyncio.Transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -155,13 +155,13 @@ class _Client(asyncio.Protocol):
             self._count.ends(self._line, status)
             self._line = None
 
-    async def _connect(self) -> "_Server | None":
+    async def _connect(self) -> "_DoorServer | None":
         """Reach the server; while it starts, its requests wait, as Cloud Run has them wait."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + START_SECONDS
         while True:
             try:
-                _, server = await loop.create_connection(lambda: _Server(self), *self._address)
+                _, server = await loop.create_connection(lambda: _DoorServer(self), *self._address)
             except OSError:
                 if loop.time() > deadline:
                     return None
@@ -186,7 +186,7 @@ class _Client(asyncio.Protocol):
         return None
 
 
-class _Server(asyncio.Protocol):
+class _DoorServer(asyncio.Protocol):
     """The connection to the server behind the door."""
 
     def __init__(self, client: _Client) -> None:

@@ -1,0 +1,97 @@
+"""One question to a site, as it was last answered: what the dashboards, the guard, the router of a
+producer and the alerts know of a site.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final, Generic, Literal, TypeVar
+
+from mcloud.clouds.ports import Site
+from mcloud.errors import shows_outage
+
+Value = TypeVar("Value")
+CLIENTS = ("queue", "candles", "control", "probe")
+
+UP: Final = "up"
+DOWN: Final = "down"
+UNKNOWN: Final = "unknown"
+
+
+@dataclass(frozen=True)
+class Observation(Generic[Value]):
+    """The last answer to a question, and the reason why there is no newer one.
+
+    Times are by the clock of whoever asks.
+    """
+
+    value: Value | None = None
+    at: float | None = None
+    """Time of the answer. None before the first."""
+    took: float = 0.0
+    """Seconds until the answer came."""
+    problem: str = ""
+    """Reason why the last try failed. Empty if it succeeded, or if no try has finished yet."""
+    waits: float = 0.0
+    """Seconds for which the current try has been waiting, if that is the problem."""
+    failed_at: float | None = None
+    """Time when the last try failed. None if it succeeded."""
+    is_outage: bool = False
+    """Whether the problem is an outage of the service, and no fault of this machine or its
+    credentials."""
+
+    @property
+    def known(self) -> bool:
+        return self.at is not None
+
+    @property
+    def why(self) -> str:
+        """Return why there is no value, or an empty string if there is one."""
+        return "" if self.known else self.problem or "not read yet"
+
+    @property
+    def tried(self) -> float | None:
+        """Time of the last try that has finished."""
+        return self.at if self.failed_at is None else self.failed_at
+
+    @property
+    def state(self) -> Literal["up", "down", "unknown"]:
+        """State of the service by the last try. A refusal leaves it unknown."""
+        if self.problem:
+            return DOWN if self.is_outage else UNKNOWN
+        return UP if self.known else UNKNOWN
+
+    def then(self, answer: Value | Exception, at: float, took: float = 0.0) -> "Observation[Value]":
+        """Return the observation after the next try. A failure leaves the last answer."""
+        if isinstance(answer, Exception):
+            return replace(
+                self,
+                problem=reason(answer),
+                waits=0.0,
+                failed_at=at,
+                is_outage=shows_outage(answer),
+            )
+        return Observation(answer, at, took)
+
+
+def reason(error: Exception) -> str:
+    """Return the error's text. It is never empty, since an empty reason means that there is
+    none.
+    """
+    return str(error) or type(error).__name__
+
+
+def prepare(site: Site, clients: Sequence[str] = CLIENTS) -> None:
+    """Make the clients of a site, which takes longer than a call and is not latency of a
+    service.
+    """
+    for name in clients:
+        getattr(site, name)
+
+
+def probe_seconds(site: Site, service: str, patience: float) -> float:
+    """Probe a service. Return the duration in seconds, without the making of the client."""
+    probe = site.probe
+    begun = time.monotonic()
+    probe.check(service, patience)
+    return time.monotonic() - begun
