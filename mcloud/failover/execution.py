@@ -31,13 +31,13 @@ from mcloud.failover.catch_up import EVERYTHING, PAUSE, CatchUpReport, catch_up
 from mcloud.failover.decide import Debt
 from mcloud.failover.journal import (
     STEPS,
-    Arrival,
+    Arrived,
     DebtNoted,
     Journal,
     MoveOrder,
     MoveProgress,
     Recorded,
-    Settlement,
+    Settled,
     StepResult,
 )
 from mcloud.replication.repair import Fetch
@@ -326,7 +326,7 @@ class _Run:
             debts.settle(self._sites, paid, over=True, at=now, seconds=DEADLINE)
         return DebtNoted(tuple(sorted(debts.read(self._sites, DEADLINE))))
 
-    def arrival(self) -> Arrival:
+    def arrival(self) -> Arrived:
         use, target = self._use, self._order.target
         use.tell(f"waiting for a trade to be stored at {target}")
         flights: list[tuple[Flight, float]] = []
@@ -343,17 +343,17 @@ class _Run:
         else:
             follow = self._follow()
         if flights and flights[0][0].arrived is not None:
-            return Arrival(flights[0][1], follow)
+            return Arrived(flights[0][1], follow)
         why = flights[0][0].reason if flights else ""
         problem = f"no canary was stored at {target}: {why or 'none came through in time'}"
-        return Arrival(None, follow, problem)
+        return Arrived(None, follow, problem)
 
-    def settlement(self) -> Settlement:
+    def settlement(self) -> Settled:
         use = self._use
         owed = {n: d for n, d in debts.read(self._sites, DEADLINE).items() if not d.paid}
         if not self._order.wait:
             why = "it was not awaited; a guard does it, or the same command with --wait"
-            return Settlement(dict.fromkeys(owed, why))
+            return Settled(dict.fromkeys(owed, why))
         left: dict[str, str] = {}
         caught: list[CatchUpReport] = []
         for site, debt in owed.items():
@@ -369,7 +369,7 @@ class _Run:
             caught.append(came)
             if not came.ok:
                 left[site] = came.reason
-        return Settlement(left, tuple(caught))
+        return Settled(left, tuple(caught))
 
     def share(self) -> None:
         """Send the entries of this move to the sites. A guard repeats what fails."""
@@ -378,7 +378,7 @@ class _Run:
 
     def outcome(self) -> MoveOutcome:
         done, recorded = self.progress.done, self._recorded
-        arrival, settled = done.arrival or Arrival(), done.settlement or Settlement()
+        arrival, settled = done.arrival or Arrived(), done.settlement or Settled()
         return MoveOutcome(
             order=self._order,
             record=recorded.record,

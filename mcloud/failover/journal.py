@@ -78,7 +78,7 @@ class DebtNoted:
 
 
 @dataclass(frozen=True)
-class Arrival:
+class Arrived:
     """The result of the step ``arrival``."""
 
     arrived: Seconds | None = None
@@ -89,7 +89,7 @@ class Arrival:
 
 
 @dataclass(frozen=True)
-class Settlement:
+class Settled:
     """The result of the step ``settlement``."""
 
     owed: Mapping[str, str] = field(default_factory=dict)
@@ -97,7 +97,7 @@ class Settlement:
     caught_up: tuple[CatchUpReport, ...] = ()
 
 
-StepResult = CatchUpReport | Recorded | DebtNoted | Arrival | Settlement
+StepResult = CatchUpReport | Recorded | DebtNoted | Arrived | Settled
 
 
 @dataclass(frozen=True)
@@ -107,8 +107,8 @@ class StepResults:
     recovery: CatchUpReport | None = None
     record: Recorded | None = None
     debt: DebtNoted | None = None
-    arrival: Arrival | None = None
-    settlement: Settlement | None = None
+    arrival: Arrived | None = None
+    settlement: Settled | None = None
 
 
 @dataclass(frozen=True)
