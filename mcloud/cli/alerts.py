@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mcloud.cli import background
-from mcloud.cli.duration import length_of_time
 from mcloud.cli.help import group
+from mcloud.cli.option_values import length_of_time, moment
 from mcloud.cli.session import INTERRUPTED, Session, command
 from mcloud.errors import ConfigError, UsageError
 
@@ -335,7 +335,6 @@ def _window(
     now: float, lasts: str | None, until: str | None, begin: str | None
 ) -> tuple[float, float]:
     """Return start and end in seconds since 1970. Raise UsageError if they are invalid."""
-    from mcloud.cli.candles import moment
     from mcloud.durations import utc
     from mcloud.notify.silences import AHEAD, MOST
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mcloud.cli.duration import length_of_time
 from mcloud.cli.help import HelpGroup
+from mcloud.cli.option_values import length_of_time, moment, symbol_of
 from mcloud.cli.session import Session, command, default
 from mcloud.errors import UsageError
 
@@ -63,7 +63,6 @@ def anomalies(
     mcloud anomalies --symbols BTCUSDT --last 7d
     mcloud anomalies --kind price-jump -o csv
     """
-    from mcloud.cli.candles import symbol_of
     from mcloud.market.anomaly import KINDS
 
     wanted = {symbol_of(each.strip()) for each in symbols.split(",")} if symbols else None
@@ -165,7 +164,7 @@ def scan(
     mcloud anomalies scan BTCUSDT
     mcloud anomalies scan BTCUSDT --start 2024-08-08 --jump-least 0.005
     """
-    from mcloud.cli.candles import check_known, moment, symbol_of
+    from mcloud.cli.candles import check_known
     from mcloud.market.anomaly import detect, minute
     from mcloud.market.candle import MINUTE
     from mcloud.market.trade import MAX_TIME

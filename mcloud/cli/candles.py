@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from mcloud.cli.duration import length_of_time
+from mcloud.cli.option_values import length_of_time, moment, symbol_of
 from mcloud.cli.session import Session, command
 from mcloud.errors import UsageError
 
@@ -340,26 +340,3 @@ def _cell(column: str, value: str | int | bool | None) -> str:
     if column == FILLED:
         return FILLED if value else ""
     return UNKNOWN if value is None else str(value)
-
-
-def symbol_of(text: str) -> str:
-    """Return a symbol in its written form. Raise UsageError if it is invalid."""
-    from mcloud.market.trade import BadTrade, capitals, check_symbol
-
-    try:
-        return check_symbol(capitals(text))
-    except BadTrade as error:
-        raise UsageError(f"{error}; use one such as BTCUSDT") from None
-
-
-def moment(option: str, text: str) -> int:
-    """Return an ISO date or time in ms. Without a zone it is UTC."""
-    from datetime import UTC, datetime
-
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise UsageError(
-            f"invalid time {text!r} for {option}; use one such as 2024-08-08 or 2024-08-08T23:54"
-        ) from None
-    return int(moment.replace(tzinfo=moment.tzinfo or UTC).timestamp() * 1000)

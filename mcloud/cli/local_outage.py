@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mcloud.cli.duration import length_of_time
+from mcloud.cli.option_values import length_of_time
 from mcloud.cli.session import Session
 from mcloud.errors import LocalError, UsageError
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from mcloud.cli.duration import length_of_time
+from mcloud.cli.option_values import length_of_time
 from mcloud.cli.session import Session
 from mcloud.errors import McloudError, UsageError
 from mcloud.files import refusal

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mcloud.cli.option_values import moment, window_of
 from mcloud.cli.session import Session, command
 from mcloud.errors import UsageError
 from mcloud.market.trade import capitals
@@ -66,7 +67,6 @@ def resolve(
     """
     from mcloud.cli.ask import agree
     from mcloud.cli.progress import waiting
-    from mcloud.cli.verify import window_of
     from mcloud.config import did_you_mean
     from mcloud.replication.backup import Backup
     from mcloud.replication.settle import Settlement
@@ -121,7 +121,6 @@ def _ask(
 ) -> "Question":
     import re
 
-    from mcloud.cli.candles import moment
     from mcloud.market.candle import MINUTE
     from mcloud.replication.ids import Ids
     from mcloud.replication.resolve import of_candle, of_ids, of_object

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mcloud.cli.option_values import window_of
 from mcloud.cli.session import Session, command
 from mcloud.errors import UsageError
 
@@ -76,7 +77,6 @@ def restore(
     from mcloud import config
     from mcloud.cli.ask import agree
     from mcloud.cli.progress import waiting
-    from mcloud.cli.verify import window_of
     from mcloud.config import unknown
     from mcloud.replication.copier import spare_cores
     from mcloud.replication.restore import ENGINES, Restore

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from mcloud.cli.option_values import symbol_of
 from mcloud.cli.session import Session, command
 
 
@@ -36,7 +37,6 @@ def trace(
     mcloud trace 3735684300
     mcloud trace 1453093221 --symbol ETHUSDT --site aws
     """
-    from mcloud.cli.candles import symbol_of
     from mcloud.cli.progress import waiting
     from mcloud.feed.open import SYMBOL
     from mcloud.runs import runs_called

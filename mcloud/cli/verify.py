@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mcloud.cli.option_values import window_of
 from mcloud.cli.session import Session, command
 from mcloud.errors import UsageError
 
@@ -112,19 +113,6 @@ def verify(
         if not (repair or dry_run):
             session.say("`mcloud verify --repair` shows how it would fix this, and asks first")
         raise typer.Exit(3)
-
-
-def window_of(start: str | None, end: str | None) -> "HourWindow":
-    """Return the hours of two options. Raise UsageError if they are invalid."""
-    from mcloud.cli.candles import moment
-    from mcloud.replication.hour_digest import HourWindow
-
-    begin = moment("--start", start) if start else None
-    until = moment("--end", end) if end else None
-    window = HourWindow.around(begin, until)
-    if window.end <= window.start:
-        raise UsageError("--end must be after --start")
-    return window
 
 
 def _look(

@@ -20,7 +20,7 @@ SHOWN = 20  # findings; a program gets all of them
 RUNS = 4  # of ids, in a line
 
 
-class _Row(NamedTuple):
+class _CountRow(NamedTuple):
     label: str
     count: Callable[[VerifiedSite], int]
     is_fact: bool = False
@@ -30,24 +30,24 @@ class _Row(NamedTuple):
 
 
 ROWS = (
-    _Row("candles", lambda site: site.candles, is_fact=True),
-    _Row("trades", lambda site: site.trades, is_fact=True, is_optional=True),
-    _Row("void ids", lambda site: site.voids, is_fact=True, is_optional=True),
-    _Row("equal", lambda site: site.equal, is_fact=True),
-    _Row("missing", lambda site: site.missing),
-    _Row("different", lambda site: site.different),
-    _Row("disputed", lambda site: site.disputed, is_optional=True),
-    _Row("misplaced", lambda site: site.misplaced, is_optional=True),
-    _Row("wrong", lambda site: site.wrong, is_optional=True),
-    _Row("raw objects", lambda site: site.raw_objects, is_fact=True),
-    _Row("of them blocks", lambda site: site.raw_blocks, is_fact=True, is_optional=True),
-    _Row("not compacted", lambda site: site.raw_pending, is_fact=True, is_optional=True),
-    _Row("unarchived", lambda site: site.unarchived),
-    _Row("orphaned", lambda site: site.orphaned),
-    _Row("incomplete", lambda site: site.incomplete),
-    _Row("damaged", lambda site: site.damaged),
-    _Row("unmarked", lambda site: site.unmarked, is_optional=True),
-    _Row("misfiled", lambda site: site.misfiled, is_optional=True),
+    _CountRow("candles", lambda site: site.candles, is_fact=True),
+    _CountRow("trades", lambda site: site.trades, is_fact=True, is_optional=True),
+    _CountRow("void ids", lambda site: site.voids, is_fact=True, is_optional=True),
+    _CountRow("equal", lambda site: site.equal, is_fact=True),
+    _CountRow("missing", lambda site: site.missing),
+    _CountRow("different", lambda site: site.different),
+    _CountRow("disputed", lambda site: site.disputed, is_optional=True),
+    _CountRow("misplaced", lambda site: site.misplaced, is_optional=True),
+    _CountRow("wrong", lambda site: site.wrong, is_optional=True),
+    _CountRow("raw objects", lambda site: site.raw_objects, is_fact=True),
+    _CountRow("of them blocks", lambda site: site.raw_blocks, is_fact=True, is_optional=True),
+    _CountRow("not compacted", lambda site: site.raw_pending, is_fact=True, is_optional=True),
+    _CountRow("unarchived", lambda site: site.unarchived),
+    _CountRow("orphaned", lambda site: site.orphaned),
+    _CountRow("incomplete", lambda site: site.incomplete),
+    _CountRow("damaged", lambda site: site.damaged),
+    _CountRow("unmarked", lambda site: site.unmarked, is_optional=True),
+    _CountRow("misfiled", lambda site: site.misfiled, is_optional=True),
 )
 
 
@@ -94,7 +94,7 @@ def _patience(seconds: float) -> str:
     return f", at least {duration(seconds)}" if seconds >= 60 else ""
 
 
-def _count(row: _Row, count: int) -> Text:
+def _count(row: _CountRow, count: int) -> Text:
     return Text(f"{count:,}", "bold red" if count and not row.is_fact else "")
 
 

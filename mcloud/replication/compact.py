@@ -78,11 +78,11 @@ def compact(
     with closing(Workers(THREADS)) as workers:
         for symbol in sorted(filter(scope.has, site.archive.symbols())):
             done.symbols += 1
-            _Symbol(site.archive, symbol, workers, done, tell, clock).compact(dry_run)
+            _SymbolCompaction(site.archive, symbol, workers, done, tell, clock).compact(dry_run)
     return done
 
 
-class _Symbol:
+class _SymbolCompaction:
     """Compacts the archive of one symbol."""
 
     def __init__(

@@ -209,7 +209,7 @@ def repair(
     """
     with closing(Workers(THREADS)) as workers:
         settlement = Settlement(sites, backup) if backup else None
-        work = _Work(sites, fetch, workers, settlement, made.disputed)
+        work = _RepairWork(sites, fetch, workers, settlement, made.disputed)
         steps: list[tuple[str, Callable[[Any], None], Sequence[Any]]] = [
             ("moving objects to their folders", work.move, made.move),
             ("replacing damaged objects", work.replace, made.replace),
@@ -232,7 +232,7 @@ def repair(
         return work.done
 
 
-class _Work:
+class _RepairWork:
     def __init__(
         self,
         sites: Mapping[str, Site],

@@ -119,7 +119,7 @@ class Restore:
         self.tell = tell
         pair = f"{quote(source.name, safe='')}+{quote(target.name, safe='')}"
         what = [str(scope), *window, engine, identities[source.name], identities[target.name]]
-        self._state = _State(folder / f"restore+{pair}.jsonl", what)
+        self._state = _RestoreState(folder / f"restore+{pair}.jsonl", what)
         self._lock = Lock(folder / f"restore+{pair}.lock")
         self._handed = transfer and HandedOver(transfer, folder / f"transfer+{pair}")
         self._damaged: list[Finding] = []
@@ -391,7 +391,7 @@ def envelopes(trades: set[Trade]) -> list[Message]:
     return messages
 
 
-class _State:
+class _RestoreState:
     """The state file: a header, the planned hours, and one line for each finished hour.
 
     A truncated line is ignored.

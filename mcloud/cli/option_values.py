@@ -1,0 +1,72 @@
+"""Values of options and arguments that several commands read in the same way."""
+
+import re
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from mcloud.errors import UsageError
+
+if TYPE_CHECKING:
+    from mcloud.replication.hour_digest import HourWindow
+
+_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 7 * 86_400.0}
+
+
+def length_of_time(option: str, text: str) -> float:
+    """Return a duration, such as 30s, 5m, 2h or 7d, in seconds.
+
+    Raises:
+        UsageError: the text of the option is not a duration above 0.
+    """
+    match = re.fullmatch(r"([0-9]{1,6}(?:\.[0-9]{1,3})?)([smhdw])", text)
+    found = float(match[1]) * _SECONDS[match[2]] if match else 0.0
+    if found <= 0:
+        raise UsageError(
+            f"invalid duration {text!r} for {option}; use one such as 30s, 90m, 2h or 7d"
+        )
+    return found
+
+
+def moment(option: str, text: str) -> int:
+    """Return an ISO date or time in ms. Without a zone it is UTC.
+
+    Raises:
+        UsageError: the text of the option is neither.
+    """
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise UsageError(
+            f"invalid time {text!r} for {option}; use one such as 2024-08-08 or 2024-08-08T23:54"
+        ) from None
+    return int(found.replace(tzinfo=found.tzinfo or UTC).timestamp() * 1000)
+
+
+def window_of(start: str | None, end: str | None) -> "HourWindow":
+    """Return the hours of the options ``--start`` and ``--end``.
+
+    Raises:
+        UsageError: one is invalid, or the end is not after the start.
+    """
+    from mcloud.replication.hour_digest import HourWindow
+
+    begin = moment("--start", start) if start else None
+    until = moment("--end", end) if end else None
+    window = HourWindow.around(begin, until)
+    if window.end <= window.start:
+        raise UsageError("--end must be after --start")
+    return window
+
+
+def symbol_of(text: str) -> str:
+    """Return a symbol in its written form.
+
+    Raises:
+        UsageError: it is invalid.
+    """
+    from mcloud.market.trade import BadTrade, capitals, check_symbol
+
+    try:
+        return check_symbol(capitals(text))
+    except BadTrade as error:
+        raise UsageError(f"{error}; use one such as BTCUSDT") from None
