@@ -10,9 +10,9 @@ from discovery.names import Json
 pytest.importorskip("tf", reason="the stand-in provider needs the PyPI package tf")
 
 from .provider import Google
-from .test_deploy_gcp import google, only, served, site  # noqa: F401 - fixtures
+from .test_deploy_gcp import google, only, served, site
 
-CHANNEL = "google_monitoring_notification_channel"
+__all__ = ["google", "served", "site"]
 
 
 @pytest.mark.slow
