@@ -31,6 +31,7 @@ class Google(GoogleStub):
         self._counting = threading.Lock()
         self.environment: dict[str, str] = {}
         """Environment variables that make every terraform use it."""
+        self._project = ""
         self.reset()
 
     def reset(self) -> None:
@@ -53,27 +54,29 @@ class Google(GoogleStub):
         """A kind of which creations and changes wait for ``release``."""
         self.reached = threading.Event()
         self.release = threading.Event()
+        self.cloud: Cloud | None = None
+        """The cloud in which the kinds of ``rest.KINDS`` exist; None if they exist nowhere."""
+
+    def use_cloud(self) -> Cloud:
+        """Create an empty cloud, which refuses what Google refuses."""
         self.cloud = Cloud()
-        """The cloud in which the kinds of ``rest.KINDS`` exist."""
         # Years pass between any two looks at the clock, so that every name can be used again.
         self.cloud.settings.clock = count(step=YEAR).__next__
-        self._resources = Resources(self.cloud, "")
+        return self.cloud
 
     def ConfigureProvider(self, request: Any, context: Any) -> Any:
-        project = unpack(request.config)["project"]
-        self.cloud.settings.projects.setdefault(project, "123456789012")
-        self._resources = Resources(self.cloud, project)
+        self._project = unpack(request.config)["project"]
+        if self.cloud:
+            self.cloud.settings.projects.setdefault(self._project, "123456789012")
         return pb.ConfigureProvider.Response(diagnostics=complaint(self.configuring))
 
     def ReadResource(self, request: Any, context: Any) -> Any:
         kind, state = request.type_name, unpack(request.current_state)
-        if not self.has(kind):
-            self.cloud.reset(self.cloud.settings)
+        resources = self._resources(kind)
+        if not self.has(kind) or (resources and not resources.exists(kind, state)):
             return pb.ReadResource.Response(new_state=pack(None))
-        if kind in KINDS and not self._resources.exists(kind, state):
-            return pb.ReadResource.Response(new_state=pack(None))
-        if kind == "google_monitoring_dashboard":
-            state["dashboard_json"] = self._resources.dashboard(state)
+        if resources and kind == "google_monitoring_dashboard":
+            state["dashboard_json"] = resources.dashboard(state)
         return pb.ReadResource.Response(new_state=pack({**state, **self.changed.get(kind, {})}))
 
     def PlanResourceChange(self, request: Any, context: Any) -> Any:
@@ -99,22 +102,26 @@ class Google(GoogleStub):
         return pb.ApplyResourceChange.Response(new_state=state, diagnostics=complaint(refusal))
 
     def _apply(self, request: Any, context: Any) -> Any:
-        kind = request.type_name
+        kind, resources = request.type_name, self._resources(request.type_name)
         before, after = unpack(request.prior_state), unpack(request.planned_state)
         try:
-            if kind in KINDS and after is None:
-                self._resources.delete(kind, before)
-            elif kind in KINDS and before is None:
-                known = self._resources.create(kind, after)
+            if resources and after is None:
+                resources.delete(kind, before)
+            elif resources and before is None:
+                known = resources.create(kind, after)
                 new = {name: known.get(name, value) for name, value in after.items()}
                 request.planned_state.CopyFrom(pack(new))
-            elif kind in KINDS:
-                self._resources.change(kind, before, after)
+            elif resources:
+                resources.change(kind, before, after)
         except Refused as error:
             return pb.ApplyResourceChange.Response(
                 new_state=request.prior_state, diagnostics=complaint(str(error))
             )
         return super().ApplyResourceChange(request, context)
+
+    def _resources(self, kind: str) -> Resources | None:
+        """Return the resources of a kind in the cloud; None if they exist nowhere."""
+        return Resources(self.cloud, self._project) if self.cloud and kind in KINDS else None
 
     def _refusal(self, kind: str) -> str:
         with self._counting:

@@ -5,6 +5,7 @@ import itertools
 import pytest
 from cli.conftest import Terminal
 from discovery.apis.iam import DAY
+from discovery.google import Google as Cloud
 from discovery.names import Json
 
 pytest.importorskip("tf", reason="the stand-in provider needs the PyPI package tf")
@@ -44,7 +45,7 @@ def test_a_dashboard_is_the_same_in_the_next_plan(site: Terminal, google: Google
 def test_a_stack_is_made_again_after_some_days(days: int, site: Terminal, google: Google) -> None:
     """A deleted role can be restored for 7 days, and its id is reserved until the 37th day."""
     now = 0.0
-    google.cloud.settings.clock = lambda: now
+    cloud_of(google).settings.clock = lambda: now
     assert site.run("deploy", "--yes").returncode == 0
     assert site.run("destroy", "--yes", "--confirm", "mcloud").returncode == 0
     now = days * DAY
@@ -55,13 +56,18 @@ def test_a_stack_is_made_again_after_some_days(days: int, site: Terminal, google
 @pytest.mark.slow
 def test_the_second_function_can_be_switched_off_and_on(site: Terminal, google: Google) -> None:
     now = itertools.count(step=int(8 * DAY))  # the role of the function cannot be restored
-    google.cloud.settings.clock = lambda: float(next(now))
+    cloud_of(google).settings.clock = lambda: float(next(now))
     plain = (site.folder / "mcloud.toml").read_text()
     without = plain.replace("variables = { ", "variables = { anomalies = false, ")
     for text in (plain, without, plain):
         (site.folder / "mcloud.toml").write_text(text)
         done = site.run("deploy", "--yes")
         assert done.returncode == 0, done.stderr
+
+
+def cloud_of(google: Google) -> Cloud:
+    assert google.cloud
+    return google.cloud
 
 
 def channels(google: Google) -> set[str]:
@@ -77,6 +83,6 @@ def stored(google: Google, api: str, collection: str) -> list[Json]:
     """Return the resources of a collection."""
     return [
         resource
-        for (owner, name), resource in google.cloud.cloud.store.items()
+        for (owner, name), resource in cloud_of(google).cloud.store.items()
         if owner == api and name.split("/")[-2] == collection
     ]

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from cli.conftest import Terminal
+from discovery.apis.firestore import REUSE
 from discovery.cloud import Settings
 from discovery.failures import Failure
 from discovery.google import Google
@@ -169,11 +170,54 @@ def test_the_life_of_a_stack(
     assert destroyed.returncode == 0, destroyed.stderr
     assert left(google) == {"iam roles"}
 
-    # Six minutes later the stack is made again.
-    ahead = time.monotonic() + 360
-    google.settings.clock = lambda: ahead
+    # The name of the database is refused for some seconds more, which the deployment waits for.
+    google.settings.clock = lambda: time.monotonic() + REUSE - 20
+    remade = site.run("deploy", "--yes")
+    assert remade.returncode == 0, remade.stderr
+    assert "waiting for" in remade.stderr
+    assert_no_changes(site)
+
+
+def test_a_new_project_needs_one_deployment(site: Terminal, server: Server) -> None:
+    """All APIs are disabled at first, and answer some time after they were enabled."""
+    google = server.google
+    google.settings.enforce_services, google.settings.activation_lag = True, 20
+    google.cloud.enabled[PROJECT, "cloudresourcemanager.googleapis.com"] = 0
     deploy(site, server)
     assert_no_changes(site)
+
+
+def test_a_token_that_expires_in_the_middle(site: Terminal, server: Server) -> None:
+    expired = Failure(
+        "pubsub.projects.topics.create",
+        status=401,
+        times=1,
+        message="Request had invalid authentication credentials. Expected OAuth 2 access token,"
+        " login cookie or other valid authentication credential.",
+        reason="ACCESS_TOKEN_EXPIRED",
+        service="pubsub.googleapis.com",
+    )
+    server.google.failures = [expired]
+    deploy(site, server)
+    assert expired.used == 1
+    assert_no_changes(site)
+
+
+def test_deletion_protection_stops_terraform_itself(site: Terminal, server: Server) -> None:
+    """A destroy without mcloud deletes nothing while protection is on."""
+    deploy(site, server)
+    before = set(server.google.cloud.store)
+    folder = Path(site.environment["MCLOUD_STATE"]) / "terraform" / "prod" / "gcp"
+    destroyed = subprocess.run(
+        (terraform(), "destroy", "-auto-approve", "-input=false"),
+        cwd=folder,
+        env=site.environment,
+        capture_output=True,
+        text=True,
+    )
+    assert destroyed.returncode == 1
+    assert "deletion_protection is on" in destroyed.stdout + destroyed.stderr
+    assert set(server.google.cloud.store) == before
 
 
 def doctor(site: Terminal) -> dict[str, str]:
