@@ -46,7 +46,8 @@ def version(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
-    google = Google(Settings(projects={PROJECT: "123456789012"}))
+    settings = Settings(projects={PROJECT: "123456789012"}, quota_project_apis=("billingbudgets",))
+    google = Google(settings)
     with serving(tmp_path / "google", google) as running:
         yield running
 
