@@ -37,6 +37,11 @@ class Settings:
     """Services that are enabled at the start, without ``.googleapis.com``."""
     activation_lag: float = 0
     """Seconds until an API that was enabled answers."""
+    quota_project_apis: tuple[str, ...] = ()
+    """APIs that refuse the user of an application without a quota project in the request.
+
+    https://docs.cloud.google.com/docs/quotas/quota-project#project-client-based
+    """
     tokens: set[str] = field(default_factory=set)
     """The only valid access tokens; if empty, all are valid."""
     denied: set[str] = field(default_factory=set)

@@ -95,6 +95,13 @@ class Google:
                 " login cookie or other valid authentication credential. See"
                 " https://developers.google.com/identity/sign-in/web/devconsole-project.",
             )
+        if request.api in self.settings.quota_project_apis and not request.quota_project:
+            raise Refusal(
+                403,
+                "Your application is authenticating by using local Application Default"
+                f" Credentials. The {request.api}.googleapis.com API requires a quota project,"
+                " which is not set by default.",
+            )
         if method is None:
             raise missing(f"No method of {request.api} is {request.http} {request.path}")
         # The name of a parameter may be in snake case as well.
@@ -118,7 +125,8 @@ class Google:
 
     def _failed(self, call: Call, failure: Failure, answer: Json, before: Json | None) -> Json:
         """Return an operation that ends with an error."""
-        target = call.name if before else answer["response"]["name"]
+        about = answer["metadata"].items()
+        target = call.name if before else next(name for key, name in about if key != "@type")
         key = call.api, target
         if key in self.cloud.store and failure.keeps:
             self.cloud.store[key]["state"] = "FAILED"

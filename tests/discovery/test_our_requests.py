@@ -20,6 +20,7 @@ from mcloud.clouds.gcp.probe import GcpProbe
 from mcloud.clouds.gcp.spans import CloudTrace
 from mcloud.clouds.gcp.transfer import StorageTransfer
 from mcloud.clouds.gcp.usage import MonitoringUsage
+from mcloud.clouds.ports import FunctionCode
 from mcloud.clouds.resources import GcpResources
 from mcloud.clouds.spans import Span
 from mcloud.clouds.transfer import DONE, GONE, Transferred
@@ -59,8 +60,9 @@ def stack(google: Google) -> Google:
     given = {"databaseId": TO.database}
     kind = "FIRESTORE_NATIVE"
     put(google, "firestore", "POST", "databases", given, locationId="us-central1", type=kind)
+    build = {"environmentVariables": {"BUNDLE_SHA256": "0123"}}
     function, at = {"functionId": TO.function}, "locations/us-central1/functions"
-    put(google, "cloudfunctions", "POST", at, function, "v2", buildConfig={})
+    put(google, "cloudfunctions", "POST", at, function, "v2", buildConfig=build)
     bucket = Request(
         "POST", "storage", "storage/v1/b", {"project": PROJECT}, {"name": TO.raw_bucket}
     )
@@ -162,7 +164,9 @@ def send_log_search(google: Google) -> None:
 
 
 def send_probe(google: Google) -> None:
-    GcpProbe(None, None, None, TO)._check_function(10)
+    probe = GcpProbe(None, None, None, TO)
+    probe.check("function", 10)
+    assert probe.code(10) == FunctionCode("0123")
     check_credentials(make_session, 10)
 
 

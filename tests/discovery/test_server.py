@@ -1,6 +1,7 @@
 """The server for clients that know nothing of it."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from google import auth
@@ -13,7 +14,7 @@ from mcloud.errors import Unavailable
 
 from .cloud import PROJECT
 from .failures import Failure
-from .google import Google
+from .google import Google, Request
 from .server import Server
 
 TOPIC = f"https://pubsub.googleapis.com/v1/projects/{PROJECT}/topics/trades"
@@ -95,3 +96,30 @@ def test_an_api_answers_once_it_is_enabled_for_long_enough(google: Google) -> No
     assert session.ask("GET", TOPIC).status == 403
     now = 61
     assert session.ask("GET", TOPIC).status == 404
+
+
+def test_an_operation_that_fails_leaves_the_resource_failed_or_as_it_was(google: Google) -> None:
+    functions = f"projects/{PROJECT}/locations/us-central1/functions"
+    name = f"{functions}/f01"
+    create = Request("POST", "cloudfunctions", f"v2/{functions}", {"functionId": "f01"})
+    patch = Request("PATCH", "cloudfunctions", f"v2/{name}", body={"description": "changed"})
+    error = {"code": 3, "message": "Build failed"}
+    failure = Failure("cloudfunctions.*.create", operation=error, keeps=False)
+    google.failures = [failure, Failure("cloudfunctions.*.patch", operation=error)]
+    google.settings.polls = 1
+    status, operation = google.answer(create)
+    assert (status, "error" in operation) == (200, False)
+    poll = Request("GET", "cloudfunctions", f"v2/{operation['name']}")
+    assert google.answer(poll)[1]["error"] == error
+    assert not google.cloud.exists("cloudfunctions", name)
+    failure.times = failure.used
+    assert google.answer(create)[0] == google.answer(patch)[0] == 200
+    stored = google.cloud.store["cloudfunctions", name]
+    assert (stored["description"], stored["state"]) == ("changed", "FAILED")
+
+
+def test_an_api_may_need_a_quota_project(google: Google) -> None:
+    google.settings.quota_project_apis = ("pubsub",)
+    request = Request("GET", "pubsub", f"v1/projects/{PROJECT}/topics")
+    assert google.answer(request)[0] == 403
+    assert google.answer(replace(request, quota_project=PROJECT))[0] == 200

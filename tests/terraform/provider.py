@@ -4,10 +4,12 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent import futures
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import grpc
+from discovery.google import Google as Cloud
 from tf.gen import (  # type: ignore[import-not-found,import-untyped,unused-ignore]
     tfplugin_pb2 as pb,
 )
@@ -16,8 +18,10 @@ from tf.gen import (  # type: ignore[import-not-found,import-untyped,unused-igno
 )
 
 from .google_stub import GoogleStub, pack, reattach, unpack
+from .rest import KINDS, Refused, Resources
 
 PATIENCE = 60.0  # seconds
+YEAR = 365 * 24 * 3600
 
 
 class Google(GoogleStub):
@@ -27,6 +31,7 @@ class Google(GoogleStub):
         self._counting = threading.Lock()
         self.environment: dict[str, str] = {}
         """Environment variables that make every terraform use it."""
+        self._project = ""
         self.reset()
 
     def reset(self) -> None:
@@ -49,18 +54,30 @@ class Google(GoogleStub):
         """A kind of which creations and changes wait for ``release``."""
         self.reached = threading.Event()
         self.release = threading.Event()
+        self.cloud: Cloud | None = None
+        """The cloud in which the kinds of ``rest.KINDS`` exist; None if they exist nowhere."""
+
+    def use_cloud(self) -> Cloud:
+        """Create an empty cloud, which refuses what Google refuses."""
+        self.cloud = Cloud()
+        # Years pass between any two looks at the clock, so that every name can be used again.
+        self.cloud.settings.clock = count(step=YEAR).__next__
+        return self.cloud
 
     def ConfigureProvider(self, request: Any, context: Any) -> Any:
+        self._project = unpack(request.config)["project"]
+        if self.cloud:
+            self.cloud.settings.projects.setdefault(self._project, "123456789012")
         return pb.ConfigureProvider.Response(diagnostics=complaint(self.configuring))
 
     def ReadResource(self, request: Any, context: Any) -> Any:
-        if not self.has(request.type_name):
+        kind, state = request.type_name, unpack(request.current_state)
+        resources = self._resources(kind)
+        if not self.has(kind) or (resources and not resources.exists(kind, state)):
             return pb.ReadResource.Response(new_state=pack(None))
-        changes = self.changed.get(request.type_name)
-        if not changes:
-            return super().ReadResource(request, context)
-        state = {**unpack(request.current_state), **changes}
-        return pb.ReadResource.Response(new_state=pack(state))
+        if resources and kind == "google_monitoring_dashboard":
+            state["dashboard_json"] = resources.dashboard(state)
+        return pb.ReadResource.Response(new_state=pack({**state, **self.changed.get(kind, {})}))
 
     def PlanResourceChange(self, request: Any, context: Any) -> Any:
         planned = super().PlanResourceChange(request, context)
@@ -77,12 +94,34 @@ class Google(GoogleStub):
             assert self.release.wait(PATIENCE)
         refusal = self._refusal(request.type_name)
         if not refusal:
-            return super().ApplyResourceChange(request, context)
+            return self._apply(request, context)
         self.when_refused()
         state = request.prior_state
         if request.type_name in self.unfinished:
-            state = super().ApplyResourceChange(request, context).new_state
+            state = self._apply(request, context).new_state
         return pb.ApplyResourceChange.Response(new_state=state, diagnostics=complaint(refusal))
+
+    def _apply(self, request: Any, context: Any) -> Any:
+        kind, resources = request.type_name, self._resources(request.type_name)
+        before, after = unpack(request.prior_state), unpack(request.planned_state)
+        try:
+            if resources and after is None:
+                resources.delete(kind, before)
+            elif resources and before is None:
+                known = resources.create(kind, after)
+                new = {name: known.get(name, value) for name, value in after.items()}
+                request.planned_state.CopyFrom(pack(new))
+            elif resources:
+                resources.change(kind, before, after)
+        except Refused as error:
+            return pb.ApplyResourceChange.Response(
+                new_state=request.prior_state, diagnostics=complaint(str(error))
+            )
+        return super().ApplyResourceChange(request, context)
+
+    def _resources(self, kind: str) -> Resources | None:
+        """Return the resources of a kind in the cloud; None if they exist nowhere."""
+        return Resources(self.cloud, self._project) if self.cloud and kind in KINDS else None
 
     def _refusal(self, kind: str) -> str:
         with self._counting:

@@ -40,6 +40,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Google]:
 @pytest.fixture
 def google(served: Google) -> Iterator[Google]:
     served.reset()
+    served.use_cloud()
     yield served
     served.release.set()
 

@@ -7,21 +7,25 @@ Google Cloud answer the smoke probe, as in ``test_deploy_gcp``.
 
 import json
 import os
+import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from cli.conftest import Terminal
+from discovery.apis.firestore import REUSE
 from discovery.cloud import Settings
+from discovery.failures import Failure
 from discovery.google import Google
 from discovery.server import Server, serving
 
 from mcloud.local.state import State
 
 from .module import terraform
-from .test_deploy_gcp import describe, only
+from .test_deploy_gcp import copy_of_mcloud, describe, only
 
-pytestmark = pytest.mark.nightly
+pytestmark = [pytest.mark.nightly, pytest.mark.timeout(3600)]
 
 PROVIDER = "registry.terraform.io/hashicorp/google"
 PROJECT = "mcloud-local"
@@ -33,16 +37,17 @@ def versions() -> list[str]:
     return sorted(each.name for each in Path(mirror, PROVIDER).iterdir()) if mirror else []
 
 
-@pytest.fixture(params=versions() or [None])
+@pytest.fixture(params=versions() or ["none"])
 def version(request: pytest.FixtureRequest) -> str:
-    if request.param is None:
+    if not versions():
         pytest.skip("no mirror with hashicorp/google; name one in MCLOUD_TEST_PROVIDERS")
     return str(request.param)
 
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
-    google = Google(Settings(projects={PROJECT: "123456789012"}, polls=1))
+    settings = Settings(projects={PROJECT: "123456789012"}, quota_project_apis=("billingbudgets",))
+    google = Google(settings)
     with serving(tmp_path / "google", google) as running:
         yield running
 
@@ -73,20 +78,180 @@ def set_variables(site: Terminal, embedded: State, **variables: object) -> None:
     """Write mcloud.toml with other variables of the module."""
     describe(site.folder, embedded)
     document = site.folder / "mcloud.toml"
-    more = "".join(f", {name} = {json.dumps(value)}" for name, value in variables.items())
+    more = "".join(f", {name} = {toml(value)}" for name, value in variables.items())
     text = document.read_text()
     document.write_text(text.replace('database = "(default)"', f'database = "(default)"{more}'))
 
 
-def test_the_life_of_a_stack(site: Terminal, server: Server, embedded: State) -> None:
+def toml(value: object) -> str:
+    """Return a value in the syntax of an inline table."""
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{name} = {toml(each)}" for name, each in value.items()) + " }"
+    return json.dumps(value)
+
+
+CHANGES: list[dict[str, object]] = [
+    {"labels": {"team": "desk"}},
+    {"function_timeout": 90},
+    {"function_memory": 1024},
+    {"function_concurrency": 20},
+    {"min_instances": 1},
+    {"deliveries": 10},
+    {"backup_retention": 14},
+    {"backup_retention": 0},
+    {"trusted_principals": ["group:traders@example.com"]},
+    {"max_message_age": 600},
+    {"max_silence": 900},
+    {"monthly_budget": 50, "billing_account": "012345-6789AB-CDEF01"},
+    {"anomaly_schedule": "*/5 * * * *"},
+    {"deletion_protection": False},
+    {"alert_email": "ops@example.com"},
+    {},
+]
+"""Variables of the module, changed one after another in the same stack."""
+
+
+def test_the_life_of_a_stack(
+    site: Terminal, server: Server, embedded: State, tmp_path: Path
+) -> None:
     google = server.google
+    assert doctor(site) == {"deployment": "warning", "APIs": "fault"}
+    google.cloud.enabled[PROJECT, "cloudresourcemanager.googleapis.com"] = 0
+    assert doctor(site) == {"deployment": "warning"}
     first = site.run("plan", "-o", "json")
     assert first.returncode == 0, first.stderr
     total = only(first)["plan"]["counts"]["create"]
     assert total > 50
-    deployed = site.run("deploy", "--yes", "-o", "json")
-    assert deployed.returncode == 0, deployed.stderr + "\n".join(map(str, google.refused()))
+    deployed = deploy(site, server)
     assert only(deployed)["done"] == total
     assert set(only(deployed)["services"].values()) == {"up"}
-    again = site.run("plan", "--detailed-exitcode")
-    assert again.returncode == 0, again.stdout
+    assert_no_changes(site)
+
+    # Each setting is changed in place: nothing that holds data is replaced.
+    for variables in CHANGES:
+        set_variables(site, embedded, **variables)
+        changes = only(deploy(site, server))["plan"]["changes"]
+        assert changes, variables
+        assert [each["address"] for each in changes if each["loses"]] == [], variables
+        assert_no_changes(site)
+
+    # Somebody changes a resource by hand.
+    name = f"projects/{PROJECT}/subscriptions/mcloud-trades-processor"
+    google.cloud.store["pubsub", name]["ackDeadlineSeconds"] = 11
+    (drifted,) = only(site.run("plan", "-o", "json"))["plan"]["drift"]
+    assert drifted["address"] == "google_pubsub_subscription.processor"
+    deploy(site, server)
+    assert google.cloud.store["pubsub", name]["ackDeadlineSeconds"] != 11
+
+    # A new bundle is built, and a build that fails is repeated by the next deployment.
+    upgraded = copy_of_mcloud(tmp_path / "upgraded")
+    with (upgraded / "functions" / "gcp" / "main.py").open("a") as main:
+        main.write("# other code\n")
+    google.failures = [
+        Failure(
+            "cloudfunctions.projects.locations.functions.patch",
+            operation={"code": 3, "message": "Build failed with status: FAILURE."},
+        )
+    ]
+    failed = site.run("deploy", "--yes", PYTHONPATH=str(upgraded))
+    assert failed.returncode == 1
+    assert "Build failed with status: FAILURE" in failed.stderr
+    google.failures = []
+    assert site.run("plan", "--detailed-exitcode", PYTHONPATH=str(upgraded)).returncode == 3
+    deploy(site, server, PYTHONPATH=str(upgraded))
+    assert_no_changes(site, PYTHONPATH=str(upgraded))
+    assert {state_of(google, name) for name in functions(google)} == {"ACTIVE"}
+
+    # A destroy that is not confirmed changes nothing.
+    before = set(google.cloud.store)
+    kept = site.run("destroy", "--yes")
+    assert kept.returncode == 2
+    assert set(google.cloud.store) == before
+    destroyed = site.run("destroy", "--yes", "--confirm", "mcloud")
+    assert destroyed.returncode == 0, destroyed.stderr
+    assert left(google) == {"iam roles"}
+
+    # The name of the database is refused for some seconds more, which the deployment waits for.
+    google.settings.clock = lambda: time.monotonic() + REUSE - 20
+    remade = site.run("deploy", "--yes")
+    assert remade.returncode == 0, remade.stderr
+    assert "waiting for" in remade.stderr
+    assert_no_changes(site)
+
+
+def test_a_new_project_needs_one_deployment(site: Terminal, server: Server) -> None:
+    """All APIs are disabled at first, and answer some time after they were enabled."""
+    google = server.google
+    google.settings.enforce_services, google.settings.activation_lag = True, 20
+    google.cloud.enabled[PROJECT, "cloudresourcemanager.googleapis.com"] = 0
+    deploy(site, server)
+    assert_no_changes(site)
+
+
+def test_a_token_that_expires_in_the_middle(site: Terminal, server: Server) -> None:
+    expired = Failure(
+        "pubsub.projects.topics.create",
+        status=401,
+        times=1,
+        message="Request had invalid authentication credentials. Expected OAuth 2 access token,"
+        " login cookie or other valid authentication credential.",
+        reason="ACCESS_TOKEN_EXPIRED",
+        service="pubsub.googleapis.com",
+    )
+    server.google.failures = [expired]
+    deploy(site, server)
+    assert expired.used == 1
+    assert_no_changes(site)
+
+
+def test_deletion_protection_stops_terraform_itself(site: Terminal, server: Server) -> None:
+    """A destroy without mcloud deletes nothing while protection is on."""
+    deploy(site, server)
+    before = set(server.google.cloud.store)
+    folder = Path(site.environment["MCLOUD_STATE"]) / "terraform" / "prod" / "gcp"
+    destroyed = subprocess.run(
+        (terraform(), "destroy", "-auto-approve", "-input=false"),
+        cwd=folder,
+        env=site.environment,
+        capture_output=True,
+        text=True,
+    )
+    assert destroyed.returncode == 1
+    assert "deletion_protection is on" in destroyed.stdout + destroyed.stderr
+    assert set(server.google.cloud.store) == before
+
+
+def doctor(site: Terminal) -> dict[str, str]:
+    """Return the checks of the site that are not ok, with their states."""
+    checks = json.loads(site.run("doctor", "-o", "json").stdout)["checks"]
+    return {
+        check["subject"]: check["state"]
+        for check in checks
+        if check["site"] == "gcp" and check["state"] != "ok"
+    }
+
+
+def deploy(site: Terminal, server: Server, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Deploy, and fail with what the server refused."""
+    done = site.run("deploy", "--yes", "-o", "json", **environment)
+    refused = "\n".join(map(str, server.google.refused()[-20:]))
+    assert done.returncode == 0, f"{done.stderr}\n{refused}"
+    return done
+
+
+def assert_no_changes(site: Terminal, **environment: str) -> None:
+    planned = site.run("plan", "--detailed-exitcode", **environment)
+    assert planned.returncode == 0, planned.stdout + planned.stderr
+
+
+def functions(google: Google) -> list[str]:
+    return [name for api, name in google.cloud.store if api == "cloudfunctions"]
+
+
+def state_of(google: Google, function: str) -> str:
+    return str(google.cloud.store["cloudfunctions", function]["state"])
+
+
+def left(google: Google) -> set[str]:
+    """Return the collections that are not empty."""
+    return {f"{api} {name.split('/')[-2]}" for api, name in google.cloud.store}

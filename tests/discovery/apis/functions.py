@@ -10,6 +10,7 @@ from ..names import Json, last, new_etag, new_uuid
 from ..refusal import invalid
 
 FUNCTIONS = "cloudfunctions.projects.locations.functions"
+DEFAULT_REPOSITORY = "gcf-artifacts"  # which Google creates
 DEFAULTS = {
     "timeoutSeconds": 60,
     "availableMemory": "256M",
@@ -43,7 +44,8 @@ def check_function(cloud: Cloud, change: Change) -> None:
             f"Cloud Storage object {source['object']} not found in bucket {source['bucket']}."
         )
     repository = build.get("dockerRepository")
-    if repository and not cloud.exists("artifactregistry", repository):
+    is_own = repository and last(repository) != DEFAULT_REPOSITORY
+    if is_own and not cloud.exists("artifactregistry", repository):
         raise invalid(f"Repository {repository} does not exist.")
     for account in (config.get("serviceAccountEmail"), last(build.get("serviceAccount", ""))):
         project = re.search(r"@([a-z0-9-]+)\.iam", account or "")
@@ -64,7 +66,7 @@ def complete_function(cloud: Cloud, change: Change) -> None:
     build["build"] = f"projects/{number}/locations/{location}/builds/{new_uuid()}"
     build.setdefault("dockerRegistry", "ARTIFACT_REGISTRY")
     place = f"projects/{project}/locations/{location}"
-    build.setdefault("dockerRepository", f"{place}/repositories/gcf-artifacts")
+    build.setdefault("dockerRepository", f"{place}/repositories/{DEFAULT_REPOSITORY}")
     builder = f"{number}-compute@developer.gserviceaccount.com"
     build.setdefault("serviceAccount", f"projects/{project}/serviceAccounts/{builder}")
     build.setdefault("automaticUpdatePolicy", {})

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from ..call import Call
 from ..cloud import Cloud
-from ..hooks import Change, answer, before_delete, check, complete, new_id
+from ..hooks import Change, after_delete, answer, before_delete, check, complete, new_id
 from ..limits import check_duration, check_labels, seconds
 from ..names import Json, new_number, new_uuid, timestamp
 from ..refusal import invalid, missing, precondition
@@ -134,6 +134,13 @@ def keep_referenced(cloud: Cloud, call: Call, channel: Json) -> None:
         raise precondition(
             f'Could not delete "{call.name}" because it is still being referenced by: {names}'
         )
+
+
+@after_delete(CHANNELS)
+def remove_references(cloud: Cloud, call: Call, channel: Json) -> None:
+    for (api, _), other in cloud.store.items():
+        if api == "monitoring" and call.name in other.get("notificationChannels", []):
+            other["notificationChannels"].remove(call.name)
 
 
 @check(DASHBOARDS)

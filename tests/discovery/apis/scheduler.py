@@ -47,7 +47,9 @@ def check_job(cloud: Cloud, change: Change) -> None:
 
 
 def _is_schedule(schedule: str) -> bool:
-    """Return whether a text is a schedule in the unix-cron format."""
+    """Return whether a text is a schedule in the unix-cron format, or one in English."""
+    if schedule.startswith("every "):
+        return True
     parts = schedule.split()
     return len(parts) == len(RANGES) and all(map(_is_field, parts, RANGES))
 
