@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
-from mcloud.clouds.aws import access as aws
-from mcloud.clouds.gcp import access as gcp
+from mcloud.clouds.aws import permissions as aws
+from mcloud.clouds.gcp import access
+from mcloud.clouds.gcp import permissions as gcp
 
 from .module import only, resources
 from .test_aws_plan import statements
@@ -47,10 +48,10 @@ def keys(of: dict[str, Any]) -> list[str]:
     return found
 
 
-def test_an_aws_deployer_is_asked_about_every_service(small_aws_plan: dict[str, Any]) -> None:
+def test_an_aws_deployer_is_asked_about_every_service(aws_plan: dict[str, Any]) -> None:
     services = {
         each["type"].split("_")[1] if "log_group" not in each["type"] else "logs"
-        for each in resources(small_aws_plan["planned_values"])
+        for each in resources(aws_plan["planned_values"])
     }
     asked = {action.partition(":")[0] for each in aws.NEEDS["deployer"].values() for action in each}
     assert services == asked
@@ -64,7 +65,10 @@ ROLES = {
         *("datastore.entities.list", "datastore.entities.update"),
         "datastore.entities.delete",
     },
-    "roles/datastore.viewer": {"datastore.entities.get", "datastore.entities.list"},
+    "roles/datastore.viewer": {
+        *("datastore.databases.getMetadata", "datastore.entities.get"),
+        "datastore.entities.list",
+    },
     "roles/logging.viewer": {"logging.logEntries.list"},
     "roles/monitoring.viewer": {"monitoring.timeSeries.list", "resourcemanager.projects.get"},
     "roles/pubsub.publisher": {"pubsub.topics.publish"},
@@ -118,4 +122,4 @@ def test_the_doctor_knows_the_services(small_gcp_plan: dict[str, Any]) -> None:
         for each in resources(small_gcp_plan["planned_values"])
         if each["type"] == "google_project_service"
     }
-    assert {f"{api}.googleapis.com" for api in gcp.APIS} == planned
+    assert {f"{api}.googleapis.com" for api in access.APIS} == planned
