@@ -1,8 +1,8 @@
 """The anomaly function on Lambda. A schedule calls it, and it checks the new candles once.
 
 Environment: CANDLES_TABLE, CONTROL_TABLE, ANOMALY_THRESHOLDS (see ``Thresholds.from_json``) and
-ALERTS_TOPIC, which receives the anomalies that are found; from the platform AWS_REGION and,
-embedded, AWS_ENDPOINT_URL.
+ALERTS_TOPIC, which receives the anomalies that are found; from the platform AWS_REGION, the
+credentials and, embedded, AWS_ENDPOINT_URL.
 """
 
 import os
@@ -43,4 +43,4 @@ def tell(fresh: list[Anomaly]) -> None:
 
 @cache
 def client(service: str) -> Any:
-    return make_client(service, os.environ["AWS_REGION"], os.environ.get("AWS_ENDPOINT_URL", ""))
+    return make_client(service, os.environ["AWS_REGION"])

@@ -72,10 +72,10 @@ class Delivered(NamedTuple):
 @cache
 def site() -> LambdaSite:
     """Return the stores, which each instance opens once."""
-    region, endpoint = os.environ["AWS_REGION"], os.environ.get("AWS_ENDPOINT_URL", "")
-    dynamodb = make_client("dynamodb", region, endpoint)
+    region = os.environ["AWS_REGION"]
+    dynamodb = make_client("dynamodb", region)
     return LambdaSite(
-        S3Archive(make_client("s3", region, endpoint), os.environ["RAW_BUCKET"]),
+        S3Archive(make_client("s3", region), os.environ["RAW_BUCKET"]),
         DynamoCandles(dynamodb, os.environ["CANDLES_TABLE"]),
         Pulse(
             DynamoControl(dynamodb, os.environ["CONTROL_TABLE"]),
@@ -88,7 +88,7 @@ def site() -> LambdaSite:
 @cache
 def queue(arn: str) -> SqsQueue:
     """Return the queue from which messages came."""
-    client = make_client("sqs", os.environ["AWS_REGION"], os.environ.get("AWS_ENDPOINT_URL", ""))
+    client = make_client("sqs", os.environ["AWS_REGION"])
     name = arn.rpartition(":")[2]
     with translated(f"SQS {name}"):
         url = client.get_queue_url(QueueName=name)["QueueUrl"]

@@ -31,6 +31,7 @@ SECTIONS = {
         "destroy": "Delete sites with all their data.",
         "lock": "Pin the Terraform providers to versions and checksums.",
         "outputs": "Show the resource names and URLs of each site.",
+        "permissions": "Print the policy or the custom role that a deployment needs.",
     },
     "Producers": {
         "produce": "Read trades and deliver all of them to the sites.",

@@ -20,8 +20,8 @@ def doctor(
         str | None,
         typer.Option(
             metavar="ROLE",
-            help="Role that the credentials must suffice for: deployer, operator, producer or"
-            " replicator. Default: operator, or deployer before the first deployment.",
+            help="Role that the credentials must suffice for: deployer, planner, operator, producer"
+            " or replicator. Default: operator, or deployer before the first deployment.",
         ),
     ] = None,
 ) -> None:

@@ -13,9 +13,9 @@ from mcloud.errors import Refused, Unavailable
 
 OK, WARNING, FAULT, UNKNOWN = "ok", "warning", "fault", "unknown"
 
-COMPONENTS = ("deployer", "operator", "producer", "replicator")
-"""Roles that need permissions: ``mcloud deploy``, the people who only read, and the producers and
-replicators that run on the user's machines."""
+COMPONENTS = ("deployer", "planner", "operator", "producer", "replicator")
+"""Roles that need permissions: ``mcloud deploy`` and ``mcloud plan``, the people who only read, and
+the producers and replicators that run on the user's machines."""
 
 _NETWORK = "check the network, any proxy, and `region` in mcloud.toml"
 

@@ -60,7 +60,7 @@ def look_at(config: Config, site: SiteConfig, role: str | None) -> list[DoctorCh
     checks += take(site.name, first, STAGE)
     needed = role or ("operator" if resources else "deployer")
     # Without a stack, there are no resources that the other roles could need permissions for.
-    components = COMPONENTS if resources else ("deployer",)
+    components = COMPONENTS if resources else ("deployer", "planner")
     second: dict[str, Look] = {
         f"may {each}": partial(_may, access, each, needed) for each in components
     }

@@ -133,6 +133,9 @@ def aws(port: int, home: Path, data: Path) -> Child:
             "S3_PERSIST": "1",
             "S3_DATA_DIR": str(state / "s3"),
             "TMPDIR": str(scratch),
+            # The functions find the usual credentials: those of ministack, not the user's.
+            "AWS_CONFIG_FILE": os.devnull,
+            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
         },
     )
 

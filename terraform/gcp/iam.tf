@@ -43,7 +43,6 @@ resource "google_project_iam_custom_role" "processor" {
   title       = "${local.processor} on Firestore"
   description = "Reads and writes documents one by one; neither queries nor deletes"
   permissions = [
-    "datastore.databases.get",
     "datastore.entities.create",
     "datastore.entities.get",
     "datastore.entities.update",
@@ -377,7 +376,6 @@ resource "google_project_iam_custom_role" "anomaly" {
   title       = "${local.anomaly_name} on Firestore"
   description = "Reads candles and heartbeats, and keeps and forgets anomalies"
   permissions = [
-    "datastore.databases.get",
     "datastore.entities.create",
     "datastore.entities.delete",
     "datastore.entities.get",

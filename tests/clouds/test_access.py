@@ -11,8 +11,10 @@ import pytest
 
 from mcloud.clouds.access import FAULT, OK, UNKNOWN, WARNING, AccessFinding, Target, ask_time
 from mcloud.clouds.aws import access as aws
+from mcloud.clouds.aws import permissions as aws_permissions
 from mcloud.clouds.aws.client import make_client
 from mcloud.clouds.gcp import access as gcp
+from mcloud.clouds.gcp import permissions as gcp_permissions
 from mcloud.clouds.resources import AwsResources
 from mcloud.errors import Refused, Unavailable
 from mcloud.local.children import free_ports
@@ -92,7 +94,40 @@ def test_a_role_may_do_what_its_policy_says(
         assert account.permissions("producer").state == OK
 
 
-@pytest.mark.parametrize("component", list(aws.NEEDS))
+@pytest.mark.parametrize("component", ["deployer", "planner"])
+def test_the_printed_policy_suffices(
+    component: str, embedded: State, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without any one of its actions, `doctor` names the action."""
+    site = aws_site(embedded)
+    account = aws.AwsAccess(Target("mcloud", "us-east-1"))
+    # ministack's simulation knows no context, so that every condition would fail.
+    granted = [
+        {key: value for key, value in statement.items() if key != "Condition"}
+        for statement in aws_permissions.policy(component, "aws", "us-east-1", "mcloud")[
+            "Statement"
+        ]
+    ]
+    with acting_as("doctor-deployer", granted, site.endpoint_url, monkeypatch):
+        assert account.permissions(component).state == OK
+    for statement in granted[:3]:
+        *kept, lost = statement["Action"]
+        less = [{**statement, "Action": kept}, *(e for e in granted if e is not statement)]
+        with acting_as("doctor-deployer", less, site.endpoint_url, monkeypatch):
+            finding = account.permissions(component)
+        assert finding.state == FAULT
+        assert finding.text.startswith(f"not allowed: {lost} (")
+
+
+@pytest.mark.parametrize(("component", "longest"), [("deployer", 10_240), ("planner", 6_144)])
+def test_policies_fit_into_a_role(component: str, longest: int) -> None:
+    """The limits of the inline policies of a role, and of a managed policy."""
+    state = aws_permissions.State("a-bucket-of-states", "mcloud/production/market-data/aws.tfstate")
+    granted = aws_permissions.policy(component, "aws", "us-east-1", "market-data", state)
+    assert len(json.dumps(granted, separators=(",", ":"))) < longest
+
+
+@pytest.mark.parametrize("component", list(aws_permissions.NEEDS))
 def test_whoever_may_do_everything_may_be_any_component(
     component: str, embedded: State, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -181,7 +216,7 @@ def test_a_right_under_a_condition_is_neither_there_nor_missing(
     access = an_aws(lambda _, path: (200, CALLER if "GetCaller" in path else simulated))
     finding = access.permissions("deployer")
     assert finding.state == UNKNOWN
-    assert "under a condition that cannot be tested: iam:PassRole (queue)" in finding.text
+    assert "under a condition that cannot be tested: iam:PassRole (queues)" in finding.text
 
 
 @pytest.mark.parametrize(
@@ -334,7 +369,9 @@ def a_google(key_file: Callable[[str], None]) -> Iterator[Callable[..., gcp.GcpA
     to = gcp_resources(pubsub="", firestore="", monitoring="", storage="", function_url="")
     with ExitStack() as servers:
 
-        def make(answer: Callable[[str, str], Answer], *, deployed: bool = True) -> gcp.GcpAccess:
+        def make(
+            answer: Callable[[str, str], Answer], *, deployed: bool = True, **target: Any
+        ) -> gcp.GcpAccess:
             def with_tokens(method: str, path: str) -> Answer:
                 if path.startswith("/token"):
                     return 200, {"access_token": "t", "expires_in": 3600}
@@ -342,8 +379,11 @@ def a_google(key_file: Callable[[str], None]) -> Iterator[Callable[..., gcp.GcpA
 
             url = servers.enter_context(serve(with_tokens))
             key_file(f"{url}/token")
-            target = Target("mcloud", "us-central1", PROJECT, to if deployed else None)
-            return gcp.GcpAccess(target, lambda api: f"{url}/{api}")
+            resources = to if deployed else None
+            return gcp.GcpAccess(
+                Target("mcloud", "us-central1", PROJECT, resources, **target),
+                lambda api: f"{url}/{api}",
+            )
 
         yield make
 
@@ -365,12 +405,17 @@ def test_google_credentials_that_are_no_good(key_file: Callable[[str], None]) ->
 
 def everything() -> dict[str, list[str]]:
     rights = sorted(
-        {each for needs in gcp.NEEDS.values() for all_ in needs.values() for each in all_}
+        {
+            each
+            for needs in gcp_permissions.NEEDS.values()
+            for all_ in needs.values()
+            for each in all_
+        }
     )
     return {"/": rights}
 
 
-@pytest.mark.parametrize("component", list(gcp.NEEDS))
+@pytest.mark.parametrize("component", list(gcp_permissions.NEEDS))
 def test_google_rights(component: str, a_google: Callable[..., gcp.GcpAccess]) -> None:
     assert a_google(grants(everything())).permissions(component).state == OK
 
@@ -468,6 +513,45 @@ def test_a_region_of_google(a_google: Callable[..., gcp.GcpAccess]) -> None:
     elsewhere = {"locations": [{"locationId": "europe-west1"}]}
     finding = quota("region", a_google, (200, elsewhere), deployed=False)
     assert (finding.state, "europe-west1" in finding.remedy) == (FAULT, True)
+
+
+@pytest.mark.parametrize("api", ["cloudfunctions", "firestore", "cloudscheduler"])
+def test_a_region_has_to_have_every_service(
+    api: str, a_google: Callable[..., gcp.GcpAccess]
+) -> None:
+    def answer(method: str, path: str) -> Answer:
+        found = "europe-west1" if path.startswith(f"/{api}/") else "us-central1"
+        return 200, {"locations": [{"locationId": each} for each in (found, "us-east1")]}
+
+    finding = a_google(answer, deployed=False).quotas()["region"]()
+    assert finding.state == FAULT
+    assert finding.text.startswith("us-central1 has no ")
+    assert finding.remedy == "choose a `region` in mcloud.toml: us-east1"
+
+
+def test_regions_come_in_pages(a_google: Callable[..., gcp.GcpAccess]) -> None:
+    def answer(method: str, path: str) -> Answer:
+        if "pageToken=2" in path:
+            return 200, {"locations": [{"locationId": "us-central1"}]}
+        return 200, {"locations": [{"locationId": "us-east1"}], "nextPageToken": "2"}
+
+    assert a_google(answer, deployed=False).quotas()["region"]().state == OK
+
+
+def test_budgets_and_bills_are_checked_where_they_are_wanted(
+    a_google: Callable[..., gcp.GcpAccess],
+) -> None:
+    def may(*missing: str) -> AccessFinding:
+        held = {**{each: list[str]() for each in missing}, **everything()}
+        account = a_google(
+            grants(held), variables={"billing_account": "0-0", "billing_dataset": "bills.export"}
+        )
+        return account.permissions("deployer")
+
+    assert may().state == OK
+    finding = may("billingAccounts/0-0:")
+    assert finding.state == FAULT
+    assert "billing.budgets.create" in finding.text
 
 
 def test_a_busy_google_is_no_verdict(a_google: Callable[..., gcp.GcpAccess]) -> None:

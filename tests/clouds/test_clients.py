@@ -1,6 +1,7 @@
 """Differences between our clients and those that the SDKs make."""
 
 import ast
+import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
 from email.utils import format_datetime
@@ -31,6 +32,8 @@ from mcloud.clouds.gcp.client import (
 )
 from mcloud.errors import ConfigError, Refused
 from mcloud.notify.web import post
+
+from .web import Answer, serve
 
 SDKS = ("google", "grpc", "requests")
 
@@ -120,6 +123,24 @@ def _left_by_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("_left_by_others")
+def test_cloud_storage_asks_for_nothing_but_the_objects() -> None:
+    """Google's client would also read the settings of the bucket, in a thread of its own."""
+    asked: list[str] = []
+
+    def answer(method: str, path: str) -> Answer:
+        asked.append(path.partition("?")[0])
+        return 200, {"items": []}
+
+    with serve(answer) as url:
+        client = make_storage("project", url)
+        before = set(threading.enumerate())
+        list(client.bucket("raw").list_blobs())
+        client._http.close()  # the thread of the server that answers it ends, too
+        for thread in set(threading.enumerate()) - before:
+            thread.join(5)
+    assert asked == ["/storage/v1/b/raw/o"]
+
+
 def test_clients_of_the_embedded_clouds_heed_nothing_that_is_for_the_real_ones() -> None:
     address = "http://127.0.0.1:1"
     assert make_client("sqs", "eu-west-1", address).meta.endpoint_url == address

@@ -52,6 +52,8 @@ def processor(
     if cloud == "aws":
         monkeypatch.setenv("AWS_REGION", to["region"])
         monkeypatch.setenv("AWS_ENDPOINT_URL", to["endpoint_url"])
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            monkeypatch.setenv(name, "test")  # as Lambda gives credentials to a function
         monkeypatch.setenv("CANDLES_TABLE", to["candles_table"])
         monkeypatch.setenv("CONTROL_TABLE", to["control_table"])
         module = load("aws/processor.py")

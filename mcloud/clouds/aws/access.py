@@ -18,80 +18,8 @@ from mcloud.clouds.access import (
     verdict,
 )
 from mcloud.clouds.aws.client import make_client, partition_of, translated
+from mcloud.clouds.aws.permissions import NEEDS, sample_arns
 from mcloud.errors import Refused
-
-NEEDS: dict[str, dict[str, tuple[str, ...]]] = {
-    "deployer": {
-        "queue": ("sqs:CreateQueue", "sqs:SetQueueAttributes", "sqs:TagQueue", "sqs:DeleteQueue"),
-        "function": (
-            *("lambda:CreateFunction", "lambda:UpdateFunctionCode", "lambda:DeleteFunction"),
-            *("lambda:UpdateFunctionConfiguration", "lambda:PutFunctionConcurrency"),
-            "lambda:GetFunctionConcurrency",
-        ),
-        "*": ("lambda:CreateEventSourceMapping", "kms:CreateKey"),
-        "candles": (
-            *("dynamodb:CreateTable", "dynamodb:DescribeTable", "dynamodb:DeleteTable"),
-            *("dynamodb:UpdateTable", "dynamodb:UpdateContinuousBackups", "dynamodb:TagResource"),
-        ),
-        "bucket": (
-            *("s3:CreateBucket", "s3:PutBucketPolicy", "s3:PutBucketVersioning"),
-            *("s3:PutLifecycleConfiguration", "s3:PutEncryptionConfiguration"),
-            *("s3:PutBucketPublicAccessBlock", "s3:PutBucketOwnershipControls", "s3:DeleteBucket"),
-        ),
-        "processor role": (
-            *("iam:CreateRole", "iam:GetRole", "iam:PutRolePolicy", "iam:PassRole"),
-            *("iam:TagRole", "iam:DeleteRolePolicy", "iam:DeleteRole"),
-        ),
-        "log group": ("logs:CreateLogGroup", "logs:PutRetentionPolicy", "logs:DeleteLogGroup"),
-        "alerts": (
-            *("sns:CreateTopic", "sns:SetTopicAttributes", "sns:DeleteTopic"),
-            "sns:ListSubscriptionsByTopic",
-        ),
-        "alarms": ("cloudwatch:PutMetricAlarm", "cloudwatch:DeleteAlarms"),
-        "dashboard": ("cloudwatch:PutDashboard", "cloudwatch:DeleteDashboards"),
-    },
-    "operator": {
-        "queue": ("sqs:GetQueueAttributes",),
-        "dlq": ("sqs:GetQueueAttributes", "sqs:ReceiveMessage", "sqs:ChangeMessageVisibility"),
-        "function": ("lambda:GetFunctionConfiguration", "lambda:GetFunctionConcurrency"),
-        "alerts": ("sns:ListSubscriptionsByTopic",),
-        "candles": ("dynamodb:DescribeTable", "dynamodb:Query"),
-        "control": ("dynamodb:DescribeTable", "dynamodb:Query", "dynamodb:GetItem"),
-        "raw": ("s3:GetObject",),
-        "bucket": ("s3:ListBucket",),
-        "log group": ("logs:FilterLogEvents",),
-        "oneself": ("iam:SimulatePrincipalPolicy", "iam:GetRole"),
-        "*": (
-            *("ce:GetCostAndUsage", "cloudwatch:DescribeAlarms", "cloudwatch:GetMetricData"),
-            *("lambda:GetAccountSettings", "logs:DescribeLogGroups"),
-        ),
-    },
-    "producer": {
-        "queue": ("sqs:SendMessage", "sqs:GetQueueAttributes"),
-        "control": ("dynamodb:GetItem", "dynamodb:Query"),
-    },
-    "replicator": {
-        "function": ("lambda:GetFunctionConfiguration",),
-        "queue": ("sqs:SendMessage", "sqs:GetQueueAttributes"),
-        "dlq": (
-            *("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility"),
-            "sqs:GetQueueAttributes",
-        ),
-        "stream": ("dynamodb:DescribeStream", "dynamodb:GetShardIterator", "dynamodb:GetRecords"),
-        "candles": (
-            *("dynamodb:DescribeTable", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query"),
-            "dynamodb:DeleteItem",
-        ),
-        "control": (
-            *("dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:Query"),
-            "dynamodb:DeleteItem",
-        ),
-        "raw": ("s3:GetObject", "s3:PutObject", "s3:DeleteObject"),
-        "bucket": ("s3:ListBucket",),
-    },
-}
-"""Actions that a component needs, by what they are about; as the roles in ``terraform/aws/iam.tf``,
-and for the deployer what makes and removes the greater part of that module."""
 
 SERVICES = {"queue": "sqs", "function": "lambda", "candles": "dynamodb", "archive": "s3"}
 
@@ -137,7 +65,7 @@ class AwsAccess:
                         PolicySourceArn=source,
                         ActionNames=list(actions),
                         ResourceArns=[names[key] or self._stream()],
-                        ContextEntries=[_PASSED_TO_LAMBDA] if key == "processor role" else [],
+                        ContextEntries=_context(self._target.stack),
                     )
                     results = [each for page in pages for each in page["EvaluationResults"]]
             except Refused as error:
@@ -284,24 +212,25 @@ class AwsAccess:
             owner, name = url.rsplit("/", 2)[1:]
             return f"arn:{partition}:sqs:{self._target.region}:{owner}:{name}"
 
-        bucket = f"arn:{partition}:s3:::{to.raw_bucket if to else f'{stack}-raw-{account}'}"
-        table = to.candles_table if to else f"{stack}-candles"
+        if to is None:
+            return {
+                **sample_arns(partition, self._target.region, account, stack),
+                "oneself": source,
+            }
+        bucket = f"arn:{partition}:s3:::{to.raw_bucket}"
         return {
-            "*": "*",
+            **sample_arns(partition, self._target.region, account, stack),
             "oneself": source,
-            "queue": queue(to.queue_url) if to else arn("sqs", f"{stack}-trades"),
-            "dlq": queue(to.dlq_url) if to else arn("sqs", f"{stack}-trades-dlq"),
-            "function": arn("lambda", f"function:{to.function if to else f'{stack}-processor'}"),
-            "candles": arn("dynamodb", f"table/{table}"),
-            "control": arn("dynamodb", f"table/{to.control_table if to else f'{stack}-control'}"),
+            "queue": queue(to.queue_url),
+            "dlq": queue(to.dlq_url),
+            "function": arn("lambda", f"function:{to.function}"),
+            "candles": arn("dynamodb", f"table/{to.candles_table}"),
+            "control": arn("dynamodb", f"table/{to.control_table}"),
             "stream": "",
             "bucket": bucket,
             "raw": f"{bucket}/raw/any",
-            "processor role": f"arn:{partition}:iam::{account}:role/{stack}-processor",
             "log group": arn("logs", f"log-group:/aws/lambda/{stack}-processor:*"),
             "alerts": arn("sns", f"{stack}-alerts"),
-            "alarms": arn("cloudwatch", f"alarm:{stack}-any"),
-            "dashboard": f"arn:{partition}:cloudwatch::{account}:dashboard/{stack}",
         }
 
     def _stream(self) -> str:
@@ -314,8 +243,14 @@ class AwsAccess:
         return make_client(service, self._target.region, self._endpoint_url)
 
 
-_PASSED_TO_LAMBDA = {
-    "ContextKeyName": "iam:PassedToService",
-    "ContextKeyValues": ["lambda.amazonaws.com"],
-    "ContextKeyType": "string",
-}
+def _context(stack: str) -> list[dict[str, object]]:
+    """Return what the conditions of deployers' policies test; see ``permissions.SCOPES``."""
+    values = {
+        "aws:RequestTag/stack": stack,
+        "aws:ResourceTag/stack": stack,
+        "iam:PassedToService": "lambda.amazonaws.com",
+    }
+    return [
+        {"ContextKeyName": name, "ContextKeyValues": [value], "ContextKeyType": "string"}
+        for name, value in values.items()
+    ]

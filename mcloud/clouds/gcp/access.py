@@ -1,6 +1,6 @@
 """Credentials, permissions, billing and services of Google Cloud."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
@@ -21,68 +21,17 @@ from mcloud.clouds.gcp.client import (
     translated,
     understood,
 )
+from mcloud.clouds.gcp.permissions import CONDITIONAL, NEEDS
 from mcloud.errors import Refused
-
-NEEDS: dict[str, dict[str, tuple[str, ...]]] = {
-    "deployer": {
-        "project": (
-            *("pubsub.topics.create", "pubsub.topics.setIamPolicy", "pubsub.topics.delete"),
-            *("pubsub.subscriptions.create", "pubsub.subscriptions.setIamPolicy"),
-            *("pubsub.subscriptions.delete", "cloudfunctions.functions.create"),
-            *("cloudfunctions.functions.update", "cloudfunctions.functions.delete"),
-            *("cloudfunctions.functions.setIamPolicy", "run.services.setIamPolicy"),
-            *("datastore.databases.create", "datastore.databases.delete"),
-            *("datastore.indexes.create", "datastore.backupSchedules.create"),
-            *("storage.buckets.create", "storage.buckets.setIamPolicy", "storage.buckets.delete"),
-            *("storage.objects.create", "artifactregistry.repositories.create"),
-            *("artifactregistry.repositories.setIamPolicy", "iam.roles.create", "iam.roles.delete"),
-            *("iam.serviceAccounts.create", "iam.serviceAccounts.actAs"),
-            *("iam.serviceAccounts.setIamPolicy", "iam.serviceAccounts.delete"),
-            *("resourcemanager.projects.setIamPolicy", "serviceusage.services.enable"),
-            *("monitoring.alertPolicies.create", "monitoring.dashboards.create"),
-        ),
-    },
-    "operator": {
-        "subscription": ("pubsub.subscriptions.get",),
-        "dlq_subscription": ("pubsub.subscriptions.get", "pubsub.subscriptions.consume"),
-        "function": ("cloudfunctions.functions.get",),
-        "database": ("datastore.entities.get", "datastore.entities.list"),
-        "bucket": ("storage.objects.get", "storage.objects.list"),
-        "project": (
-            *("logging.logEntries.list", "monitoring.timeSeries.list"),
-            *("resourcemanager.projects.get", "serviceusage.services.get"),
-        ),
-    },
-    "producer": {
-        "topic": ("pubsub.topics.publish",),
-        "database": ("datastore.entities.get", "datastore.entities.list"),
-    },
-    "replicator": {
-        "topic": ("pubsub.topics.publish",),
-        "subscription": ("pubsub.subscriptions.get",),
-        "function": ("cloudfunctions.functions.get",),
-        "dlq_subscription": ("pubsub.subscriptions.consume",),
-        "database": (
-            *("datastore.entities.create", "datastore.entities.get"),
-            *("datastore.entities.list", "datastore.entities.update"),
-            "datastore.entities.delete",
-        ),
-        "bucket": ("storage.objects.get", "storage.objects.list"),
-        "raw": ("storage.objects.create", "storage.objects.delete"),
-    },
-}
-"""Permissions that a component needs, by what they are about; as the roles in
-``terraform/gcp/iam.tf``, and for the deployer what makes and removes the greater part of that
-module."""
-
-CONDITIONAL = ("database", "raw")
-"""Granted by the module under a condition, which a test of the project or bucket does not meet."""
 
 APIS = (
     *("artifactregistry", "cloudbuild", "cloudfunctions", "cloudresourcemanager", "cloudtrace"),
     *("firestore", "iam", "iamcredentials", "logging", "monitoring", "pubsub", "run", "storage"),
 )
 """APIs that a site needs, as in ``terraform/gcp/services.tf``."""
+
+TESTED_AT_ONCE = 100
+"""Permissions in one request: Cloud Console asks about no more either."""
 
 SERVICES = {
     "queue": "pubsub",
@@ -127,6 +76,8 @@ class GcpAccess:
         denied: dict[str, list[str]] = {}
         unclear: dict[str, list[str]] = {}
         for key, wanted in NEEDS[component].items():
+            if key.startswith("billing") and key.replace(" ", "_") not in self._target.variables:
+                continue
             try:
                 held = self._held(key, wanted)
             except _Misunderstood as error:
@@ -193,33 +144,68 @@ class GcpAccess:
             )
         return AccessFinding(OK, f"{name} in {found.get('locationId')}")
 
-    @understood("Google Cloud")
     def _region(self) -> AccessFinding:
-        try:
-            answer = self._get("cloudfunctions", f"v2/projects/{self._project}/locations")
-        except Refused as error:
-            return not_told(error)
-        regions = sorted(each["locationId"] for each in answer.get("locations", ()))
-        if self._target.region not in regions:
+        region, project = self._target.region, f"projects/{self._project}"
+        wanted = {"Cloud Functions": "cloudfunctions/v2", "Firestore": "firestore/v1"}
+        if self._target.variables.get("anomalies", True):
+            wanted["Cloud Scheduler"] = "cloudscheduler/v1"
+        places: dict[str, set[str]] = {}
+        for name, api in wanted.items():
+            api, _, version = api.partition("/")
+            try:
+                places[name] = set(self._locations(api, f"{version}/{project}/locations"))
+            except Refused as error:
+                return not_told(error)
+        lacking = [name for name, regions in places.items() if region not in regions]
+        if lacking:
             return AccessFinding(
                 FAULT,
-                f"Cloud Functions are not in {self._target.region}",
-                f"choose a `region` in mcloud.toml: {', '.join(regions)}",
+                f"{region} has no {' and no '.join(lacking)}",
+                "choose a `region` in mcloud.toml:"
+                f" {', '.join(sorted(set.intersection(*places.values())))}",
             )
-        return AccessFinding(OK, f"{self._target.region} has Cloud Functions")
+        return AccessFinding(OK, f"{region} has {', '.join(places)}")
 
     @understood("Google Cloud")
-    def _held(self, key: str, permissions: Iterable[str]) -> set[str]:
+    def _locations(self, api: str, path: str) -> list[str]:
+        """Return the ids of all locations of an API, page by page."""
+        found: list[str] = []
+        query: dict[str, Any] = {"pageSize": 100}
+        while True:
+            answer = self._get(api, path, query)
+            found += [each["locationId"] for each in answer.get("locations", ())]
+            if not answer.get("nextPageToken"):
+                return found
+            query = {**query, "pageToken": answer["nextPageToken"]}
+
+    def _held(self, key: str, permissions: tuple[str, ...]) -> set[str]:
         """Return the permissions that the credentials have on the resource of ``key`` in NEEDS."""
+        parts = range(0, len(permissions), TESTED_AT_ONCE)
+        return {
+            each
+            for first in parts
+            for each in self._held_of(key, permissions[first : first + TESTED_AT_ONCE])
+        }
+
+    @understood("Google Cloud")
+    def _held_of(self, key: str, permissions: tuple[str, ...]) -> list[str]:
         to, project = self._target.resources, f"projects/{self._project}"
         body = {"permissions": list(permissions)}
         if key in ("bucket", "raw"):
             path = f"storage/v1/b/{to.raw_bucket}/iam/testPermissions"
             answer = self._get("storage", path, body)
         else:
+            account = self._target.variables.get("billing_account")
+            dataset = str(self._target.variables.get("billing_dataset"))
             api, name = {
                 "project": ("cloudresourcemanager", f"v1/{project}"),
                 "database": ("cloudresourcemanager", f"v1/{project}"),
+                "billing account": ("cloudbilling", f"v1/billingAccounts/{account}"),
+                # A dataset cannot be asked, but its project, which need not be the site's.
+                "billing dataset": (
+                    "cloudresourcemanager",
+                    f"v1/projects/{dataset.rpartition('.')[0]}",
+                ),
                 "topic": ("pubsub", f"v1/{project}/topics/{to and to.topic}"),
                 "subscription": ("pubsub", f"v1/{project}/subscriptions/{to and to.subscription}"),
                 "dlq_subscription": (
@@ -232,9 +218,9 @@ class GcpAccess:
                 ),
             }[key]
             answer = self._ask("POST", api, f"{name}:testIamPermissions", document=body)
-        return set(answer.get("permissions", ()))
+        return list(answer.get("permissions", ()))
 
-    def _get(self, api: str, path: str, parameters: dict[str, list[str]] | None = None) -> Any:
+    def _get(self, api: str, path: str, parameters: dict[str, Any] | None = None) -> Any:
         return self._ask("GET", api, path, query=parameters)
 
     @understood("Google Cloud")

@@ -123,6 +123,9 @@ def make_firestore(project: str, database: str, endpoint: str = "") -> Any:
 
 def make_storage(project: str, endpoint: str = "") -> Any:
     """A Cloud Storage client; here ``endpoint`` is ``http://host:port``."""
+    # Each client would read the settings of the bucket in a thread of its own, for spans that
+    # nobody collects and with a permission that none of our roles has.
+    os.environ.setdefault("DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA", "true")
     with _importing:
         from google.auth.credentials import AnonymousCredentials
         from google.cloud import storage

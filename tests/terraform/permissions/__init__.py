@@ -1,0 +1,1 @@
+"""Permissions, proven by the calls of a whole life on the embedded clouds."""
