@@ -57,6 +57,10 @@ def _project_database(**labels: frozenset[str] | None) -> GoogleMetric:
 _BY_CLASS = {"response_code": None, "response_code_class": _RUN_CLASSES, "route": None}
 
 GOOGLE_METRICS = {
+    # metrics_gcp_a_b#gcp-artifactregistry
+    "artifactregistry.googleapis.com/repository/size": GoogleMetric(
+        GAUGE, INT64, ("artifactregistry.googleapis.com/Repository",), {}
+    ),
     # metrics_gcp_d_h#gcp-firestore
     "firestore.googleapis.com/document/read_count": _project_database(type=None),
     "firestore.googleapis.com/document/write_count": _project_database(op=None),
@@ -128,6 +132,9 @@ GOOGLE_METRICS = {
 """By type. Deprecated metrics are left out."""
 
 GOOGLE_RESOURCES = {
+    "artifactregistry.googleapis.com/Repository": {
+        *("resource_container", "location", "repository_id"),
+    },
     "api": {"project_id", "service", "method", "version", "location"},
     "cloud_run_revision": {
         *("project_id", "service_name", "revision_name", "location", "configuration_name"),

@@ -262,6 +262,8 @@ class Metered:
     """Whether this is the cloud's own count of what it bills, and not an estimate."""
     days: Mapping[str, Decimal] = field(default_factory=dict)
     """Units by UTC day, such as ``2026-11-25``; empty if only the total is known."""
+    has_free_tier: bool = True
+    """Whether the free tier of the account or project covers this usage."""
 
 
 class Queue(Protocol):

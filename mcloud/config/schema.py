@@ -115,6 +115,12 @@ def _site(document: Document, where: Where) -> dict[str, Any]:
     cloud = choice(document, where, "cloud", KINDS)
     texts = dict.fromkeys(("cloud", "name", *(each.name for each in fields(KINDS[cloud]))), TEXT)
     found = values(document, where, texts, {"variables", "backend"})
+    if ":" in str(found.get("project", "")):
+        message = (
+            f"the project {found['project']!r} belongs to a domain, and no bucket can have its id"
+            " in the name: use a project without a domain"
+        )
+        raise document.error(where, "project", message)
     _check_variables(document, where)
     _check_backend(document, (*where, "backend"))
     return found

@@ -14,8 +14,8 @@ PATTERNS = {
     "aws_region": (re.compile(r"[a-z]{2}(-[a-z]+)+-[0-9]"), "a region such as us-east-1"),
     "gcp_region": (re.compile(r"[a-z]+-[a-z]+[0-9]+"), "a region such as us-central1"),
     "gcp_project": (
-        re.compile(r"([a-z][a-z0-9.-]*:)?[a-z][a-z0-9-]{4,28}[a-z0-9]"),
-        "a project's id: 6 to 30 lower-case letters, digits and hyphens",
+        re.compile(r"[a-z][a-z0-9-]{4,28}[a-z0-9]"),
+        "a project's id, without a domain: 6 to 30 lower-case letters, digits and hyphens",
     ),
     "name": (STACK, "4 to 18 lower-case letters, digits and hyphens, a letter first"),
     "alert_email": (re.compile(r"[^@\s]+@[^@\s]+"), "an address such as desk@example.com"),

@@ -87,7 +87,7 @@ class _Ground:
     def cost(self, units: Units) -> Decimal:
         dates = self.month.dates(self.month.start, self.month.end)
         uses = [
-            Use(self.usage.cloud, meter, each)
+            Use(self.usage.cloud, meter, each, has_free_tier=self.has_free_tier(meter))
             for meter, each in units.items()
             if (self.usage.cloud, meter) in PRICES
         ]
@@ -100,6 +100,9 @@ class _Ground:
 
     def found(self, meter: str) -> Metered | None:
         return next((m for m in self.usage.metered if m.meter == meter and m.units), None)
+
+    def has_free_tier(self, meter: str) -> bool:
+        return all(m.has_free_tier for m in self.usage.metered if m.meter == meter)
 
     def value(self, meter: str) -> Decimal:
         found = self.found(meter)

@@ -19,6 +19,8 @@ class Use:
     units: Decimal
     days: Mapping[str, Decimal] = field(default_factory=dict)
     """Units by day, as far as they are known."""
+    has_free_tier: bool = True
+    """Whether the free tier covers the use, as far as it goes."""
 
 
 @dataclass(frozen=True)
@@ -40,15 +42,16 @@ def charge(uses: Sequence[Use], dates: Sequence[str], *, free_tier: bool = True)
     Raises:
         KeyError: a meter without a price.
     """
-    groups: dict[tuple[str, str], list[int]] = defaultdict(list)
+    groups: dict[tuple[str, str, bool], list[int]] = defaultdict(list)
     for index, use in enumerate(uses):
-        groups[use.cloud, use.meter].append(index)
+        groups[use.cloud, use.meter, use.has_free_tier].append(index)
     charges: dict[int, Charge] = {}
-    for key, members in groups.items():
-        price = PRICES[key]
+    for (cloud, meter, has_free_tier), members in groups.items():
+        price = PRICES[cloud, meter]
         together = [uses[index] for index in members]
         total = sum((use.units for use in together), Decimal(0))
-        free = _free(price, together, total, dates) if free_tier else Decimal(0)
+        is_free = free_tier and has_free_tier
+        free = _free(price, together, total, dates) if is_free else Decimal(0)
         for index in members:
             units = uses[index].units
             covered = free if units == total else free * units / total

@@ -125,7 +125,10 @@ def forecast(
     scenarios = []
     for index in range(3):
         uses = [
-            Use(usage.cloud, each.meter, units[index], _days(each, units[index], month, until))
+            Use(
+                *(usage.cloud, each.meter, units[index]),
+                *(_days(each, units[index], month, until), each.has_free_tier),
+            )
             for (usage, each), units in zip(known, projected, strict=True)
         ]
         scenarios.append([c.net for c in charge(uses, dates, free_tier=free_tier)])
@@ -257,6 +260,8 @@ def _runs_out(
     now: dict[tuple[str, str], Decimal] = defaultdict(Decimal)
     then: dict[tuple[str, str], Decimal] = defaultdict(Decimal)
     for (usage, each), units in zip(known, projected, strict=True):
+        if not each.has_free_tier:
+            continue
         now[usage.cloud, each.meter] += each.units or ZERO
         then[usage.cloud, each.meter] += units.expected
     found = {}

@@ -169,8 +169,13 @@ _ROWS = (
     _price("gcp", "function_requests", "functions", "call", "0.40", _MILLION, 2 * _MILLION, "run"),
     _price("gcp", "function_vcpu_s", "functions", "vCPU-s", "0.000024", 1, 180_000, "run"),
     _price("gcp", "function_gib_s", "functions", "GiB-s", "0.0000025", 1, 360_000, "run"),
-    # The free tier of Firestore is that of one database a project, and its day ends at midnight in
-    # California; days here are UTC.
+    # Unacknowledged messages are kept at no cost for 24 hours.
+    _price(
+        *("gcp", "pubsub_retained_gib_months", "messaging", "GiB-month", "0.27", 1, 0, "pubsub"),
+        doubt=_UNSEEN,
+    ),
+    # The free tier of Firestore is that of one database a project (see ``Metered.has_free_tier``),
+    # and its day ends at midnight in California; days here are UTC.
     _price(
         *("gcp", "firestore_reads", "database", "document", "0.03", 100_000, 50_000, "firestore"),
         every=DAY,
@@ -187,6 +192,15 @@ _ROWS = (
     _price(
         *("gcp", "firestore_gib_months", "database", "GiB-month", "0.15", 1, 1, "firestore"),
         doubt=_OPEN,
+    ),
+    # Neither has a free tier. Backups are billed until they expire, also without their database.
+    _price(
+        *("gcp", "firestore_pitr_gib_months", "database", "GiB-month", "0.15", 1, 0, "firestore"),
+        doubt=_UNSEEN,
+    ),
+    _price(
+        *("gcp", "firestore_backup_gib_months", "database", "GiB-month", "0.03", 1, 0, "firestore"),
+        doubt=_UNSEEN,
     ),
     _price("gcp", "gcs_gib_months", "storage", "GiB-month", "0.020", 1, 5, "storage"),
     _price(
@@ -209,6 +223,17 @@ _ROWS = (
     _price(
         *("gcp", "trace_spans", "monitoring", "span", "0.20", _MILLION, 2_500_000, "stackdriver"),
         doubt=_UNSEEN,
+    ),
+    # Announced for the conditions of alert policies; no bill of mcloud has had it yet.
+    _price(
+        *("gcp", "alert_condition_months", "monitoring", "condition-month", "0.10", 1, 0),
+        "stackdriver",
+        doubt="announced, and not confirmed to be billed",
+    ),
+    # The images of the functions.
+    _price(
+        *("gcp", "image_gib_months", "functions", "GiB-month", "0.10", 1, 0.5),
+        "artifact-registry",
     ),
     _price("gcp", "scheduler_job_months", "schedules", "job-month", "0.10", 1, 3, "scheduler"),
     _price("gcp", "egress_bytes", "network", "byte", "0.12", GIB, 0, "vpc/network-pricing"),

@@ -358,7 +358,7 @@ def price_usage(
     ]
     start = min((usage.start for usage in usages), default=month.start)
     charges = charge(
-        [Use(usage.cloud, m.meter, m.units or ZERO, m.days) for usage, m in asked],
+        [Use(u.cloud, m.meter, m.units or ZERO, m.days, m.has_free_tier) for u, m in asked],
         month.dates(start, until),
         free_tier=free_tier,
     )

@@ -18,6 +18,7 @@ from mcloud.config import REGIONS, Config, SiteConfig
 from mcloud.errors import McloudError, UsageError
 from mcloud.infra import environment
 from mcloud.infra.emptying import empty
+from mcloud.infra.leftovers import backups_left
 from mcloud.infra.plan import (
     CHANGED,
     CREATED,
@@ -159,7 +160,9 @@ class TerraformStack:
                 remedy=f"destroy again, or protect them by `mcloud deploy {self._site.name}`",
             ) from error
         if self._destroys:
+            known = self._known()  # before the outputs are set aside
             self._set_aside()
+            self._report_backups(self._plan, known)
             return {}
         state = self._terraform.pull()
         if state is None:
@@ -393,7 +396,7 @@ class TerraformStack:
                 self._empty(change)
 
     def _empty(self, change: Change) -> None:
-        known = {**self._deployed(), **self._site.settings}
+        known = self._known()
         bucket = open_bucket(
             self._site.cloud,
             change.name,
@@ -414,6 +417,19 @@ class TerraformStack:
         if days := bucket.soft_delete_days():
             words += f"; Cloud Storage keeps and bills them for another {days:g} days"
         self._say(words)
+
+    def _known(self) -> dict[str, Any]:
+        """The outputs of the last deployment, and the settings of the site."""
+        return {**self._deployed(), **self._site.settings}
+
+    def _report_backups(self, plan: StackPlan, known: Mapping[str, Any]) -> None:
+        is_gone = any(change.kind == "google_firestore_database" for change in plan.changes)
+        if not is_gone or known.get("firestore_endpoint") or "database" not in known:
+            return
+        from mcloud.clouds.gcp.client import make_session
+
+        for words in backups_left(make_session(), known["project"], known["database"]):
+            self._say(words)
 
     def _planned(self, to: str, *, destroy: bool = False, **options: Any) -> StackPlan:
         return parse(self._shown(to, destroy=destroy, **options))

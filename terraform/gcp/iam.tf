@@ -350,7 +350,7 @@ resource "google_project_iam_member" "builder_source" {
 
   condition {
     title      = "function sources"
-    expression = "resource.name.startsWith(\"projects/_/buckets/gcf-v2-\")"
+    expression = "resource.name == \"${local.sources}\" || resource.name.startsWith(\"${local.sources}/\")"
   }
 }
 

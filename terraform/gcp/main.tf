@@ -10,6 +10,9 @@ locals {
   # The agent that delivers and dead-letters messages in Pub/Sub's name.
   pubsub_agent = "serviceAccount:service-${local.number}@gcp-sa-pubsub.iam.gserviceaccount.com"
 
+  # The bucket into which Cloud Functions copies the sources of the functions of a region.
+  sources = "projects/_/buckets/gcf-v2-sources-${local.number}-${var.region}"
+
   # One where the second function is wanted, otherwise none.
   anomaly = var.anomalies ? 1 : 0
 }

@@ -15,7 +15,12 @@ variable "project" {
   type        = string
 
   validation {
-    condition     = can(regex("^([a-z][a-z0-9.-]*:)?[a-z][a-z0-9-]{4,28}[a-z0-9]$", var.project))
+    condition     = !strcontains(var.project, ":")
+    error_message = "A project of a domain, such as example.com:desk, will not do: no bucket can have its id in the name."
+  }
+
+  validation {
+    condition     = strcontains(var.project, ":") || can(regex("^[a-z][a-z0-9-]{4,28}[a-z0-9]$", var.project))
     error_message = "A project's id has 6 to 30 lower-case letters, digits and hyphens; its name or number will not do."
   }
 }

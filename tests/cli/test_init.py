@@ -117,7 +117,7 @@ def test_what_is_there_stays_unless_it_is_forced(mcloud: Terminal) -> None:
         (["--sites", "gcp"], "the site gcp needs a project; use --gcp-project"),
         (
             ["--gcp-project", "My Project"],
-            "invalid gcp project 'My Project'; use a project's id: 6 to",
+            "invalid gcp project 'My Project'; use a project's id,",
         ),
         (["--gcp-region", "europe-west1"], "--gcp-region is for the site gcp, which is left out"),
         (

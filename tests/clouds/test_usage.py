@@ -373,6 +373,41 @@ def test_gcp_by_hand() -> None:
     assert found["own_metric_reads"].units == series > 10
 
 
+def test_google_bills_what_is_kept_beside_the_data() -> None:
+    """Recovery to a point in time, backups, messages that wait for days, and images."""
+    kept = {
+        "firestore_pitr_gib_months": "pitr_storage_bytes",
+        "firestore_backup_gib_months": "backups_storage_bytes",
+        "pubsub_retained_gib_months": "billable_bytes_by_region",
+        "image_gib_months": 'repository/size" AND resource.labels.repository_id = "mcloud-func',
+    }
+    found, _ = gcp({name: [({}, "2026-11-01", 30.0 * GIB)] for name in kept.values()})
+    for meter in kept:
+        # 3.5 of 30 days; messages wait in two subscriptions.
+        times = 2 if meter == "pubsub_retained_gib_months" else 1
+        assert found[meter].units == pytest.approx(Decimal("3.5") * times), meter
+    assert {PRICES["gcp", meter].free for meter in kept} == {0, Decimal("0.5")}
+
+
+def test_one_database_of_a_project_has_the_free_tier() -> None:
+    daily = {"document/read_ops_count": [({}, "2026-11-01", 40_000)]}
+    without = by_meter(MonitoringUsage(Monitoring(daily), GCP, lambda: False).metered(START, END))
+    database = {meter for meter, each in without.items() if not each.has_free_tier}
+    assert database == {
+        *("firestore_reads", "firestore_writes", "firestore_deletes", "firestore_gib_months"),
+        *("firestore_pitr_gib_months", "firestore_backup_gib_months"),
+    }
+
+    def refuse() -> bool:
+        raise Refused("Firestore: no permission")
+
+    unknown = by_meter(MonitoringUsage(Monitoring(daily), GCP, refuse).metered(START, END))
+    assert unknown["firestore_reads"].has_free_tier
+    assert unknown["firestore_reads"].source.endswith(
+        "; whether it has the project's free tier is unknown: Firestore: no permission"
+    )
+
+
 def test_days_are_whole_days_of_utc() -> None:
     _, monitoring = gcp({})
     spans = {

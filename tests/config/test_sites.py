@@ -85,6 +85,15 @@ def test_a_name_that_the_modules_refuse_is_refused_here(tmp_path: Path, name: st
     assert said.startswith(f"3: a stack cannot be called {name!r}")
 
 
+def test_a_project_of_a_domain_is_refused(tmp_path: Path) -> None:
+    """Bucket names contain the id of the project, and no bucket may have a colon in its name."""
+    text = '[profiles.prod.sites.gcp]\ncloud = "gcp"\nproject = "example.com:desk"\n'
+    assert wrong(tmp_path, text) == (
+        "3: the project 'example.com:desk' belongs to a domain, and no bucket can have its id in"
+        " the name: use a project without a domain"
+    )
+
+
 @pytest.mark.parametrize("cloud", ["aws", "gcp"])
 def test_two_stacks_of_one_cloud_do_not_share_a_name(tmp_path: Path, cloud: str) -> None:
     text = "".join(

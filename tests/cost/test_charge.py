@@ -51,6 +51,18 @@ def test_by_hand(cloud: str, meter: str, units: object, gross: str, net: str) ->
     assert (bare.gross, bare.net, bare.free) == (Decimal(gross), Decimal(gross), 0)
 
 
+def test_a_use_without_the_free_tier_pays_and_leaves_it_to_others() -> None:
+    """Of the Firestore databases of a project, one has the free tier."""
+    writes = Decimal(600_000)
+    uses = [
+        Use("gcp", "firestore_writes", writes),
+        Use("gcp", "firestore_writes", writes, has_free_tier=False),
+    ]
+    free, paid = charge(uses, DATES)
+    assert (free.free, free.net) == (600_000, 0)
+    assert (paid.free, paid.net) == (0, Decimal("0.54"))
+
+
 def test_a_free_tier_by_the_day_is_not_one_by_the_month() -> None:
     """600,000 writes are free if they are spread evenly, and mostly not on a single day."""
     evenly = one("gcp", "firestore_writes", 600_000)

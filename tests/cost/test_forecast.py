@@ -1,5 +1,6 @@
 """Forecasts of the month: by hand, by daily history, and beyond free tiers."""
 
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -10,7 +11,7 @@ from mcloud.cost.forecast import expected_units, forecast
 from mcloud.cost.report import make_report
 from mcloud.cost.settings import CostSettings, Money
 
-from .usages import MONTH, NOW, at, daily, usage
+from .usages import MONTH, NOW, at, daily, metered, usage
 
 
 def test_by_the_rate_where_there_are_no_days() -> None:
@@ -33,6 +34,16 @@ def test_a_free_tier_that_ends_inside_the_month() -> None:
     bare = forecast([usage("aws", {"sqs_requests": 750_000})], MONTH, NOW, free_tier=False)
     assert bare.total.expected == Decimal("0.6")
     assert bare.runs_out == {}
+
+
+def test_a_database_without_the_free_tier_pays_from_the_first_document() -> None:
+    paid = replace(metered("firestore_gib_months", "0.25"), has_free_tier=False)
+    found = forecast([usage("gcp", {}, more=(paid,))], MONTH, NOW)
+    assert found.total.expected == Decimal("0.075")
+    assert found.runs_out == {}
+    report = make_report([usage("gcp", {}, more=(paid,))], MONTH, NOW)
+    (line,) = report.lines
+    assert (line.free, line.net) == (0, Decimal("0.0375"))
 
 
 def test_days_that_are_alike_leave_no_doubt() -> None:

@@ -45,6 +45,28 @@ def test_pubsub_may_dead_letter(gcp_state: list[dict[str, Any]]) -> None:
         assert member.endswith("@gcp-sa-pubsub.iam.gserviceaccount.com")
 
 
+def test_the_builder_reads_sources_only(gcp_state: list[dict[str, Any]]) -> None:
+    """Cloud Functions copies sources into a bucket of the project and the region."""
+    builder = only(gcp_state, "google_service_account", "builder")["member"]
+    on_project = only(gcp_state, "google_project_iam_member", "builder_source")
+    assert (on_project["role"], on_project["member"]) == ("roles/storage.objectViewer", builder)
+    (condition,) = on_project["condition"]
+    number = only(gcp_state, "google_billing_budget", "monthly")["budget_filter"][0]["projects"][0]
+    number = number.removeprefix("projects/")
+    bucket = f"projects/_/buckets/gcf-v2-sources-{number}-us-central1"
+    assert condition["expression"] == (
+        f'resource.name == "{bucket}" || resource.name.startsWith("{bucket}/")'
+    )
+    on_bucket = only(gcp_state, "google_storage_bucket_iam_member", "builder")
+    assert on_bucket["bucket"] == only(gcp_state, "google_storage_bucket", "source")["name"]
+
+
+def test_a_project_of_a_domain_is_refused(gcp: Module, bundles: dict[str, str]) -> None:
+    gcp.set(project="example.com:desk", bundle=bundles["gcp"])
+    said = gcp.run("plan", "-input=false", "-no-color", codes=(1,))
+    assert "A project of a domain, such as example.com:desk, will not do" in " ".join(said.split())
+
+
 def test_pubsub_calls_the_function_as_somebody(gcp_state: list[dict[str, Any]]) -> None:
     function = only(gcp_state, "google_cloudfunctions2_function", "processor")
     uri = function["service_config"][0]["uri"]

@@ -6,6 +6,7 @@ from mcloud.clouds.gcp import client
 from mcloud.clouds.gcp.archive import GcsArchive
 from mcloud.clouds.gcp.candles import FirestoreCandles
 from mcloud.clouds.gcp.control import FirestoreControl
+from mcloud.clouds.gcp.database import has_free_tier
 from mcloud.clouds.gcp.logs import CloudLogging, FileLogs
 from mcloud.clouds.gcp.metrics import CloudMonitoring
 from mcloud.clouds.gcp.probe import GcpProbe
@@ -64,7 +65,12 @@ class GcpSite:
     @cached_property
     def usage(self) -> MonitoringUsage:
         client_ = client.make_metrics(self.resources.monitoring_endpoint)
-        return MonitoringUsage(client_, self.resources)
+        to = self.resources
+        if to.monitoring_endpoint:
+            return MonitoringUsage(client_, to)
+        return MonitoringUsage(
+            client_, to, lambda: has_free_tier(client.make_session(), to.project, to.database)
+        )
 
     @cached_property
     def probe(self) -> GcpProbe:

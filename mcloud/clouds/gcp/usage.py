@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from decimal import Decimal
 from functools import partial
 from typing import Any, NamedTuple
@@ -11,6 +12,7 @@ from mcloud.clouds.gcp.client import TIMEOUT, retry, translated
 from mcloud.clouds.ports import Metered
 from mcloud.clouds.resources import GcpResources
 from mcloud.deadline import gather
+from mcloud.errors import McloudError
 
 SHORTEST = 60  # seconds that the API sums up at least
 DEADLINE = 25.0  # seconds, for all of it
@@ -30,6 +32,12 @@ _OF_FUNCTIONS = {
     "function_gib_s": "run.googleapis.com/container/memory/allocation_time",
     "function_seconds": "run.googleapis.com/container/billable_instance_time",
     "log_bytes": "logging.googleapis.com/byte_count",
+}
+
+_DATABASE = {
+    "firestore_gib_months": "data_and_index",
+    "firestore_pitr_gib_months": "pitr",
+    "firestore_backup_gib_months": "backups",
 }
 
 _STORAGE = {
@@ -52,9 +60,13 @@ class _Query(NamedTuple):
 class MonitoringUsage:
     """See ``ports.Usage``. Two requests a metric: whole days, and the day that goes on."""
 
-    def __init__(self, client: Any, to: GcpResources) -> None:
+    def __init__(
+        self, client: Any, to: GcpResources, has_free_tier: Callable[[], bool] = lambda: True
+    ) -> None:
+        """``has_free_tier`` says whether the free tier of the project is that of the database."""
         self._client = client
         self._to = to
+        self._has_free_tier = has_free_tier
 
     def metered(self, start: float, end: float) -> list[Metered]:
         queries = self._queries()
@@ -66,19 +78,28 @@ class MonitoringUsage:
         if len(failed) == len(answers):
             raise failed[0]
         read = sum(each[1] for each in answers.values() if not isinstance(each, Exception))
-        made = _Made(answers, start, end)
+        made = _Made(answers, start, end, self._free_tier())
         return [
             *made.sums(),
             *made.database(),
             *made.objects(),
+            *made.others(),
             Metered("egress_bytes", None, "unknown: not metered by the site", end, exact=False),
             Metered("trace_spans", None, "unknown: Cloud Trace tells no count", end, exact=False),
             Metered("own_metric_reads", Decimal(read), "this call", end, exact=True),
         ]
 
+    def _free_tier(self) -> tuple[bool, str]:
+        """Return whether the database has the free tier, and what is to be said about it."""
+        try:
+            return self._has_free_tier(), ""
+        except McloudError as error:
+            return True, f"; whether it has the project's free tier is unknown: {error.message}"
+
     def _queries(self) -> dict[str, _Query]:
         to = self._to
-        functions = (to.function, f"{to.function.removesuffix('-processor')}-anomaly")
+        stack = to.function.removesuffix("-processor")
+        functions = (to.function, f"{stack}-anomaly")
         database = f'resource.labels.database_id = "{to.database}"'
         bucket = f'resource.labels.bucket_name = "{to.raw_bucket}"'
         mine = f'resource.labels.subscription_id = "{to.subscription}"'
@@ -111,9 +132,23 @@ class MonitoringUsage:
                 for what in ("read", "write", "delete")
                 for kind in ("ops_count", "count")
             },
-            "data": _Query(
-                "firestore.googleapis.com/storage/data_and_index_storage_bytes",
-                database,
+            **{
+                name: _Query(
+                    f"firestore.googleapis.com/storage/{metric}_storage_bytes", database, gauge=True
+                )
+                for name, metric in _DATABASE.items()
+            },
+            **{
+                f"retained {number}": _Query(
+                    "pubsub.googleapis.com/subscription/billable_bytes_by_region",
+                    f'resource.labels.subscription_id = "{name}"',
+                    gauge=True,
+                )
+                for number, name in enumerate((to.subscription, to.dlq_subscription))
+            },
+            "images": _Query(
+                "artifactregistry.googleapis.com/repository/size",
+                f'resource.labels.repository_id = "{stack}-functions"',
                 gauge=True,
             ),
             "requests": _Query(
@@ -182,10 +217,13 @@ class MonitoringUsage:
 class _Made:
     """Meters out of what was read."""
 
-    def __init__(self, answers: Mapping[str, Any], start: float, end: float) -> None:
+    def __init__(
+        self, answers: Mapping[str, Any], start: float, end: float, free_tier: tuple[bool, str]
+    ) -> None:
         self._answers = answers
         self._start = start
         self._end = end
+        self._free_tier = free_tier
 
     def sums(self) -> Iterator[Metered]:
         source = "Cloud Monitoring"
@@ -215,8 +253,19 @@ class _Made:
             words = source
             if not self._known(name):
                 name, words = f"{what} count", f"{source}; of all databases of the project"
-            yield self._sum(f"firestore_{what}s", (name,), words, exact=name.endswith("ops_count"))
-        yield self._level("firestore_gib_months", ("data",), lambda label: True)
+            exact = name.endswith("ops_count")
+            yield self._of_database(self._sum(f"firestore_{what}s", (name,), words, exact=exact))
+        for meter in _DATABASE:
+            yield self._of_database(self._level(meter, (meter,), lambda label: True))
+
+    def _of_database(self, metered: Metered) -> Metered:
+        has_free_tier, words = self._free_tier
+        return replace(metered, has_free_tier=has_free_tier, source=metered.source + words)
+
+    def others(self) -> Iterator[Metered]:
+        retained = ("retained 0", "retained 1")
+        yield self._level("pubsub_retained_gib_months", retained, lambda label: True)
+        yield self._level("image_gib_months", ("images",), lambda label: True)
 
     def objects(self) -> Iterator[Metered]:
         for meter, wanted in (

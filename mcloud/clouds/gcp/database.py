@@ -1,0 +1,49 @@
+"""Facts about a Firestore database, and its backups, from Firestore's administration API.
+
+https://cloud.google.com/firestore/docs/reference/rest/v1/projects.databases
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from mcloud.clouds.gcp.client import GcpSession, refused, translated, understood
+
+URL = "https://firestore.googleapis.com"
+
+
+@dataclass(frozen=True)
+class Backup:
+    """A backup of a database. It outlives the database, and is billed until it expires."""
+
+    name: str
+    """Full name, as ``gcloud firestore backups delete`` takes it."""
+    expires: str
+    """Time at which Firestore deletes it, such as ``2026-12-01T03:00:00Z``."""
+
+
+def has_free_tier(session: GcpSession, project: str, database: str, url: str = URL) -> bool:
+    """Return whether the free tier of the project is that of the database."""
+    found = _get(session, f"{url}/v1/projects/{project}/databases/{database}")
+    return bool(found.get("freeTier", False))
+
+
+def backups(session: GcpSession, project: str, database: str, url: str = URL) -> Iterator[Backup]:
+    """Yield the backups of a database, which may not exist any more, by their expiry."""
+    found = _get(session, f"{url}/v1/projects/{project}/locations/-/backups")
+    wanted = f"projects/{project}/databases/{database}"
+    with understood("Firestore"):
+        mine = [
+            Backup(each["name"], each["expireTime"])
+            for each in found.get("backups", ())
+            if each["database"] == wanted
+        ]
+    yield from sorted(mine, key=lambda backup: backup.expires)
+
+
+def _get(session: GcpSession, url: str) -> dict[str, Any]:
+    with translated("Firestore"):
+        answer = session.ask("GET", url)
+    if not answer.ok:
+        raise refused("Firestore", answer)
+    return answer.document()
