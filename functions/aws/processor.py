@@ -1,6 +1,6 @@
 """The processor on Lambda: it stores a batch of SQS messages in the raw archive and the candles.
 
-Environment: RAW_BUCKET, CANDLES_TABLE, CONTROL_TABLE, HEARTBEAT_SECONDS (10); from the
+Environment: RAW_BUCKET, CANDLES_TABLE, CONTROL_TABLE, HEARTBEAT_SECONDS (60); from the
 platform AWS_REGION, AWS_LAMBDA_FUNCTION_NAME, AWS_XRAY_DAEMON_ADDRESS and, embedded,
 AWS_ENDPOINT_URL. Spans go to OTEL_EXPORTER_OTLP_ENDPOINT if it is set. The event source
 mapping must ask for ReportBatchItemFailures.

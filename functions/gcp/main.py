@@ -2,7 +2,7 @@
 
 ``process``, the processor, stores a Pub/Sub message in the raw archive and the candles.
 Environment: RAW_BUCKET, FIRESTORE_DATABASE, CANDLES_COLLECTION, CONTROL_COLLECTION,
-HEARTBEAT_SECONDS (10) and GOOGLE_CLOUD_PROJECT; from the platform K_SERVICE; embedded also
+HEARTBEAT_SECONDS (60) and GOOGLE_CLOUD_PROJECT; from the platform K_SERVICE; embedded also
 FIRESTORE_EMULATOR_HOST and STORAGE_EMULATOR_HOST. Spans go to OTEL_EXPORTER_OTLP_ENDPOINT if it is
 set. The trigger must retry, and have a dead-letter topic.
 

@@ -23,6 +23,7 @@ from mcloud.market.archive import pack
 from mcloud.market.candle import Candle, by_minute, fold
 from mcloud.market.envelope import SQS_CHUNK, encode_all, window_end
 from mcloud.market.trade import Trade
+from mcloud.processor.pulse import INTERVAL
 
 MINUTES = 30 * 24 * 60
 """Minutes of the month that is priced."""
@@ -36,7 +37,6 @@ _PATTERN = 40_000  # trades whose prices and quantities are repeated; more than 
 _FILLS = 3  # trades of an order, on average; see `feed.simulate`
 _AT_ONCE = 16  # requests of a function to its stores; see `processor.ingest`
 _BATCH = 10  # messages of a batch of Lambda
-_HEARTBEAT = 10.0  # seconds between two heartbeats of a symbol
 _POLLS = 5 * 3  # of idle pollers of a queue, per minute: each waits for 20 s
 _CHECKS = 5  # candles that a check for anomalies reads of each symbol, once a minute
 _ALARMS = 12  # of the AWS module with its defaults
@@ -176,7 +176,7 @@ def simulated(load: Load) -> Flow:
             candles[symbol, start] = candle = fold(candle, trades).candle
             flow.writes += 1
             flow.write_units += -(-_size(candle) // 1024)
-        beaten |= {(trade.symbol, int(trade.time // (1000 * _HEARTBEAT))) for trade in window}
+        beaten |= {(trade.symbol, int(trade.time // (1000 * INTERVAL))) for trade in window}
     flow.candles = len(candles)
     flow.candle_bytes = sum(map(_size, candles.values()))
     flow.heartbeats = len(beaten)

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from mcloud.clock import is_recent
 from mcloud.clouds.ports import Heartbeat, Site
 from mcloud.market.candle import MINUTE, Candle
+from mcloud.processor.pulse import INTERVAL
 from mcloud.replication.ids import Ids, Run
 
 MINUTES = 3  # minutes before the newest trade that are checked
 SYMBOLS = 20  # maximum symbols that are checked: those that traded last
-SETTLED = 60.0  # seconds without a trade after which the newest candle counts as complete
+SETTLED = 2.5 * INTERVAL
+"""Seconds without a heartbeat after which the newest candle counts as complete."""
 DAY = 24 * 60 * MINUTE
 
 
@@ -36,7 +38,7 @@ def recent(site: Site, beats: Sequence[Heartbeat]) -> list[Recent]:
 
 def _recent(site: Site, beat: Heartbeat) -> Recent:
     start = beat.last_trade_time // MINUTE * MINUTE - MINUTES * MINUTE
-    # Open to the future: a heartbeat may be a few seconds behind the candles.
+    # Open to the future: a heartbeat may be a minute behind the candles.
     candles = list(site.candles.range(beat.symbol, start, start + DAY))
     if not candles:
         last = site.candles.last(beat.symbol)

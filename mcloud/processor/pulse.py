@@ -12,7 +12,8 @@ from mcloud.market.envelope import VERSION
 from mcloud.market.trade import Trade, is_reserved
 from mcloud.processor.support import ENVELOPES, SUPPORT
 
-INTERVAL = 10.0  # seconds; a write at every call would double the cost of a candle
+INTERVAL = 60.0
+"""Seconds between two heartbeats of a symbol. Each is a write, as an update of a candle is."""
 
 ANNOUNCEMENT = 600.0  # seconds between two notes of an instance about the versions that it reads
 

@@ -15,7 +15,7 @@ def test_a_busy_symbol_has_one_message_and_one_write_for_each_window() -> None:
     flow = simulated(Load(1, 60, 5))
     assert flow.messages == flow.calls == flow.writes == flow.objects == flow.rows == 12
     assert flow.candles == 1
-    assert flow.heartbeats == 6
+    assert flow.heartbeats == 1
     assert flow.trades == pytest.approx(3600, rel=0.05)
     minute = simulated(Load(1, 60, 60))
     assert minute.messages == minute.writes == minute.objects == 1
