@@ -4,7 +4,7 @@ The last tests read the source: a request, an API or a path that ``KINDS`` does 
 """
 
 import ast
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -12,11 +12,12 @@ from google.protobuf.json_format import MessageToDict
 
 from mcloud.clouds.access import COMPONENTS, OK, Target
 from mcloud.clouds.gcp import database
-from mcloud.clouds.gcp.access import NEEDS, GcpAccess
+from mcloud.clouds.gcp.access import GcpAccess
 from mcloud.clouds.gcp.billing import BillingExport
 from mcloud.clouds.gcp.client import check_credentials, make_session
 from mcloud.clouds.gcp.logs import CloudLogging
 from mcloud.clouds.gcp.metrics import CloudMonitoring
+from mcloud.clouds.gcp.permissions import NEEDS
 from mcloud.clouds.gcp.probe import GcpProbe
 from mcloud.clouds.gcp.spans import CloudTrace
 from mcloud.clouds.gcp.transfer import StorageTransfer
@@ -84,8 +85,10 @@ def put(
     assert google.answer(request)[0] == 200
 
 
-def access(resources: GcpResources | None = TO, **variables: str) -> GcpAccess:
-    return GcpAccess(Target("mcloud", "us-central1", PROJECT, resources, variables))
+def access(
+    resources: GcpResources | None = TO, variables: Mapping[str, str] | None = None
+) -> GcpAccess:
+    return GcpAccess(Target("mcloud", "us-central1", PROJECT, resources, variables or {}))
 
 
 def send_identity(google: Google) -> None:
@@ -107,7 +110,7 @@ def send_permissions(google: Google) -> None:
 
 def send_permissions_for_billing(google: Google) -> None:
     billing = {"billing_account": "012345-6789AB-CDEF01", "billing_dataset": f"{PROJECT}.billing"}
-    assert access(**billing).permissions("deployer").state == OK
+    assert access(variables=billing).permissions("deployer").state == OK
 
 
 def send_database_facts(google: Google) -> None:
