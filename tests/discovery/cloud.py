@@ -173,14 +173,12 @@ class Cloud:
 
     def list(self, call: Call) -> Json:
         """Return the resources directly below the name of the call."""
-        start = f"{call.name}/"
-        is_deep = call.collection == "storage.objects"
+        deep = ".+" if call.collection == "storage.objects" else "[^/]+"
+        parent = re.escape(call.name).replace("/\\-/", "/[^/]+/")  # - stands for any location
         items = [
             resource
             for (api, name), resource in sorted(self.store.items())
-            if api == call.api
-            and name.startswith(start)
-            and (is_deep or "/" not in name.removeprefix(start))
+            if api == call.api and re.fullmatch(f"{parent}/{deep}", name)
         ]
         properties = call.document.properties(call.method.response)
         field = next(

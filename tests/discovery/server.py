@@ -20,6 +20,11 @@ from .refusal import Refusal, invalid
 
 HOST = re.compile(r"([a-z0-9-]+)\.googleapis\.com:443")
 TOKENS = "https://oauth2.googleapis.com/token"
+IDENTITY: dict[str, Json] = {
+    "oauth2": {"access_token": "token", "expires_in": 3600, "token_type": "Bearer"},
+    "openidconnect": {"email": "owner@example.com"},
+}
+"""Answers of the services that know who a client is."""
 
 
 @dataclass(frozen=True)
@@ -128,8 +133,8 @@ class _Handler(BaseHTTPRequestHandler):
         except Refusal as refusal:
             self._send(refusal.code, refusal.body())
             return
-        if request.api == "oauth2":
-            self._send(200, {"access_token": "token", "expires_in": 3600, "token_type": "Bearer"})
+        if request.api in IDENTITY:
+            self._send(200, IDENTITY[request.api])
         else:
             self._send(*self._google.answer(request))
 

@@ -4,18 +4,20 @@ The last tests read the source: a request, an API or a path that ``KINDS`` does 
 """
 
 import ast
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pytest
 from google.protobuf.json_format import MessageToDict
 
 from mcloud.clouds.access import COMPONENTS, OK, Target
-from mcloud.clouds.gcp.access import NEEDS, GcpAccess
+from mcloud.clouds.gcp import database
+from mcloud.clouds.gcp.access import GcpAccess
 from mcloud.clouds.gcp.billing import BillingExport
 from mcloud.clouds.gcp.client import check_credentials, make_session
 from mcloud.clouds.gcp.logs import CloudLogging
 from mcloud.clouds.gcp.metrics import CloudMonitoring
+from mcloud.clouds.gcp.permissions import NEEDS
 from mcloud.clouds.gcp.probe import GcpProbe
 from mcloud.clouds.gcp.spans import CloudTrace
 from mcloud.clouds.gcp.transfer import StorageTransfer
@@ -83,8 +85,10 @@ def put(
     assert google.answer(request)[0] == 200
 
 
-def access(resources: GcpResources | None = TO) -> GcpAccess:
-    return GcpAccess(Target("mcloud", "us-central1", PROJECT, resources))
+def access(
+    resources: GcpResources | None = TO, variables: Mapping[str, str] | None = None
+) -> GcpAccess:
+    return GcpAccess(Target("mcloud", "us-central1", PROJECT, resources, variables or {}))
 
 
 def send_identity(google: Google) -> None:
@@ -102,6 +106,24 @@ def send_permissions(google: Google) -> None:
         google.settings.denied = {lacking}
         assert lacking in access().permissions(component).text
         google.settings.denied = set()
+
+
+def send_permissions_for_billing(google: Google) -> None:
+    billing = {"billing_account": "012345-6789AB-CDEF01", "billing_dataset": f"{PROJECT}.billing"}
+    assert access(variables=billing).permissions("deployer").state == OK
+
+
+def send_database_facts(google: Google) -> None:
+    name = f"projects/{PROJECT}/locations/us-central1/backups/b1"
+    google.cloud.store["firestore", name] = {
+        "name": name,
+        "expireTime": "2026-12-01T03:00:00Z",
+        "database": f"projects/{PROJECT}/databases/{TO.database}",
+    }
+    assert database.has_free_tier(make_session(), PROJECT, TO.database)
+    assert list(database.backups(make_session(), PROJECT, TO.database)) == [
+        database.Backup(name, "2026-12-01T03:00:00Z")
+    ]
 
 
 def send_quotas(google: Google) -> None:
@@ -183,6 +205,8 @@ def send_with_an_expired_token(google: Google) -> None:
 KINDS: Sequence[Callable[[Google], None]] = (
     send_identity,
     send_permissions,
+    send_permissions_for_billing,
+    send_database_facts,
     send_quotas,
     send_bill,
     send_transfer,

@@ -92,20 +92,15 @@ def toml(value: object) -> str:
 
 CHANGES: list[dict[str, object]] = [
     {"labels": {"team": "desk"}},
-    {"function_timeout": 90},
-    {"function_memory": 1024},
-    {"function_concurrency": 20},
-    {"min_instances": 1},
-    {"deliveries": 10},
-    {"backup_retention": 14},
-    {"backup_retention": 0},
+    {"function_timeout": 90, "function_memory": 1024},
+    {"function_concurrency": 20, "min_instances": 1},
+    {"deliveries": 10, "backup_retention": 14},
     {"trusted_principals": ["group:traders@example.com"]},
-    {"max_message_age": 600},
-    {"max_silence": 900},
+    {"max_message_age": 600, "max_silence": 900},
     {"monthly_budget": 50, "billing_account": "012345-6789AB-CDEF01"},
-    {"anomaly_schedule": "*/5 * * * *"},
+    {"anomaly_schedule": "*/5 * * * *", "alert_email": "ops@example.com"},
+    {"anomalies": False},
     {"deletion_protection": False},
-    {"alert_email": "ops@example.com"},
     {},
 ]
 """Variables of the module, changed one after another in the same stack."""

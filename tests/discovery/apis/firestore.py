@@ -52,7 +52,7 @@ def _check_reuse(cloud: Cloud, name: str) -> None:
 
 @complete(DATABASES)
 def complete_database(cloud: Cloud, change: Change) -> None:
-    database = change.resource
+    database, parent = change.resource, change.name.rpartition("/")[0]
     recovery = database.setdefault("pointInTimeRecoveryEnablement", OFF)
     for field, value in {
         "concurrencyMode": "PESSIMISTIC",
@@ -65,7 +65,11 @@ def complete_database(cloud: Cloud, change: Change) -> None:
         database.setdefault(field, value)
     database["versionRetentionPeriod"] = "3600s" if recovery == OFF else f"{WEEK}s"
     database["earliestVersionTime"] = database["createTime"]
-    database["freeTier"] = last(change.name) == "(default)"
+    if change.is_new:
+        database["freeTier"] = not any(
+            api == "firestore" and name.startswith(f"{parent}/") and other.get("freeTier")
+            for (api, name), other in cloud.store.items()
+        )
 
 
 @before_delete(DATABASES)
