@@ -31,6 +31,7 @@ data "aws_iam_policy_document" "processor" {
     resources = [aws_sqs_queue.trades.arn]
   }
 
+  # Lambda wants it for the queue of failed calls, when it makes the function.
   statement {
     sid       = "DeadLetters"
     actions   = ["sqs:SendMessage"]
@@ -103,7 +104,7 @@ data "aws_iam_policy_document" "producer" {
 
   statement {
     sid       = "Primary"
-    actions   = ["dynamodb:GetItem", "dynamodb:Query"]
+    actions   = ["dynamodb:GetItem"]
     resources = [aws_dynamodb_table.control.arn]
   }
 }
@@ -141,23 +142,18 @@ data "aws_iam_policy_document" "replicator" {
     resources = [aws_dynamodb_table.candles.arn]
   }
 
+  # Removes silences, old entries of the audit, and with `mcloud documents repair` damaged documents
+  # of any kind. UpdateItem is for heartbeats that are repaired.
   statement {
-    sid       = "Control"
-    actions   = ["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:Query"]
+    sid = "Control"
+    actions = [
+      "dynamodb:GetItem",
+      "dynamodb:PutItem",
+      "dynamodb:UpdateItem",
+      "dynamodb:DeleteItem",
+      "dynamodb:Query",
+    ]
     resources = [aws_dynamodb_table.control.arn]
-  }
-
-  # Of the audit a site keeps the newest entries.
-  statement {
-    sid       = "OldestOfTheAudit"
-    actions   = ["dynamodb:DeleteItem"]
-    resources = [aws_dynamodb_table.control.arn]
-
-    condition {
-      test     = "ForAllValues:StringEquals"
-      variable = "dynamodb:LeadingKeys"
-      values   = ["audit"]
-    }
   }
 
   # A guard, which runs as the replicator, looks whether the function is there.

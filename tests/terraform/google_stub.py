@@ -124,7 +124,7 @@ class GoogleStub(rpc.ProviderServicer):  # type: ignore[misc,unused-ignore]
         planned = unpack(request.planned_state)
         if planned is None:
             return pb.ApplyResourceChange.Response(new_state=request.planned_state)
-        names = [planned.get("name"), planned.get("account_id"), request.type_name]
+        names = [*map(planned.get, ("name", "account_id", "role_id")), request.type_name]
         label = next(name for name in names if isinstance(name, str))
         spec = SCHEMA["resource_schemas"][request.type_name]["block"]
         return pb.ApplyResourceChange.Response(

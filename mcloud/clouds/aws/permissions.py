@@ -144,7 +144,7 @@ NEEDS: dict[str, Needs] = {
     },
     "producer": {
         "queue": ("sqs:SendMessage", "sqs:GetQueueAttributes"),
-        "control": ("dynamodb:GetItem", "dynamodb:Query"),
+        "control": ("dynamodb:GetItem",),
     },
     "replicator": {
         "function": ("lambda:GetFunctionConfiguration",),

@@ -88,7 +88,7 @@ NEEDS: dict[str, Needs] = {
     },
     "producer": {
         "topic": ("pubsub.topics.publish",),
-        "database": ("datastore.entities.get", "datastore.entities.list"),
+        "database": ("datastore.entities.get",),
     },
     "replicator": {
         "topic": ("pubsub.topics.publish",),

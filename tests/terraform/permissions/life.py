@@ -1,0 +1,385 @@
+"""A whole life of two sites, in which each component has its own credentials."""
+
+import json
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+from urllib.request import Request, urlopen
+
+from cli.conftest import Terminal
+from patience import PATIENCE, eventually
+
+from mcloud.clouds.aws import permissions as aws_permissions
+from mcloud.clouds.aws.client import make_client
+from mcloud.clouds.aws.control import DynamoControl
+from mcloud.clouds.gcp.client import make_firestore, make_publisher, make_subscriber
+from mcloud.clouds.gcp.control import FirestoreControl
+from mcloud.clouds.resources import GcpResources
+from mcloud.local import children, outage
+from mcloud.local.state import State
+
+from ..module import provider_mirror
+from .aws_operations import ACCOUNT, STACK
+from .doors import Allow, GoogleCall, doors
+
+LONGEST = 900.0  # seconds for one command: the provider waits 25 s after each change of a queue
+START = 30.0  # seconds for a process to listen
+STATES = "states"  # bucket of Terraform's states
+PEOPLE = ("operator", "producer", "replicator")
+DEPLOYERS = ("deployer", "planner")
+OLD = 1_723_075_200_000  # ms; 2024-08-08, old enough for a compaction
+
+VARIABLES: dict[str, object] = {
+    "deletion_protection": False,
+    "alert_email": "ops@example.com",
+    "alert_publishers": ["operator", "replicator"],
+    "max_silence": 900,
+    "monthly_budget": 50,
+    "function_timeout": 20,
+    "reserve_concurrency": True,
+}
+CHANGED: dict[str, object] = {
+    "deletion_protection": False,
+    "alert_publishers": ["operator"],
+    "function_memory": 256,
+    "batch_window": 1,
+    "log_retention": 60,
+    "monthly_budget": 60,
+    "anomaly_schedule": "rate(2 minutes)",
+    "tags": {"team": "desk"},
+}
+
+
+@dataclass(frozen=True)
+class AwsCall:
+    role: str
+    operation: str
+    action: str
+    resource: str
+    context: Mapping[str, Any]
+    denied: bool
+
+
+@dataclass(frozen=True)
+class Life:
+    """The calls of a life, and the policies of the roles on AWS by their names."""
+
+    aws: list[AwsCall]
+    policies: dict[str, dict[str, dict[str, Any]]]
+    google: set[GoogleCall]
+
+
+class Aws:
+    """An embedded AWS that enforces policies."""
+
+    def __init__(self, folder: Path) -> None:
+        self.home = folder / "aws"
+        self.home.mkdir()
+        self.calls = folder / "calls.jsonl"
+        (port,) = children.free_ports(1)
+        child = children.aws(port, self.home, self.home / "data")
+        script = Path(__file__).with_name("aws_server.py")
+        command = (sys.executable, str(script), str(self.calls), "--home", str(self.home))
+        environment = {**child.environment, "AUTH": "true"}
+        self._child = replace(child, command=command, environment=environment)
+        self.url = f"http://{child.address}"
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        process = self._child.start(self.home, self.home / "log")
+        try:
+            eventually(lambda: children.answers(self._child.address))
+            yield
+        finally:
+            children.stop([process], patience=5)
+
+    def root(self, service: str) -> Any:
+        """Return a client that may do everything, and whose calls are not noted."""
+        return make_client(service, "us-east-1", self.url)
+
+    def control(self) -> DynamoControl:
+        return DynamoControl(self.root("dynamodb"), f"{STACK}-control")
+
+    def make_deployers(self) -> None:
+        state = aws_permissions.State(STATES, f"mcloud/prod/{STACK}/aws.tfstate")
+        trust = _document("sts:AssumeRole", Principal={"AWS": f"arn:aws:iam::{ACCOUNT}:root"})
+        for component in DEPLOYERS:
+            granted = aws_permissions.policy(component, "aws", "us-east-1", STACK, state)
+            name = f"ci-{component}"
+            self.root("iam").create_role(RoleName=name, AssumeRolePolicyDocument=trust)
+            self.root("iam").put_role_policy(
+                RoleName=name, PolicyName=component, PolicyDocument=json.dumps(granted)
+            )
+        self.root("s3").create_bucket(Bucket=STATES)
+
+    def credentials(self, role: str) -> dict[str, str]:
+        """Return the environment of a process that has assumed a role."""
+        given = self.root("sts").assume_role(
+            RoleArn=f"arn:aws:iam::{ACCOUNT}:role/{role}", RoleSessionName="session"
+        )["Credentials"]
+        return {
+            "AWS_ACCESS_KEY_ID": given["AccessKeyId"],
+            "AWS_SECRET_ACCESS_KEY": given["SecretAccessKey"],
+            "AWS_SESSION_TOKEN": given["SessionToken"],
+            "AWS_ENDPOINT_URL": self.url,
+            "AWS_REGION": "us-east-1",
+        }
+
+    def policies(self) -> dict[str, dict[str, dict[str, Any]]]:
+        """Return the policies of all roles, by role and name."""
+        iam = self.root("iam")
+        return {
+            role["RoleName"]: {
+                name: iam.get_role_policy(RoleName=role["RoleName"], PolicyName=name)[
+                    "PolicyDocument"
+                ]
+                for name in iam.list_role_policies(RoleName=role["RoleName"])["PolicyNames"]
+            }
+            for role in iam.list_roles()["Roles"]
+        }
+
+    def called(self) -> set[tuple[str, str]]:
+        return {(call.role, call.action) for call in self.noted()}
+
+    def noted(self) -> list[AwsCall]:
+        return [AwsCall(*json.loads(line)) for line in self.calls.read_text().splitlines()]
+
+
+def live(folder: Path, embedded: State, allows: Allow) -> Life:
+    """Deploy, use and destroy a stack on AWS beside a site of the embedded Google Cloud."""
+    google = embedded.resources()["gcp"]
+    assert isinstance(google, GcpResources)
+    calls: set[GoogleCall] = set()
+    aws = Aws(folder)
+    with ExitStack() as stack:
+        stack.enter_context(aws.running())
+        aws.make_deployers()
+        check_anomalies = stack.enter_context(_functions(folder, google, allows, calls))
+
+        def terminal(component: str, role: str, variables: dict[str, object]) -> Terminal:
+            to = stack.enter_context(doors(google, component, allows, calls))
+            place = folder / f"{component}-{len(list(folder.iterdir()))}"
+            place.mkdir()
+            (place / "mcloud.toml").write_text(_toml(to, variables))
+            made = Terminal(place, folder / "state")
+            made.environment |= {**aws.credentials(role), "TF_PLUGIN_DIR": provider_mirror()}
+            return made
+
+        deployer = terminal("deployer", "ci-deployer", VARIABLES)
+        run(deployer, "doctor", "aws", "--role", "deployer", codes=(0, 3))
+        run(deployer, "deploy", "aws", "--yes")
+        hands = {each: terminal(each, f"{STACK}-{each}", VARIABLES) for each in PEOPLE}
+        _use(hands, aws, google, check_anomalies)
+        policies = aws.policies()
+        run(terminal("planner", "ci-planner", CHANGED), "plan", "aws", "--out", "plan")
+        changed = terminal("deployer", "ci-deployer", CHANGED)
+        run(changed, "deploy", "aws", "--yes")
+        run(changed, "destroy", "aws", "--yes", "--confirm", STACK)
+    return Life(aws.noted(), policies, calls)
+
+
+def run(terminal: Terminal, *arguments: str, codes: tuple[int, ...] = (0,)) -> str:
+    process = terminal.start(*arguments)
+    out, err = process.communicate(timeout=LONGEST)
+    assert process.returncode in codes, f"{arguments}: {process.returncode}\n{out}\n{err}"
+    return out
+
+
+def _use(
+    hands: dict[str, Terminal],
+    aws: Aws,
+    google: GcpResources,
+    check_anomalies: Callable[[], None],
+) -> None:
+    producer, replicator, operator = hands["producer"], hands["replicator"], hands["operator"]
+    _produce(producer, "SAMEUSDT", "aws,gcp", 3)
+    # The sites get different prices under the same ids.
+    for site, price in (("aws", "10.5"), ("gcp", "10.6")):
+        _replay(producer, site, [_line("TWOUSDT", trade, price) for trade in range(1, 21)])
+    now = int(time.time() * 1000)
+    jump = [_line("JUMPUSDT", i, "20" if i > 110 else "10", now - 7_500_000) for i in range(1, 121)]
+    _replay(producer, "aws,gcp", jump)
+    _return_half_of_a_batch(producer, aws)
+    check_anomalies()
+    eventually(lambda: ("mcloud-anomaly", "sns:Publish") in aws.called(), pause=1)
+
+    _poison(aws, google)
+    for site in ("aws", "gcp"):
+        run(operator, "dlq", "list", site)
+        run(replicator, "dlq", "redrive", site, "--all", "--yes", codes=(0, 3))
+    for command in READS:
+        run(operator, *command.split(), codes=(0, 1, 3))
+    _for_a_while(operator, "alerts", "watch", "--interval", "1")
+
+    run(replicator, "replicate", "--once", codes=(0, 3))
+    run(replicator, "compact", "--symbols", "OLDUSDT", codes=(0, 3))
+    run(replicator, "verify", "--deep", "--repair", "--yes", codes=(0, 3))
+    # Minutes of one trade each, so that nothing is left of the first candle.
+    run(replicator, "resolve", "TWOUSDT", "1", "--keep", "nothing", "--yes", codes=(0, 3))
+    run(replicator, "resolve", "TWOUSDT", "2-20", "--keep", "aws", "--yes", codes=(0, 3))
+    run(replicator, "restore", "gcp", "--from", "aws", "--yes", codes=(0, 3))
+    functions = ("--engine", "functions", "--symbols", "SAMEUSDT")
+    run(replicator, "restore", "aws", "--from", "gcp", *functions, "--yes", codes=(0, 3))
+    run(replicator, "failover", "gcp", "--yes", "--wait", "--reason", "a test", codes=(0, 3))
+    for command in ("guard pause", "guard resume", "alerts silence aws --for 2h --why test"):
+        # They give up on a site that does not answer soon, as on a loaded machine.
+        eventually(lambda each=command: replicator.run(*each.split()).returncode == 0)
+    silences = json.loads(run(replicator, "alerts", "silences", "-o", "json"))
+    run(replicator, "alerts", "unsilence", silences[0]["id"])
+    for site in (aws.control(), _control(google)):
+        site.keep("heartbeat", "SAMEUSDT", {"damaged": True})
+        site.keep("silence", "damaged", {"damaged": True})
+    run(replicator, "documents", "repair", "--yes", codes=(0, 3))
+    _for_a_while(replicator, "guard", "run")
+    run(replicator, "alerts", "test", codes=(0, 3))
+    for mode in ("primary", "cheapest", "nearest"):
+        _produce(producer, "MODEUSDT", "aws,gcp", 4, "--mode", mode)
+
+
+READS = (
+    *("doctor", "status", "anomalies", "candles SAMEUSDT --from aws"),
+    *("candles SAMEUSDT --from gcp", "anomalies scan SAMEUSDT", "trace 1 --symbol OLDUSDT"),
+    *("cost report", "cost advise", "verify --deep", "documents list", "alerts silences"),
+    *("alerts test", "failover --history"),
+)
+"""Commands of an operator."""
+
+
+def _produce(producer: Terminal, symbol: str, sites: str, seed: int, *more: str) -> None:
+    source = ("--source", "simulate", "--symbols", symbol, "--count", "500", "--seed", str(seed))
+    run(
+        producer,
+        "produce",
+        *source,
+        "--to",
+        sites,
+        "--name",
+        f"{symbol}-{seed}{''.join(more)}",
+        *more,
+    )
+
+
+def _replay(producer: Terminal, sites: str, lines: list[str]) -> None:
+    recording = producer.folder / f"{len(list(producer.folder.iterdir()))}.jsonl"
+    recording.write_text("".join(lines))
+    source = ("--source", f"replay:{recording}", "--market", "spot", "--to", sites)
+    run(producer, "produce", *source, "--name", recording.stem)
+
+
+def _return_half_of_a_batch(producer: Terminal, aws: Aws) -> None:
+    """Let the time of the processor on AWS run out in the middle of a batch."""
+    outage.begin(aws.home, "aws", "candles", "slow", 60)
+    _replay(producer, "aws,gcp", [_line("OLDUSDT", trade, "1") for trade in range(1, 301)])
+    url = aws.root("sqs").get_queue_url(QueueName=f"{STACK}-trades")["QueueUrl"]
+    names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+
+    def is_empty() -> bool:
+        found = aws.root("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=names)
+        return not any(map(int, found["Attributes"].values()))
+
+    eventually(is_empty, pause=1)
+
+
+def _for_a_while(terminal: Terminal, *arguments: str) -> None:
+    process = terminal.start(*arguments)
+    time.sleep(15)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=PATIENCE)
+
+
+def _control(google: GcpResources) -> FirestoreControl:
+    firestore = make_firestore(google.project, google.database, google.firestore_endpoint)
+    return FirestoreControl(firestore, google.control_collection)
+
+
+def _poison(aws: Aws, google: GcpResources) -> None:
+    """Put a dead letter into both dead-letter queues."""
+    sqs = aws.root("sqs")
+    url = sqs.get_queue_url(QueueName=f"{STACK}-trades-dlq")["QueueUrl"]
+    sqs.send_message(QueueUrl=url, MessageBody="poison")
+    topic = f"projects/{google.project}/topics/{google.dlq_topic}"
+    make_publisher(google.pubsub_endpoint).publish(topic=topic, messages=[{"data": b"poison"}])
+
+
+@contextmanager
+def _functions(
+    folder: Path, google: GcpResources, allows: Allow, calls: set[GoogleCall]
+) -> Iterator[Callable[[], None]]:
+    """Run the functions of Google with doors of their own, in place of the embedded ones.
+
+    The processor takes what is pushed to it; the anomaly function is called by what is yielded.
+    """
+    subscription = f"projects/{google.project}/subscriptions/{google.subscription}"
+    subscriber = make_subscriber(google.pubsub_endpoint)
+
+    def push_to(url: str) -> None:
+        subscriber.modify_push_config(subscription=subscription, push_config={"push_endpoint": url})
+
+    processes = []
+    with ExitStack() as stack:
+        stack.callback(lambda: children.stop(processes, patience=5))
+        urls = {}
+        for component in ("processor", "anomaly"):
+            to = stack.enter_context(doors(google, component, allows, calls))
+            (port,) = children.free_ports(1)
+            child = children.function(port, port, folder / f"function-{component}", to)
+            processes.append(child.start(folder, folder / f"{component}.log"))
+            eventually(lambda address=child.address: children.answers(address))
+            urls[component] = f"http://{child.address}"
+        push_to(urls["processor"])
+        stack.callback(push_to, google.function_url)
+
+        def check_anomalies() -> None:
+            with urlopen(Request(f"{urls['anomaly']}/anomaly/", method="POST"), timeout=60) as done:
+                assert done.status == 200
+
+        yield check_anomalies
+
+
+def _toml(google: GcpResources, variables: dict[str, object]) -> str:
+    backend = {
+        "type": "s3",
+        "bucket": STATES,
+        "region": "us-east-1",
+        "use_path_style": True,
+        "skip_metadata_api_check": True,
+    }
+    aws = {"cloud": "aws", "region": "us-east-1", "name": STACK}
+    lines = ['profile = "prod"', "[profiles.prod.sites.aws]", *_pairs(aws)]
+    lines += ["[profiles.prod.sites.aws.variables]", *_pairs(variables)]
+    lines += ["[profiles.prod.sites.aws.backend]", *_pairs(backend)]
+    lines += ["[profiles.prod.sites.gcp]", *_pairs({"cloud": "gcp", **google.to_outputs()})]
+    topic = f"arn:aws:sns:us-east-1:{ACCOUNT}:{STACK}-alerts"
+    lines += ["[channels.mail]", *_pairs({"type": "sns", "topic": topic})]
+    return "\n".join(lines) + "\n"
+
+
+def _pairs(values: Mapping[str, object]) -> list[str]:
+    return [f"{key} = {_value(value)}" for key, value in values.items()]
+
+
+def _value(value: object) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(_pairs(value)) + "}"
+    return json.dumps(value)
+
+
+def _line(symbol: str, trade: int, price: str, start: int = OLD) -> str:
+    """Return a trade of the minute of its id, as the exchange streams it."""
+    at = start + trade * 60_000
+    event = {"e": "trade", "E": at, "s": symbol, "t": trade, "p": price, "q": "1", "T": at}
+    return json.dumps({**event, "m": False}) + "\n"
+
+
+def _document(action: str, **statement: object) -> str:
+    return json.dumps(
+        {
+            "Version": "2012-10-17",
+            "Statement": [{"Effect": "Allow", "Action": action, **statement}],
+        }
+    )

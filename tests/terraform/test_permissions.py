@@ -1,0 +1,194 @@
+"""Each role allows what its holder calls, and nothing that is not listed here with a reason.
+
+A whole life of a stack runs on an AWS that enforces policies, beside a site of the embedded Google
+Cloud whose doors enforce the roles of the Google module. Afterwards each permission is taken from
+its role in turn, and some noted call must then fail.
+"""
+
+import copy
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ministack.core.iam_evaluator import EvalContext, evaluate, parse_policy_document
+
+from mcloud.clouds.gcp.permissions import NEEDS
+from mcloud.local.state import State
+
+from .module import provider_mirror, terraform
+from .permissions.aws_operations import ACCOUNT, STACK
+from .permissions.google_operations import of_method
+from .permissions.google_roles import HOLDERS, Granted, granted
+from .permissions.life import AwsCall, Life, live
+from .permissions.rest_calls import rest_calls
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3000)]
+
+LAMBDA = "Lambda itself uses the role of the function for it"
+CHANGES = "for a change of the module or of a setting that this life does not make"
+
+UNCALLED_ON_AWS: dict[tuple[str, str, str], str] = {}
+"""Actions of a role that nobody called, by role, statement and action."""
+
+REFUSED_ON_AWS: dict[tuple[str, str], str] = {}
+"""Actions that a role does not have and that were called, by role and action."""
+
+UNCALLED_ON_GOOGLE: dict[tuple[str, str, str], str] = {}
+"""Permissions of an account that nobody called, by component, resource and permission."""
+
+REFUSED_ON_GOOGLE: dict[tuple[str, str], str] = {}
+"""Permissions that an account does not have and that were called, by component and permission."""
+
+DOCTOR = "`mcloud doctor` looks whether the region and the services are there"
+
+UNREQUESTED: dict[str, str] = {
+    "artifactregistry.repositories.update": CHANGES,
+    "billing.budgets.update": CHANGES,
+    "cloudfunctions.functions.update": CHANGES,
+    "cloudfunctions.locations.list": DOCTOR,
+    "cloudscheduler.jobs.update": CHANGES,
+    "cloudscheduler.locations.list": DOCTOR,
+    "datastore.backupSchedules.update": CHANGES,
+    "datastore.databases.update": CHANGES,
+    "datastore.entities.get": "`mcloud deploy` reads a document to see that the site works",
+    "datastore.locations.list": DOCTOR,
+    "iam.roles.update": CHANGES,
+    "iam.serviceAccounts.actAs": "functions, jobs and subscriptions run as accounts of the module",
+    "iam.serviceAccounts.update": CHANGES,
+    "logging.logMetrics.update": CHANGES,
+    "monitoring.alertPolicies.update": CHANGES,
+    "monitoring.dashboards.update": CHANGES,
+    "monitoring.notificationChannels.update": CHANGES,
+    "pubsub.subscriptions.update": CHANGES,
+    "pubsub.topics.update": CHANGES,
+    "serviceusage.services.get": DOCTOR,
+    "storage.buckets.update": CHANGES,
+}
+"""Permissions of a deployer on Google Cloud that no recorded request of the provider needs. They
+were recorded while everything was created and destroyed, and not changed."""
+
+
+@pytest.fixture(scope="module")
+def google_grants(gcp_state: list[dict[str, Any]]) -> dict[str, Granted]:
+    return {holder: granted(gcp_state, holder) for holder in HOLDERS}
+
+
+@pytest.fixture(scope="module")
+def life(
+    tmp_path_factory: pytest.TempPathFactory, embedded: State, google_grants: dict[str, Granted]
+) -> Life:
+    terraform()
+    provider_mirror()
+    return live(
+        tmp_path_factory.mktemp("life"),
+        embedded,
+        lambda call: (call.resource, call.permission) in google_grants[call.holder],
+    )
+
+
+def test_aws_roles_allow_every_call(life: Life) -> None:
+    refused = {(call.role, call.action) for call in life.aws if call.denied}
+    assert refused == set(REFUSED_ON_AWS)
+
+
+def test_each_permission_on_aws_is_called(life: Life) -> None:
+    unneeded = {
+        (role, statement["Sid"], action)
+        for role, policies in life.policies.items()
+        if role != f"{STACK}-scheduler"  # EventBridge Scheduler alone has its role
+        for name, policy in policies.items()
+        for index, statement in enumerate(policy["Statement"])
+        for action in _listed(statement["Action"])
+        if not _is_missed(life.aws, role, policies, name, index, action)
+    }
+    assert unneeded == set(UNCALLED_ON_AWS)
+
+
+def _is_missed(
+    calls: list[AwsCall],
+    role: str,
+    policies: dict[str, dict[str, Any]],
+    name: str,
+    index: int,
+    action: str,
+) -> bool:
+    """Return whether a call of the role fails without an action in one statement."""
+    less = copy.deepcopy(policies)
+    statement = less[name]["Statement"][index]
+    statement["Action"] = [each for each in _listed(statement["Action"]) if each != action]
+    if not statement["Action"]:
+        less[name]["Statement"].remove(statement)
+    parsed = [parse_policy_document(each) for each in less.values()]
+    return any(
+        evaluate(_context(call), parsed).decision != "Allow"
+        for call in calls
+        if call.role == role and call.action == action and not call.denied
+    )
+
+
+def _context(call: AwsCall) -> EvalContext:
+    return EvalContext(
+        principal_arn=f"arn:aws:sts::{ACCOUNT}:assumed-role/{call.role}/session",
+        principal_type="AssumedRole",
+        principal_account=ACCOUNT,
+        action=call.action,
+        resource_arn=call.resource,
+        region="us-east-1",
+        service_context={key.lower(): value for key, value in call.context.items()},
+    )
+
+
+def _listed(value: str | list[str]) -> list[str]:
+    return [value] if isinstance(value, str) else value
+
+
+def test_google_roles_allow_every_call(life: Life, google_grants: dict[str, Granted]) -> None:
+    refused = {
+        (call.holder, call.permission)
+        for call in life.google
+        if (call.resource, call.permission) not in google_grants[call.holder]
+    }
+    assert refused == set(REFUSED_ON_GOOGLE)
+
+
+def test_each_permission_on_google_is_called(life: Life, google_grants: dict[str, Granted]) -> None:
+    called = {(call.holder, call.resource, call.permission) for call in life.google | rest_calls()}
+    unneeded = {
+        (holder, *permission)
+        for holder, allowed in google_grants.items()
+        for permission in allowed
+        if (holder, *permission) not in called
+    }
+    assert unneeded == set(UNCALLED_ON_GOOGLE)
+
+
+def recorded_permissions(*phases: str) -> set[str]:
+    """Return the permissions for the requests of the real provider in these phases."""
+    path = Path(__file__).parents[1] / "discovery" / "google-7.45.0-requests.jsonl.gz"
+    with gzip.open(path, "rt") as lines:
+        requests = [json.loads(line) for line in lines]
+    return {
+        permission
+        for request in requests
+        if request["phase"] in phases
+        for permission in of_method(request["method"])
+    }
+
+
+@pytest.mark.parametrize(
+    ("component", "phases"), [("planner", ["plan"]), ("deployer", ["apply", "plan", "destroy"])]
+)
+def test_google_deployers_have_what_the_provider_requests(
+    component: str, phases: list[str]
+) -> None:
+    has = {permission for each in NEEDS[component].values() for permission in each}
+    requested = recorded_permissions(*phases)
+    assert requested <= has
+    assert has - requested <= set(UNREQUESTED)
+
+
+def test_the_table_of_unrequested_permissions_is_up_to_date() -> None:
+    has = {permission for each in NEEDS["deployer"].values() for permission in each}
+    assert set(UNREQUESTED) == has - recorded_permissions("apply", "plan", "destroy")
