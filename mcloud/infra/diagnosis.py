@@ -91,11 +91,11 @@ def _refused(text: str, run: FailedRun) -> McloudError | None:
     """
     of_google = re.search(
         "google|gcloud|oauth2|gserviceaccount|default credentials|requested project"
-        "|No credentials loaded",
+        "|access Project|No credentials loaded",
         text,
     )
     causes = (*gcp.CAUSES, gcp.LACKS) if of_google else (*aws.CAUSES, aws.LACKS)
-    found = explain_refusal(text, causes)
+    found = explain_refusal(text, causes, run.project)
     if found is None:
         return None
     message = found.text if found.is_whole else f"{found.text}: {one_line(text)}"

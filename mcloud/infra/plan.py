@@ -159,6 +159,15 @@ class StackPlanDocument:
     """Number of changes by action."""
 
 
+@dataclass(frozen=True)
+class HeldChannel:
+    """A notification channel that alert policies hold back."""
+
+    address: str
+    """Terraform address."""
+    email: str
+
+
 def parse(shown: Mapping[str, Any]) -> StackPlan:
     """Parse a plan. Sensitive values are left out."""
     changes = list(_changes(shown.get("resource_changes", ())))
@@ -183,6 +192,23 @@ def failed_functions(shown: Mapping[str, Any]) -> list[str]:
         for entry in shown.get("resource_changes", ())
         if entry["change"]["actions"] == ["no-op"] and _failed(entry["type"], entry["change"])
     ]
+
+
+def held_channel(shown: Mapping[str, Any]) -> HeldChannel | None:
+    """Return the notification channel that a plan deletes and that its alert policies hold back.
+
+    Google refuses to delete a channel that policies name, and Terraform changes the policies later.
+    ``force_delete`` helps only if an earlier deployment has set it.
+    """
+    for entry in shown.get("resource_changes", ()):
+        before = entry["change"]["before"]
+        if (
+            entry["type"] == "google_monitoring_notification_channel"
+            and _ACTIONS.get(tuple(entry["change"]["actions"])) == DELETE
+            and not before["force_delete"]
+        ):
+            return HeldChannel(entry["address"], before["labels"]["email_address"])
+    return None
 
 
 def _failed(kind: str, how: Mapping[str, Any]) -> bool:

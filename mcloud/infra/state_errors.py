@@ -15,6 +15,7 @@ from mcloud.errors import McloudError
 from mcloud.infra.environment import without
 from mcloud.infra.state import ERRORED, STATE
 
+VARIABLES = "terraform.tfvars.json"
 BACKEND = "backend.tf.json"  # exists if the state is stored outside the site's folder
 LOCK_FILE = ".terraform.lock.hcl"  # versions and checksums of the providers
 BACKUP = "terraform.tfstate.backup"
@@ -34,6 +35,15 @@ class FailedRun:
     """Shell variables that mcloud does not pass to Terraform, such as TF_DATA_DIR."""
     lock_file: Path | None = None
     """Lock file of the providers that the user keeps, or None."""
+
+    @property
+    def project(self) -> dict[str, str]:
+        """The Google project of the site, by the name of its variable; empty if there is none."""
+        try:
+            variables = json.loads((self.folder / VARIABLES).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return {}  # a folder that only reads a remote state
+        return {name: variables[name] for name in ("project",) if name in variables}
 
     def command(self, words: str) -> str:
         """Return a shell command that runs Terraform in the same way as mcloud does."""

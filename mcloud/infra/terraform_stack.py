@@ -26,9 +26,11 @@ from mcloud.infra.plan import (
     DESTROYED,
     UPDATE,
     Change,
+    HeldChannel,
     StackPlan,
     exceeding,
     failed_functions,
+    held_channel,
     parse,
 )
 from mcloud.infra.provisioner import Hooks, ProvisioningStep
@@ -85,6 +87,8 @@ class TerraformStack:
         self._has_gone = False
         """Whether the state has resources that no longer exist."""
         self._is_unprotected = False
+        self._held: HeldChannel | None = None
+        """Notification channel to be let go before the plan is applied."""
 
     def __enter__(self) -> "TerraformStack":
         environment.check(os.environ)
@@ -105,6 +109,7 @@ class TerraformStack:
         plan = parse(shown)
         if destroy:
             self._check_destroys(plan)
+        self._held = None if destroy else held_channel(shown)
         self._plan, self._destroys = plan, destroy
         return plan
 
@@ -118,7 +123,9 @@ class TerraformStack:
         if why:
             raise stale(why, origin)
         files.write(self._path(PLAN), saved.plan)
-        self._plan, self._destroys = parse(self._terraform.show(PLAN)), False
+        shown = self._terraform.show(PLAN)
+        self._held = held_channel(shown)
+        self._plan, self._destroys = parse(shown), False
         return self._plan
 
     def _prepare(self, *, destroy: bool) -> None:
@@ -182,7 +189,7 @@ class TerraformStack:
         plan = confirmed
         for attempt in range(ATTEMPTS + 1):
             try:
-                if attempt:
+                if attempt or self._free_channel():
                     plan = self._continued(confirmed)
                 if not plan.empty:
                     self._terraform.apply(PLAN, self._tell)
@@ -192,6 +199,17 @@ class TerraformStack:
                     raise
                 self._say(f"{error.message}; this passes by itself")
                 self._wait_for(error.wait, attempt + 1)
+
+    def _free_channel(self) -> bool:
+        """Let Google delete the held channel, and return whether the plan has to be made again."""
+        if self._held is None:
+            return False
+        email = f"alert_email={self._held.email}"
+        unlock = self._planned(UNLOCK, target=[self._held.address], var=[email])
+        if any(each.action != UPDATE for each in unlock.changes):
+            return False  # something else has changed, and Google's refusal says the rest
+        self._terraform.apply(UNLOCK, self._tell)
+        return True
 
     def _continued(self, confirmed: StackPlan) -> StackPlan:
         plan = self._planned(PLAN, destroy=self._destroys)

@@ -19,7 +19,7 @@ from mcloud.errors import McloudError
 from mcloud.files import make_private
 from mcloud.infra.bundle import build, module_files
 from mcloud.infra.provider_locks import path_of
-from mcloud.infra.state_errors import BACKEND, LOCK_FILE, Locked
+from mcloud.infra.state_errors import BACKEND, LOCK_FILE, VARIABLES, Locked
 from mcloud.infra.terraform import LockWait
 from mcloud.lock import Lock
 from mcloud.market.anomaly import Thresholds
@@ -123,7 +123,7 @@ class Workspace:
         """Return the module, its variables and the files they name, by file name."""
         wanted = {
             BUNDLE: build(self._site.cloud),
-            "terraform.tfvars.json": _json(self._variables()),
+            VARIABLES: _json(self._variables()),
         }
         wanted |= module_files(self._site.cloud)
         if self.lock_file is not None:

@@ -152,6 +152,15 @@ resource "google_logging_metric" "stored" {
   }
 
   depends_on = [google_project_service.this]
+
+  # The provider would make a metric of the new name and leave the one of the old name behind.
+  lifecycle {
+    replace_triggered_by = [terraform_data.name]
+  }
+}
+
+resource "terraform_data" "name" {
+  input = var.name
 }
 
 # In PromQL, since the other kinds of condition are refused for some minutes after the metric is made

@@ -500,6 +500,29 @@ def test_apis(
         assert finding.remedy.startswith(f"run `gcloud services enable {off[0]}.googleapis.com")
 
 
+@pytest.mark.parametrize(
+    ("answer", "remedy"),
+    [
+        (
+            google_error(403, "Service Usage API is off", "SERVICE_DISABLED"),
+            "run `gcloud services enable serviceusage.googleapis.com --project mcloud-local`",
+        ),
+        (
+            google_error(403, "The API requires a quota project, which is not set by default."),
+            "run `gcloud auth application-default set-quota-project mcloud-local`",
+        ),
+        (google_error(403, "Project 'my-project' not found or deleted."), "correct `project`"),
+        (google_error(403, "The caller does not have permission"), ""),
+    ],
+)
+def test_apis_that_cannot_be_listed(
+    answer: Answer, remedy: str, a_google: Callable[..., gcp.GcpAccess]
+) -> None:
+    finding = quota("APIs", a_google, answer, deployed=False)
+    assert finding.state == (FAULT if remedy else UNKNOWN)
+    assert finding.remedy.startswith(remedy)
+
+
 def test_database(a_google: Callable[..., gcp.GcpAccess]) -> None:
     native = {"type": "FIRESTORE_NATIVE", "locationId": "us-central1"}
     assert quota("database", a_google, (200, native)).state == OK

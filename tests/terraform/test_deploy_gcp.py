@@ -185,6 +185,30 @@ def test_a_function_whose_update_failed_is_built_again(site: Terminal, google: G
 
 
 @pytest.mark.slow
+def test_the_channel_of_an_address_that_is_taken_away(site: Terminal, google: Google) -> None:
+    settings = site.folder / "mcloud.toml"
+    without = settings.read_text()
+    settings.write_text(
+        without.replace("variables = { ", 'variables = { alert_email = "ops@example.com", ')
+    )
+    assert site.run("deploy", "--yes").returncode == 0
+    # As an earlier version has made it.
+    kind = "google_monitoring_notification_channel"
+    state = json.loads((workspace(site) / "terraform.tfstate").read_text())
+    (channel,) = [each for each in state["resources"] if each["type"] == kind]
+    channel["instances"][0]["attributes"]["force_delete"] = False
+    state["serial"] += 1
+    (workspace(site) / "terraform.tfstate").write_text(json.dumps(state))
+    settings.write_text(without)
+    done = site.run("deploy", "--yes", "-v")
+    assert done.returncode == 0, done.stderr
+    steps = [line.split() for line in done.stderr.splitlines() if kind in line and "  " in line]
+    words = [line[1] for line in steps if line[0] == "gcp"]
+    assert words == ["changing", "changed", "destroying", "destroyed"]
+    assert site.run("plan", "--detailed-exitcode").returncode == 0
+
+
+@pytest.mark.slow
 def test_a_store_that_would_be_replaced_is_named(site: Terminal, google: Google) -> None:
     assert site.run("deploy", "--yes").returncode == 0
     google.fixed = {"google_storage_bucket": "location"}
@@ -433,6 +457,16 @@ def test_the_plan_that_was_reviewed_and_no_other(site: Terminal, embedded: State
             "Error creating Topic: googleapi: Error 429: Quota exceeded for quota metric",
             "a quota does not allow it",
         ),
+        (
+            "google_project_service",
+            "Error when reading or editing Project Service : Request `List Project Services"
+            ' mcloud-local` returned error: Batch request and retried single request "List Project'
+            ' Services mcloud-local" both failed. Final error: Failed to list enabled services for'
+            " project mcloud-local: googleapi: Error 403: Service Usage API has not been used in"
+            " project 123456789012 before or it is disabled. Enable it by visiting https://console"
+            ".developers.google.com/apis/api/serviceusage.googleapis.com/overview?project=1 then",
+            "the API serviceusage.googleapis.com is disabled in the Google project mcloud-local",
+        ),
     ],
 )
 def test_refused_in_the_middle(
@@ -474,6 +508,38 @@ def test_refused_in_the_middle(
             "the Google project is wrong, or not for you: googleapi: Error 403: Permission denied"
             " on resource project mcloud-local.; correct `project` in mcloud.toml: its id, not its"
             " name or number, then run the same command again: it continues from what is in the"
+            " state\n",
+        ),
+        (
+            'the user does not have permission to access Project "mcloud-local" or it may not'
+            " exist",
+            "the Google project is wrong, or not for you: the user does not have permission to"
+            ' access Project "mcloud-local" or it may not exist; correct `project` in mcloud.toml:'
+            " its id, not its name or number, then run the same command again: it continues from"
+            " what is in the state\n",
+        ),
+        (
+            'Error when reading or editing Project "mcloud-local": googleapi: Error 403: Cloud'
+            " Resource Manager API has not been used in project 123456789012 before or it is"
+            " disabled. Enable it by visiting https://console.developers.google.com/apis/api/"
+            "cloudresourcemanager.googleapis.com/overview?project=123456789012 then retry.",
+            "the API cloudresourcemanager.googleapis.com is disabled in the Google project"
+            ' 123456789012: Error when reading or editing Project "mcloud-local": googleapi: Error'
+            " 403: Cloud Resource Manager API has not been used in project 123456789012 before or"
+            " it is disabled. Enable it by visiting https://console.developers.google.com/apis/api/"
+            "cloudresourcemanager.googleapis.com/overview?project=1234…; run `gcloud services"
+            " enable cloudresourcemanager.googleapis.com --project 123456789012`, and wait a few"
+            " minutes, then run the same command again: it continues from what is in the state\n",
+        ),
+        (
+            "googleapi: Error 403: Your application is authenticating by using local Application"
+            " Default Credentials. The cloudresourcemanager.googleapis.com API requires a quota"
+            " project, which is not set by default.",
+            "this Google API needs a project that your own account is billed to: googleapi: Error"
+            " 403: Your application is authenticating by using local Application Default"
+            " Credentials. The cloudresourcemanager.googleapis.com API requires a quota project,"
+            " which is not set by default.; run `gcloud auth application-default set-quota-project"
+            " mcloud-local`, then run the same command again: it continues from what is in the"
             " state\n",
         ),
     ],

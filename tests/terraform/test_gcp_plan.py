@@ -323,6 +323,16 @@ def test_a_role_that_is_made_again_has_another_id(
     assert not set(role_ids().values()) & {*first.values(), *again.values()}
 
 
+def test_another_name_leaves_no_metric_behind(
+    tmp_path: Path, gcp_everything: dict[str, object]
+) -> None:
+    module = gcp_module(tmp_path / "gcp")
+    module.set(**gcp_everything)
+    module.apply()
+    module.set(**gcp_everything | {"name": "other"})
+    assert module.changes()["google_logging_metric.stored[0]"] == ["delete", "create"]
+
+
 def test_dashboard_draws_what_the_alerts_watch(gcp_state: list[dict[str, Any]]) -> None:
     dashboard = json.loads(only(gcp_state, "google_monitoring_dashboard", "this")["dashboard_json"])
     drawn = json.dumps(dashboard)

@@ -14,6 +14,8 @@ from mcloud.clouds.access import (
     not_told,
     verdict,
 )
+from mcloud.clouds.causes import explain
+from mcloud.clouds.gcp.causes import CAUSES
 from mcloud.clouds.gcp.client import (
     GcpSession,
     make_session,
@@ -43,6 +45,10 @@ SERVICES = {
 
 class _Misunderstood(Refused):
     """The request itself is wrong (HTTP 400)."""
+
+
+class _NotSetUp(Refused):
+    """The project or the credentials lack something other than a permission."""
 
 
 class GcpAccess:
@@ -116,6 +122,8 @@ class GcpAccess:
             answer = self._get(
                 "serviceusage", f"v1/projects/{self._project}/services:batchGet", {"names": names}
             )
+        except _NotSetUp as error:
+            return AccessFinding(FAULT, error.message, error.remedy)
         except Refused as error:
             return not_told(error)
         states = {each["name"].rpartition("/")[2]: each["state"] for each in answer["services"]}
@@ -238,6 +246,8 @@ class GcpAccess:
         )
         if answer.status == 400:
             raise _Misunderstood(error.message, remedy=error.remedy)
+        if isinstance(error, Refused) and explain(answer.text, CAUSES) is not None:
+            raise _NotSetUp(error.message, remedy=error.remedy)
         raise error
 
     def _enable(self, apis: list[str]) -> str:

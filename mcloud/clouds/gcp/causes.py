@@ -41,8 +41,7 @@ CAUSES = (
         # ErrorInfo says SERVICE_DISABLED, but of Google's own project.
         r"authenticated using end user credentials|requires a quota project",
         "this Google API needs a project that your own account is billed to",
-        "run `gcloud auth application-default set-quota-project PROJECT`, and set"
-        " USER_PROJECT_OVERRIDE=true and GOOGLE_BILLING_PROJECT=PROJECT for Terraform",
+        "run `gcloud auth application-default set-quota-project {project}`",
     ),
     Cause(
         r"(?:(?=.*BILLING_DISABLED)|(?=.*(?:requires billing to be enabled|has billing disabled"
@@ -70,7 +69,7 @@ CAUSES = (
     Cause(
         r"[Pp]roject \S+ (?:was )?not found|requested project was not found|CONSUMER_INVALID"
         r"|Permission denied on resource project|USER_PROJECT_DENIED|CONSUMER_SUSPENDED"
-        r"|may not exist or .*project",
+        r"|may not exist or .*project|permission to access Project .* or it may not exist",
         "the Google project is wrong, or not for you",
         "correct `project` in mcloud.toml: its id, not its name or number",
     ),
