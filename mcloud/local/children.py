@@ -140,12 +140,18 @@ def aws(port: int, home: Path, data: Path) -> Child:
     )
 
 
-def gcp(port: int, home: Path, data: Path, doors: Mapping[str, tuple[int, int]]) -> Child:
+def gcp(
+    port: int, home: Path, data: Path, doors: Mapping[str, tuple[int, int]], storage: str
+) -> Child:
     """Our Pub/Sub, Firestore and Cloud Monitoring, and the doors of the children behind it.
 
-    ``doors`` are the front port and the port behind of ``storage`` and ``function``.
+    ``doors`` are the front port and the port behind of ``storage`` and ``function``; ``storage`` is
+    the address of Cloud Storage, HOST:PORT.
     """
-    command = (sys.executable, "-m", "mcloud.local.gcp.server", "--port", str(port))
+    command = (
+        *(sys.executable, "-m", "mcloud.local.gcp.server", "--port", str(port)),
+        *("--storage-url", f"http://{storage}"),
+    )
     words = [
         word
         for name, (front, behind) in doors.items()

@@ -119,7 +119,8 @@ class Supervisor:
         doors = {"function": (options.function_port, function_port)}
         if "storage" not in options.external:
             doors["storage"] = (options.storage_port, storage_port)
-        planned: list[Child] = [children.gcp(options.gcp_port, home, data, doors)]
+        bucket_address = options.external.get("storage", f"{children.HOST}:{options.storage_port}")
+        planned: list[Child] = [children.gcp(options.gcp_port, home, data, doors, bucket_address)]
         if "aws" not in options.external:
             planned.append(children.aws(options.aws_port, home, data))
         if "storage" not in options.external:

@@ -13,7 +13,11 @@ from pathlib import Path
 
 import grpc
 import pytest
+from patience import eventually
 
+from mcloud import http
+from mcloud.errors import McloudError
+from mcloud.local import children
 from mcloud.local.children import free_ports
 
 _COMMANDS = {
@@ -44,13 +48,33 @@ class Running:
 
 
 @contextmanager
-def ours(state: Path | None = None) -> Iterator[Running]:
+def ours(state: Path | None = None, storage_url: str = "") -> Iterator[Running]:
     """Our server, with Pub/Sub, Firestore and Cloud Monitoring."""
     (port,) = free_ports(1)
     host = f"127.0.0.1:{port}"
     command = [sys.executable, "-m", "mcloud.local.gcp.server", "--port", str(port)]
-    with _started([*command, *(["--state", str(state)] if state else [])], host) as running:
+    if state:
+        command += ["--state", str(state)]
+    if storage_url:
+        command += ["--storage-url", storage_url]
+    with _started(command, host) as running:
         yield running
+
+
+@contextmanager
+def cloud_storage(folder: Path) -> Iterator[str]:
+    """Run fake-gcs-server with its objects in a folder, and yield its URL."""
+    (port,) = free_ports(1)
+    child = children.storage(port, port, folder)
+    environment = {**children.clean_environment(), **child.environment}
+    process = subprocess.Popen(child.command, env=environment, start_new_session=True)
+    url = f"http://127.0.0.1:{port}"
+    try:
+        eventually(lambda: _answers(url))
+        yield url
+    finally:
+        process.terminate()
+        process.wait()
 
 
 @contextmanager
@@ -96,6 +120,13 @@ def _started(command: list[str], host: str) -> Iterator[Running]:
             _signal(process.pid, signal.SIGKILL)
             process.wait()
         _signal(process.pid, signal.SIGKILL)
+
+
+def _answers(url: str) -> bool:
+    try:
+        return http.ask("GET", f"{url}/_internal/healthcheck", http.REACH).ok
+    except McloudError:
+        return False
 
 
 def _signal(group: int, number: int) -> None:

@@ -1,8 +1,8 @@
 """The embedded Pub/Sub: its RPCs, for the real ``google-cloud-pubsub`` clients.
 
-Topics, publish, subscriptions, pull, streaming pull and push, with ack deadlines, backoff and dead
-letters. Ordering, filters, exactly-once, schemas, seek and snapshots are refused by name. Delivery
-is at least once and not in order, as on Google's.
+Topics, publish, subscriptions, pull, streaming pull, push and files in Cloud Storage, with ack
+deadlines, backoff and dead letters. Ordering, filters, exactly-once, schemas, seek and snapshots
+are refused by name. Delivery is at least once and not in order, as on Google's.
 """
 
 import asyncio
@@ -19,10 +19,12 @@ from google.pubsub_v1.types import pubsub as types
 from mcloud.local.gcp import pubsub_rules as rules
 from mcloud.local.gcp.monitoring_distribution import Histogram
 from mcloud.local.gcp.pubsub_backlog import Consumer, Owed
+from mcloud.local.gcp.pubsub_export import Buckets, Exporter
+from mcloud.local.gcp.pubsub_flush import METHOD, SERVICE
 from mcloud.local.gcp.pubsub_push import Pusher
 from mcloud.local.gcp.pubsub_stream import PullStream
-from mcloud.local.gcp.pubsub_subscription import Subscription
-from mcloud.local.gcp.rpc import Handler, Refusal, Service, invalid
+from mcloud.local.gcp.pubsub_subscription import Delivery, Subscription
+from mcloud.local.gcp.rpc import Handler, Refusal, Service, invalid, not_offered
 
 PULL_WAIT: Final = 60.0  # seconds that a pull without a deadline waits for a first message
 PULL_MARGIN: Final = 1.0  # seconds before its deadline that a pull answers, as Google's emulator
@@ -62,6 +64,7 @@ class PubSub:
         clock: Seconds since the epoch.
         is_out: Whether the ``queue`` delivers nothing now, or the ``function`` is not reached.
         pushed: Told of every push: the subscription's short name, and the message.
+        buckets: The Cloud Storage of subscriptions that write there, if there is one.
     """
 
     def __init__(
@@ -69,8 +72,10 @@ class PubSub:
         clock: Callable[[], float],
         is_out: Callable[[str], bool] = lambda service: False,
         pushed: Callable[[str, Any], None] = lambda subscription, message: None,
+        buckets: Buckets | None = None,
     ) -> None:
         self._clock = clock
+        self._buckets = buckets
         self._is_out = is_out
         self._pushed = pushed
         self._topics: dict[str, _TopicState] = {}
@@ -146,7 +151,9 @@ class PubSub:
             _StreamingPullResponse,
             client_streams=True,
         )
-        return [publisher, subscriber]
+        exports = Service(SERVICE, "Pub/Sub")
+        exports.unary(METHOD, self.flush_exports, Empty, Empty)
+        return [publisher, subscriber, exports]
 
     def close(self) -> None:
         """End the open streams, so that the server can stop; their clients will try again."""
@@ -270,6 +277,9 @@ class PubSub:
             raise rules.already_exists(request.name)
         self._topic(request.topic)
         self._check_dead_letter_topic(request)
+        await self._check_bucket(request)
+        if request.name in self._subscriptions:  # made while the bucket was asked for
+            raise rules.already_exists(request.name)
         return self._add_subscription(request).settings
 
     async def get_subscription(self, request: Any, _context: Any) -> Any:
@@ -291,6 +301,8 @@ class PubSub:
             subscription.settings, request.subscription, request.update_mask
         )
         self._check_dead_letter_topic(settings)
+        if "cloud_storage_config" in request.update_mask.paths:
+            await self._check_bucket(settings)
         subscription.configure(settings)
         return settings
 
@@ -376,6 +388,39 @@ class PubSub:
         subscription.modify_deadline(request.ack_ids, request.ack_deadline_seconds)
         return Empty()
 
+    async def flush_exports(self, _request: Any, _context: Any) -> Any:
+        """Write all messages of Cloud Storage subscriptions; not a call of Google's."""
+        for subscription in tuple(self._subscriptions.values()):
+            if isinstance(subscription.delivery, Exporter):
+                await subscription.delivery.flush()
+        return Empty()
+
+    async def _check_bucket(self, settings: Any) -> None:
+        """Refuse a Cloud Storage subscription whose bucket cannot be read.
+
+        https://cloud.google.com/pubsub/docs/create-cloudstorage-subscription#bucket_name
+        """
+        if not settings.HasField("cloud_storage_config"):
+            settings.ClearField("state")
+            return
+        if self._buckets is None:
+            raise not_offered("Pub/Sub", "Cloud Storage subscriptions without a Cloud Storage")
+        bucket = settings.cloud_storage_config.bucket
+        status = await asyncio.to_thread(self._buckets.find, bucket)
+        if status == 404:
+            raise rules.not_found(bucket)
+        if status in (401, 403):
+            raise Refusal(
+                grpc.StatusCode.PERMISSION_DENIED,
+                f"Pub/Sub may not read the metadata of the bucket {bucket}.",
+            )
+        if status != 200:
+            raise Refusal(
+                grpc.StatusCode.UNAVAILABLE, f"The bucket {bucket} cannot be checked: {status}."
+            )
+        settings.cloud_storage_config.state = types.CloudStorageConfig.State.ACTIVE
+        settings.state = types.Subscription.State.ACTIVE
+
     def _topic(self, name: str) -> _TopicState:
         try:
             return self._topics[name]
@@ -392,9 +437,17 @@ class PubSub:
         if settings.HasField("dead_letter_policy"):
             self._topic(settings.dead_letter_policy.dead_letter_topic)
 
+    def _delivery(self, subscription: Subscription) -> Delivery | None:
+        settings = subscription.settings
+        if settings.push_config.push_endpoint:
+            return Pusher(settings.push_config.push_endpoint, subscription)
+        if settings.HasField("cloud_storage_config") and self._buckets is not None:
+            return Exporter(subscription, self._buckets, self._clock)
+        return None
+
     def _add_subscription(self, settings: Any) -> Subscription:
         subscription = Subscription(
-            settings, self._clock, self._bury, Pusher, self._is_out, self._pushed
+            settings, self._clock, self._bury, self._delivery, self._is_out, self._pushed
         )
         self._subscriptions[settings.name] = subscription
         topic = self._topics.get(settings.topic)

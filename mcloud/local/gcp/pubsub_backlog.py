@@ -168,6 +168,12 @@ class Backlog:
             else:
                 self._set_free(owed)
 
+    def rouse(self) -> None:
+        """Free what rests, before its backoff has passed."""
+        for owed in self._owed.values():
+            if owed.due is not None and owed.holder is None:
+                self._set_free(owed)
+
     def next_due(self) -> float | None:
         """When ``expire()`` has work next."""
         while self._timers and self._is_stale(self._timers[0]):

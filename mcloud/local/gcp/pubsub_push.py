@@ -35,6 +35,10 @@ class Pusher:
         self._threads = ThreadPoolExecutor(CONCURRENCY, thread_name_prefix="push")
         self._pushes: set[asyncio.Task[None]] = set()
 
+    def serves(self, settings: Any) -> bool:
+        """Whether these settings push to the same endpoint."""
+        return bool(settings.push_config.push_endpoint == self.endpoint)
+
     def close(self) -> None:
         """Start no more pushes; those under way still settle their message."""
         self._is_closed = True

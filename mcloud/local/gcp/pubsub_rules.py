@@ -12,6 +12,7 @@ import grpc
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from mcloud.local.gcp.pubsub_backlog import Policy
+from mcloud.local.gcp.pubsub_export_rules import complete_export
 from mcloud.local.gcp.rpc import Refusal, invalid, not_offered
 
 MAX_MESSAGES: Final = 1_000
@@ -30,6 +31,7 @@ _NAME: Final = re.compile(
 _NAMES_DOC: Final = "https://cloud.google.com/pubsub/docs/pubsub-basics#resource_names"
 _MUTABLE: Final = {
     "ack_deadline_seconds",
+    "cloud_storage_config",
     "dead_letter_policy",
     "expiration_policy",
     "labels",
@@ -45,7 +47,6 @@ _NOT_OFFERED: Final = (
     ("retain_acked_messages", "retention of acknowledged messages"),
     ("detached", "detached subscriptions"),
     ("bigquery_config", "BigQuery subscriptions"),
-    ("cloud_storage_config", "Cloud Storage subscriptions"),
     ("bigtable_config", "Bigtable subscriptions"),
     ("message_transforms", "message transforms"),
 )
@@ -153,6 +154,10 @@ def complete_subscription(settings: Any) -> None:
     check_ack_deadline(settings.ack_deadline_seconds)
     settings.push_config.SetInParent()
     check_push_config(settings.push_config)
+    if settings.HasField("cloud_storage_config"):
+        if settings.push_config.push_endpoint:
+            raise invalid("Only one of push_config and cloud_storage_config may be set.")
+        complete_export(settings.cloud_storage_config)
     if not settings.HasField("message_retention_duration"):
         settings.message_retention_duration.seconds = _WEEK
     if settings.HasField("dead_letter_policy"):
@@ -196,8 +201,9 @@ def policy_of(settings: Any) -> Policy:
     if settings.HasField("retry_policy"):
         minimum = _seconds(settings.retry_policy.minimum_backoff)
         maximum = _seconds(settings.retry_policy.maximum_backoff)
-    elif settings.push_config.push_endpoint:
-        # https://cloud.google.com/pubsub/docs/push#push_backoff
+    elif settings.push_config.push_endpoint or settings.HasField("cloud_storage_config"):
+        # https://cloud.google.com/pubsub/docs/push#push_backoff, and
+        # https://cloud.google.com/pubsub/docs/cloudstorage#handle_message_failures
         minimum, maximum = 0.1, 60.0
     attempts = None
     if settings.HasField("dead_letter_policy"):

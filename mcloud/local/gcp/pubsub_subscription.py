@@ -13,11 +13,14 @@ from mcloud.local.gcp.pubsub_rules import policy_of
 from mcloud.local.gcp.rpc import Refusal, invalid
 
 
-class Push(Protocol):
-    """Push delivery of a subscription, which ``pubsub_push`` implements."""
+class Delivery(Protocol):
+    """Delivery by the server itself: see ``pubsub_push`` and ``pubsub_export``."""
 
-    endpoint: str
     consumer: Consumer
+
+    def serves(self, settings: Any) -> bool:
+        """Whether a subscription with these settings may keep this delivery."""
+        ...
 
     def close(self) -> None: ...
 
@@ -29,7 +32,7 @@ class Subscription:
         settings: The raw protobuf ``Subscription``, checked and complete.
         clock: Seconds since the epoch.
         bury: Publishes a message to the dead-letter topic; False if that topic is gone.
-        push: Starts push delivery of a subscription to an endpoint.
+        deliver: Starts the delivery of a subscription; None if its clients pull.
         is_out: Whether a service of the site is out (see ``PubSub``, also for ``pushed``).
     """
 
@@ -38,19 +41,19 @@ class Subscription:
         settings: Any,
         clock: Callable[[], float],
         bury: Callable[["Subscription", Owed], bool],
-        push: Callable[[str, "Subscription"], Push],
+        deliver: Callable[["Subscription"], Delivery | None],
         is_out: Callable[[str], bool] = lambda service: False,
         pushed: Callable[[str, Any], None] = lambda subscription, message: None,
     ) -> None:
         self.name: str = settings.name
         self.backlog = Backlog(settings.name, clock, lambda owed: bury(self, owed))
         self.consumers: set[Consumer] = set()
-        self.pusher: Push | None = None
+        self.delivery: Delivery | None = None
         self.is_out = is_out
         self.pushed = pushed
         self.latencies: dict[str, Histogram] = {}  # of pushes in ms, by class of response code
         self._clock = clock
-        self._push = push
+        self._deliver = deliver
         self._timer: asyncio.TimerHandle | None = None
         self._closed: Refusal | None = None
         self.configure(settings)
@@ -59,14 +62,14 @@ class Subscription:
         """Go on with other settings: they hold from the next delivery on."""
         self.settings = settings
         self.backlog.policy = policy_of(settings)
-        endpoint = settings.push_config.push_endpoint
-        if self.pusher and self.pusher.endpoint != endpoint:
-            self.pusher.close()
-            self.consumers.discard(self.pusher.consumer)
-            self.pusher = None
-        if endpoint and not self.pusher:
-            self.pusher = self._push(endpoint, self)
-            self.consumers.add(self.pusher.consumer)
+        if self.delivery and not self.delivery.serves(settings):
+            self.delivery.close()
+            self.consumers.discard(self.delivery.consumer)
+            self.delivery = None
+        if not self.delivery:
+            self.delivery = self._deliver(self)
+            if self.delivery:
+                self.consumers.add(self.delivery.consumer)
         self.settle()
 
     def offer(self, message: Any, size: int, attempts: int = 0) -> None:
@@ -88,7 +91,7 @@ class Subscription:
         self.settle()
 
     def lease(self, consumer: Consumer, limit: int, seconds: float) -> list[Owed]:
-        """Lease free messages to a consumer, pusher or not; none while the queue is out."""
+        """Lease free messages to any consumer; none while the queue is out."""
         if self.is_out("queue"):
             return []
         taken = self.backlog.take(consumer, limit, seconds)
@@ -100,16 +103,16 @@ class Subscription:
         """Lease free messages to a consumer.
 
         Raises:
-            Refusal: The subscription is closed, or now pushes its messages.
+            Refusal: The subscription is closed, or its clients do not pull.
         """
         self.check_pullable()
         return self.lease(consumer, limit, seconds)
 
     def check_pullable(self) -> None:
-        """Refuse a pull from a subscription that is closed or pushes its messages."""
+        """Refuse a pull from a subscription that is closed or delivers by itself."""
         if self._closed:
             raise self._closed
-        if self.pusher:
+        if self.delivery:
             raise Refusal(
                 grpc.StatusCode.FAILED_PRECONDITION,
                 "This method is not supported for this subscription type.",
@@ -119,7 +122,7 @@ class Subscription:
         """After any change: set the timer, and wake the consumers if there is news for them."""
         self._set_timer()
         # Everyone is woken after new settings too: a stream must learn that it may no longer pull.
-        if self.backlog.has_free or self.pusher:
+        if self.backlog.has_free or self.delivery:
             for consumer in tuple(self.consumers):
                 consumer.wake()
 
@@ -135,14 +138,14 @@ class Subscription:
         return response
 
     def close(self, why: Refusal) -> None:
-        """Stop the timer and the pushes, and end the open pulls and streams with ``why``."""
+        """Stop the timer and the delivery, and end the open pulls and streams with ``why``."""
         self._closed = why
         if self._timer:
             self._timer.cancel()
             self._timer = None
-        if self.pusher:
-            self.pusher.close()
-            self.pusher = None
+        if self.delivery:
+            self.delivery.close()
+            self.delivery = None
         for consumer in tuple(self.consumers):
             consumer.wake()
 

@@ -31,6 +31,7 @@ from mcloud.local.gcp.firestore import Firestore
 from mcloud.local.gcp.monitoring import Monitoring
 from mcloud.local.gcp.monitoring_operations import Operations
 from mcloud.local.gcp.pubsub import PubSub
+from mcloud.local.gcp.pubsub_export import Buckets
 from mcloud.local.gcp.rpc import Refusal, Service
 from mcloud.local.meter import SAVE_SECONDS, Meter
 from mcloud.local.outage import SLOW, Outages
@@ -88,6 +89,7 @@ def main() -> int:
     arguments.add_argument("--port", type=int, required=True, help="0 takes a free one")
     arguments.add_argument("--state", type=Path, help="a folder; made if it is not there")
     arguments.add_argument("--home", type=Path, help="of the embedded clouds")
+    arguments.add_argument("--storage-url", help="Cloud Storage of subscriptions that write there")
     for name in DOORS:
         arguments.add_argument(f"--{name}", type=_ports, help="PORT:PORT-BEHIND", metavar="P:B")
     options = arguments.parse_args()
@@ -95,7 +97,7 @@ def main() -> int:
         arguments.error("a door needs --home")
     doors = {service: ports for name, service in DOORS.items() if (ports := getattr(options, name))}
     try:
-        asyncio.run(serve(options.port, options.state, options.home, doors))
+        asyncio.run(serve(options.port, options.state, options.home, doors, options.storage_url))
     except StartError as error:
         print(error, file=sys.stderr)
         return 1
@@ -107,6 +109,7 @@ async def serve(
     state: Path | None,
     home: Path | None = None,
     doors: Mapping[str, tuple[int, int]] | None = None,
+    storage_url: str | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT.
 
@@ -115,6 +118,7 @@ async def serve(
         state: The folder of their state.
         home: The folder of the embedded clouds, where the outages are.
         doors: The port of a service that is not ours, and the one of the server behind.
+        storage_url: Cloud Storage, for subscriptions that write there.
 
     Raises:
         StartError: The port is taken, or the state cannot be read.
@@ -123,10 +127,11 @@ async def serve(
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     outages, meter = (Outages(home, "gcp"), Meter(home, "gcp")) if home else (None, None)
+    buckets = Buckets(storage_url) if storage_url else None
     if outages and meter:
-        pubsub = PubSub(time.time, outages.stops, partial(_count_push, meter))
+        pubsub = PubSub(time.time, outages.stops, partial(_count_push, meter), buckets)
     else:
-        pubsub = PubSub(time.time)
+        pubsub = PubSub(time.time, buckets=buckets)
     monitoring = Monitoring(pubsub.observe, time.time)
     products: dict[str, Product] = {
         "pubsub": pubsub,
