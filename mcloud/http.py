@@ -352,7 +352,7 @@ class _Bounded:
         return came
 
 
-class _Socket(_Bounded, socket.socket):
+class _BoundedSocket(_Bounded, socket.socket):
     pass
 
 
@@ -395,7 +395,7 @@ def _connect(host: str, port: int) -> socket.socket:
     for tried, (family, kind, protocol, _, address) in enumerate(found):
         # Each has its share of what is left, so that a dead one does not use up all of it.
         share = budget.seconds() / (len(found) - tried)
-        made = _Socket(family, kind, protocol)
+        made = _BoundedSocket(family, kind, protocol)
         try:
             made.settimeout(share)
             made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

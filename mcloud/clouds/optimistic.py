@@ -18,7 +18,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.01, 1.0  # seconds
 
 
 REMEMBERED = 1000
-"""Maximum number of candles that a `Memory` holds. A candle has a few KB."""
+"""Maximum number of candles that a `CandleMemory` holds. A candle has a few KB."""
 
 
 class Read(NamedTuple, Generic[Version]):
@@ -27,7 +27,7 @@ class Read(NamedTuple, Generic[Version]):
     """Version that must be unchanged for a write to succeed; None for a missing record."""
 
 
-class Memory(Generic[Version]):
+class CandleMemory(Generic[Version]):
     """The candles that this process wrote last, so that it can write them again without a read.
 
     A remembered candle is a guess, since other writers may have changed it. The conditional write
@@ -82,7 +82,7 @@ def update(
     read: Callable[[], Read[Version]],
     write: Callable[[Candle, Version | None], Version | None],
     change: Callable[[Candle], Folded],
-    memory: Memory[Version],
+    memory: CandleMemory[Version],
     *,
     sleep: Callable[[float], None] = time.sleep,
     jitter: Callable[[float, float], float] = random.uniform,

@@ -55,7 +55,7 @@ class DeadLetter:
 
 
 @dataclass(frozen=True)
-class Stored:
+class StoredObject:
     """An object in the raw archive."""
 
     key: str
@@ -76,7 +76,7 @@ class StoredCandle:
     candle: Candle | None
     """The candle; empty if there is no record, None if the record is damaged."""
     record: Mapping[str, Any]
-    """Stored fields as plain values, even if they are damaged."""
+    """StoredObject fields as plain values, even if they are damaged."""
     has_mark: bool = True
     """Whether the record has the field that the store keeps beside the candle: its version, or the
     time of its last change."""
@@ -397,7 +397,7 @@ class Archive(Protocol):
         """
         ...
 
-    def list(self, prefix: str) -> Iterator[Stored]:
+    def list(self, prefix: str) -> Iterator[StoredObject]:
         """Yield all objects under a prefix, by key."""
         ...
 

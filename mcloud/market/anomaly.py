@@ -189,7 +189,7 @@ def detect(
     on.
     """
     with localcontext(_EXACT_ENOUGH):
-        series = _Series(minutes, thresholds)
+        series = _MinuteSeries(minutes, thresholds)
         first = bisect_left(series.starts, since)
         found = []
         for index in range(first, len(minutes)):
@@ -210,7 +210,7 @@ class _Verdict(NamedTuple):
         return self.value > self.usual
 
 
-class _Series:
+class _MinuteSeries:
     """Minutes, with the values that are computed once for all of them."""
 
     def __init__(self, minutes: Sequence[Minute], thresholds: Thresholds) -> None:

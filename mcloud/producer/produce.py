@@ -125,7 +125,7 @@ def produce(
         for name, each in queues.items()
     }
     repairer = Repairer(history, clock=clocks.timer, wall=clocks.wall) if live and history else None
-    run = _Run(intake, senders, spool, progress, stop, clocks)
+    run = _ProducerRun(intake, senders, spool, progress, stop, clocks)
     error: Exception | None = None
     try:
         try:
@@ -358,7 +358,7 @@ class FeedReader:
             self._changed.notify_all()
 
 
-class _Run:
+class _ProducerRun:
     def __init__(
         self,
         intake: Intake,
@@ -446,7 +446,7 @@ def _repair(
     repairer.look_at(intake.holes())
 
 
-def _repair_last(intake: Intake, repairer: Repairer, run: _Run, limit: Limit) -> None:
+def _repair_last(intake: Intake, repairer: Repairer, run: _ProducerRun, limit: Limit) -> None:
     """Fill the open holes when the source has ended, each at once and regardless of its turn.
 
     A hole that the exchange does not fill now is left to the next run.

@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Generic, NamedTuple, TypeVar
 
 from mcloud.clouds import optimistic
-from mcloud.clouds.ports import Archive, Stored
+from mcloud.clouds.ports import Archive, StoredObject
 from mcloud.errors import Contention
 from mcloud.market.archive import HOUR, BadArchive
 from mcloud.market.block import (
@@ -48,7 +48,7 @@ class Listed(NamedTuple):
     """A stored block and the description of its content."""
 
     key: BlockKey
-    stored: Stored
+    stored: StoredObject
     entry: BlockEntry | None
     """None if the block is damaged."""
 
@@ -97,14 +97,14 @@ def is_settled(hour: int, now: Callable[[], float] = time.time) -> bool:
     return now() * 1000 >= hour + HOUR + SETTLED
 
 
-def tag(stored: Stored) -> str:
+def tag(stored: StoredObject) -> str:
     """Return a name for the content of an object; see ``BlockEntry.tag``."""
     return stored.md5 or stored.version
 
 
 def listed(archive: Archive, symbol: str) -> list[Listed]:
     """Return the blocks of a symbol, ordered by id."""
-    blocks: list[tuple[BlockKey, Stored]] = []
+    blocks: list[tuple[BlockKey, StoredObject]] = []
     known: dict[BlockKey, BlockEntry] = {}
     for stored in archive.list(block_prefix(symbol)):
         if is_index_key(stored.key):
@@ -114,7 +114,7 @@ def listed(archive: Archive, symbol: str) -> list[Listed]:
     return [Listed(key, stored, _entry(archive, key, stored, known)) for key, stored in blocks]
 
 
-def read(archive: Archive, key: BlockKey, stored: Stored) -> Block | None:
+def read(archive: Archive, key: BlockKey, stored: StoredObject) -> Block | None:
     """Return the block of a listing, or None if it is damaged.
 
     If the block was replaced after the listing, the new one is returned.
@@ -166,7 +166,7 @@ def rewrite(
 
 
 def _entry(
-    archive: Archive, key: BlockKey, stored: Stored, known: dict[BlockKey, BlockEntry]
+    archive: Archive, key: BlockKey, stored: StoredObject, known: dict[BlockKey, BlockEntry]
 ) -> BlockEntry | None:
     content = _content(archive, stored)
     found = _entries.get(content)
@@ -183,7 +183,7 @@ def _entry(
     return _entries.keep(content, entry)
 
 
-def _index(archive: Archive, stored: Stored) -> dict[BlockKey, BlockEntry]:
+def _index(archive: Archive, stored: StoredObject) -> dict[BlockKey, BlockEntry]:
     content = _content(archive, stored)
     found = _indexes.get(content)
     if found is None:
@@ -191,6 +191,6 @@ def _index(archive: Archive, stored: Stored) -> dict[BlockKey, BlockEntry]:
     return found
 
 
-def _content(archive: Archive, stored: Stored) -> Hashable:
+def _content(archive: Archive, stored: StoredObject) -> Hashable:
     # An MD5 identifies content across sites. A version is valid at its own site only.
     return stored.key, stored.md5 or (stored.version, stored.size, id(archive))

@@ -14,7 +14,7 @@ from multiprocessing.connection import Connection, Pipe
 from queue import Empty, SimpleQueue
 
 from mcloud import processes
-from mcloud.clouds.ports import Site, Stored
+from mcloud.clouds.ports import Site, StoredObject
 from mcloud.errors import McloudError
 from mcloud.processes import Process
 from mcloud.replication import raw
@@ -60,7 +60,7 @@ class Copier:
         self._is_closed = False
         self._changing = threading.Lock()
 
-    def copy(self, objects: Sequence[Stored]) -> raw.Copied:
+    def copy(self, objects: Sequence[StoredObject]) -> raw.Copied:
         """Copy many objects at once; otherwise the same as ``raw.copy``."""
         with self._changing:
             helpers = self._wanted if self._alone <= 0 else 0
@@ -84,7 +84,7 @@ class Copier:
                 process.kill()
                 process.wait()
 
-    def _copy(self, objects: Sequence[Stored]) -> raw.Copied:
+    def _copy(self, objects: Sequence[StoredObject]) -> raw.Copied:
         try:
             line = self._lines.get_nowait()
         except Empty:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from mcloud.clouds.ports import Archive, Stored
+from mcloud.clouds.ports import Archive, StoredObject
 from mcloud.errors import Refused
 from mcloud.market.archive import (
     ArchiveObject,
@@ -43,7 +43,7 @@ class Copied(NamedTuple):
 class Piece:
     """The trades of one hour in one object: either the whole object, or a part of a block."""
 
-    stored: Stored
+    stored: StoredObject
     hour: int
     """Start of the hour, in ms since 1970."""
     first_id: int
@@ -276,7 +276,7 @@ def undisputed(trades: Iterable[Trade]) -> list[Trade]:
     return [trade for trade in distinct if counts[trade.id] == 1]
 
 
-def copy(source: Archive, target: Archive, objects: Iterable[Stored]) -> Copied:
+def copy(source: Archive, target: Archive, objects: Iterable[StoredObject]) -> Copied:
     """Copy and check objects. An object that already exists at the target is left unchanged.
 
     If an object has ids with two trades, only its other trades are written.

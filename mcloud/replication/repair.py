@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-from mcloud.clouds.ports import Candles, Site, Stored, StoredCandle
+from mcloud.clouds.ports import Candles, Site, StoredCandle, StoredObject
 from mcloud.errors import McloudError
 from mcloud.market.archive import HOUR, ArchiveObject, pack, parse_key, unpack
 from mcloud.market.block import BlockKey, pack_block, parse_block_key
@@ -43,7 +43,7 @@ class PlannedCopy:
 
     source: str
     target: str
-    objects: tuple[Stored, ...]
+    objects: tuple[StoredObject, ...]
     parts: tuple[ArchiveObject, ...] = ()
     """New objects, made from objects of the source that cannot be copied as they are."""
 

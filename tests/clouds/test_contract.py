@@ -21,7 +21,7 @@ from google.api_core.exceptions import ServiceUnavailable
 from mcloud import errors
 from mcloud.clouds.factory import open_site
 from mcloud.clouds.gcp import candles as gcp_candles
-from mcloud.clouds.optimistic import Memory
+from mcloud.clouds.optimistic import CandleMemory
 from mcloud.clouds.ports import ControlRecord, Heartbeat, Lag, Site, StoredCandle
 from mcloud.documents import Damaged
 from mcloud.errors import Refused
@@ -263,7 +263,7 @@ class TestCandles:
         batch = trades(20)
         store(site, batch[:10])
         (candle,) = site.candles.range("BTCUSDT", 0, 2**42)
-        memory: Memory[Any] = site.candles._memory  # type: ignore[attr-defined]
+        memory: CandleMemory[Any] = site.candles._memory  # type: ignore[attr-defined]
         guess = memory.guess("BTCUSDT", START)
         assert guess is not None
         memory.keep(candle, guess.version + timedelta(hours=1), is_new=False)

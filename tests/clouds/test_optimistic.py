@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcloud.clouds.optimistic import ATTEMPTS, Memory, Read, read_record
+from mcloud.clouds.optimistic import ATTEMPTS, CandleMemory, Read, read_record
 from mcloud.clouds.optimistic import update as update_candle
 from mcloud.errors import Contention, DamagedData, Refused
 from mcloud.market.candle import MINUTE, Candle, Folded, fold
@@ -50,11 +50,11 @@ class Store:
 def update(
     store: Store,
     change: Callable[[Candle], Folded],
-    memory: Memory[int] | None = None,
+    memory: CandleMemory[int] | None = None,
     **pauses: Any,
 ) -> Folded:
     return update_candle(
-        "BTCUSDT", START, store.read, store.write, change, memory or Memory(), **pauses
+        "BTCUSDT", START, store.read, store.write, change, memory or CandleMemory(), **pauses
     )
 
 
@@ -127,7 +127,7 @@ def test_reports_what_disagrees_with_what_is_stored() -> None:
 
 
 def test_a_lone_writer_reads_once() -> None:
-    store, memory = Store(), Memory[int]()
+    store, memory = Store(), CandleMemory[int]()
     for id_ in range(1, 20):
         update(store, partial(add, [trade(id_)]), memory)
     assert store.candle.runs == [(1, 19)]
@@ -136,7 +136,7 @@ def test_a_lone_writer_reads_once() -> None:
 
 def test_a_repeat_is_checked_against_the_store() -> None:
     """Another process may have deleted what this one wrote."""
-    store, memory = Store(), Memory[int]()
+    store, memory = Store(), CandleMemory[int]()
     update(store, partial(add, [trade(1)]), memory)
     store.candle, store.version = Candle("BTCUSDT", START), None
     update(store, partial(add, [trade(1)]), memory)
@@ -144,7 +144,7 @@ def test_a_repeat_is_checked_against_the_store() -> None:
 
 
 def test_a_wrong_guess_costs_a_write_and_the_next_update_reads_again() -> None:
-    store, memory = Store(), Memory[int]()
+    store, memory = Store(), CandleMemory[int]()
     update(store, partial(add, [trade(1)]), memory)
     update(store, partial(add, [trade(2)]))
     update(store, partial(add, [trade(3)]), memory)
@@ -154,7 +154,7 @@ def test_a_wrong_guess_costs_a_write_and_the_next_update_reads_again() -> None:
 
 
 def test_the_next_minute_is_expected_to_be_missing_after_one_that_was() -> None:
-    memory = Memory[int]()
+    memory = CandleMemory[int]()
     candle = fold(Candle("BTCUSDT", START), [trade(1)]).candle
     memory.keep(candle, 7, is_new=False)  # another process created this one
     assert memory.guess("BTCUSDT", START) == Read(candle, 7)
@@ -168,7 +168,7 @@ def test_the_next_minute_is_expected_to_be_missing_after_one_that_was() -> None:
 
 
 def test_a_memory_has_a_limit() -> None:
-    memory = Memory[int](size=3)
+    memory = CandleMemory[int](size=3)
     for minute in range(5):
         memory.keep(Candle("BTCUSDT", START + minute * MINUTE), minute, is_new=False)
         memory.keep(Candle("BTCUSDT", START), 9, is_new=False)
@@ -179,7 +179,7 @@ def test_a_memory_has_a_limit() -> None:
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(1, 40), st.booleans()), max_size=60))
 def test_writers_with_memories_lose_nothing(steps: list[tuple[int, int, bool]]) -> None:
     """Three writers and one that deletes the candle, after which every trade comes again."""
-    store, memories = Store(), [Memory[int]() for _ in range(3)]
+    store, memories = Store(), [CandleMemory[int]() for _ in range(3)]
     ids: set[int] = set()
     for writer, id_, is_deleted in steps:
         if is_deleted:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from mcloud.clouds.ports import Heartbeat, Metered, Stored
+from mcloud.clouds.ports import Heartbeat, Metered, StoredObject
 from mcloud.clouds.resources import AwsResources, GcpResources
 from mcloud.config import Config, load
 from mcloud.cost import embedded, usage
@@ -47,8 +47,8 @@ class Fake:
     def heartbeats(self) -> list[Heartbeat]:
         return self._said(self.beats)
 
-    def list(self, prefix: str) -> Iterator[Stored]:
-        yield from (Stored(f"{prefix}{n}", 2**29, "") for n in range(2))
+    def list(self, prefix: str) -> Iterator[StoredObject]:
+        yield from (StoredObject(f"{prefix}{n}", 2**29, "") for n in range(2))
 
     def _said(self, answer: Any) -> Any:
         if isinstance(answer, Exception):

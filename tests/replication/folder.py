@@ -17,7 +17,7 @@ from urllib.parse import quote
 import psutil
 from producer.sources import trades
 
-from mcloud.clouds.ports import Site, Stored
+from mcloud.clouds.ports import Site, StoredObject
 from mcloud.errors import McloudError
 from mcloud.market.archive import ArchiveObject, pack
 from mcloud.replication.copier import TRANSFERS, Copier
@@ -65,14 +65,14 @@ class FolderSite:
         return self.of
 
 
-def filled(path: Path, failing: Exception | None = None) -> tuple[Site, list[Stored]]:
+def filled(path: Path, failing: Exception | None = None) -> tuple[Site, list[StoredObject]]:
     """Return a site with some objects."""
     path.mkdir()
     archive = FolderArchive(path, failing)
     items = [item for n in range(OBJECTS) for item in pack(trades([n]))]
     for item in items:
         archive.put(item)
-    stored = [Stored(item.key, len(item.body), "", None) for item in items]
+    stored = [StoredObject(item.key, len(item.body), "", None) for item in items]
     return cast(Site, FolderSite(archive)), stored
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from mcloud.clouds import optimistic
-from mcloud.clouds.ports import Changes, Heartbeat, Lag, Stored, StoredCandle
+from mcloud.clouds.ports import Changes, Heartbeat, Lag, StoredCandle, StoredObject
 from mcloud.errors import DamagedData, Refused, Trimmed
 from mcloud.market.archive import ArchiveObject
 from mcloud.market.candle import Candle, Folded
@@ -53,7 +53,7 @@ class MemoryCandles:
             lambda: self._read(symbol, start),
             self._write,
             change,
-            optimistic.Memory(),
+            optimistic.CandleMemory(),
             sleep=lambda seconds: None,
         )
 
@@ -199,11 +199,11 @@ class MemoryArchive:
             raise Refused(f"no object {key}")
         return self.objects[key]
 
-    def list(self, prefix: str) -> Iterator[Stored]:
+    def list(self, prefix: str) -> Iterator[StoredObject]:
         self.faults.before("list")
         for key, body in sorted(self.objects.items()):
             if key.startswith(prefix):
-                yield Stored(key, len(body), _md5(body), version=_md5(body))
+                yield StoredObject(key, len(body), _md5(body), version=_md5(body))
 
     def symbols(self) -> Iterator[str]:
         self.faults.before("symbols")

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from mcloud.clouds.aws.client import translated
-from mcloud.clouds.ports import Stored
+from mcloud.clouds.ports import StoredObject
 from mcloud.market.archive import ArchiveObject, prefix
 
 _SYMBOLS = prefix("").rstrip("/")
@@ -70,7 +70,7 @@ class S3Archive:
             body: bytes = self._client.get_object(Bucket=self._bucket, Key=key)["Body"].read()
         return body
 
-    def list(self, prefix: str) -> Iterator[Stored]:
+    def list(self, prefix: str) -> Iterator[StoredObject]:
         pages = self._client.get_paginator("list_objects_v2").paginate(
             Bucket=self._bucket, Prefix=prefix
         )
@@ -79,7 +79,7 @@ class S3Archive:
                 for item in page.get("Contents", []):
                     written = item["LastModified"].timestamp()
                     md5 = _md5(item["ETag"])
-                    yield Stored(item["Key"], item["Size"], md5, written, item["ETag"])
+                    yield StoredObject(item["Key"], item["Size"], md5, written, item["ETag"])
 
     def symbols(self) -> Iterator[str]:
         pages = self._client.get_paginator("list_objects_v2").paginate(

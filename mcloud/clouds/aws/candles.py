@@ -30,7 +30,7 @@ class DynamoCandles:
             "before-parse.dynamodb.Query", _take_items, unique_id="mcloud-take-items"
         )
         self._table = table
-        self._memory = optimistic.Memory[Item]()
+        self._memory = optimistic.CandleMemory[Item]()
         self._changes = DynamoChanges(client, make_streams, table, _decode)
 
     def update(self, symbol: str, start: int, change: Callable[[Candle], Folded]) -> Folded:

@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import Any
 
 from mcloud.clouds.gcp.client import TIMEOUT, storage_retry, translated
-from mcloud.clouds.ports import Stored
+from mcloud.clouds.ports import StoredObject
 from mcloud.market.archive import ArchiveObject, prefix
 
 _SYMBOLS = prefix("").rstrip("/")
@@ -54,14 +54,14 @@ class GcsArchive:
             )
         return body
 
-    def list(self, prefix: str) -> Iterator[Stored]:
+    def list(self, prefix: str) -> Iterator[StoredObject]:
         with translated(self._what):
             for blob in self._bucket.list_blobs(
                 prefix=prefix, timeout=TIMEOUT, retry=storage_retry()
             ):
                 written = blob.updated.timestamp() if blob.updated else None
                 version = str(blob.generation)
-                yield Stored(blob.name, blob.size, _md5(blob.md5_hash), written, version)
+                yield StoredObject(blob.name, blob.size, _md5(blob.md5_hash), written, version)
 
     def symbols(self) -> Iterator[str]:
         with translated(self._what):

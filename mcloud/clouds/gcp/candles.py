@@ -22,7 +22,7 @@ class FirestoreCandles:
         self._pace = pace
         self._collection = client.collection(collection)
         self._what = f"Firestore {collection}"
-        self._memory = optimistic.Memory[Any]()
+        self._memory = optimistic.CandleMemory[Any]()
         self._changes = FirestoreChanges(self._collection, self._what, _decode)
 
     def update(self, symbol: str, start: int, change: Callable[[Candle], Folded]) -> Folded:
