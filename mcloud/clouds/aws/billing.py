@@ -1,4 +1,4 @@
-"""The bill of a stack, from Cost Explorer, by its tags."""
+"""The bill of a stack, from Cost Explorer, selected by tags."""
 
 import time
 from datetime import date, timedelta
@@ -10,13 +10,13 @@ from mcloud.clouds.billing import Bill, BillLine
 from mcloud.clouds.resources import AwsResources
 from mcloud.errors import Refused
 
-REQUEST = Decimal("0.01")  # dollars, for a page of the answer
+REQUEST = Decimal("0.01")  # dollars, for each page of an answer
 REGIONS = {"aws": "us-east-1", "aws-cn": "cn-northwest-1"}
 """Region of Cost Explorer, by the partition of the stack."""
 
 
 class CostExplorer:
-    """See ``billing.Billing``."""
+    """Implementation of ``billing.Billing`` for AWS."""
 
     def __init__(self, resources: AwsResources, stack: str, client: Any = None) -> None:
         self._endpoint = resources.endpoint_url

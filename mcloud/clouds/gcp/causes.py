@@ -1,11 +1,11 @@
-"""Why Google Cloud refused; see ``mcloud.clouds.causes``."""
+"""Known reasons for refusals by Google Cloud; see ``mcloud.clouds.causes``."""
 
 from mcloud.clouds.causes import RENAME, TAKEN, Cause
 
 SIGN_IN = "run `gcloud auth application-default login`, or correct GOOGLE_APPLICATION_CREDENTIALS"
 
-# The project and the API as an error names them, in its sentence or in its ErrorInfo. In a sentence
-# a word may follow "project", so that an id there counts only with a digit or a hyphen in it.
+# The project and the API, as they appear in the sentence of an error or in its ErrorInfo. In a
+# sentence any word may follow "project", so an id there has to include a digit or a hyphen.
 _ID = r"[a-z][a-z0-9-]{4,28}[a-z0-9]|\d{6,}"
 _PROJECT = (
     r"(?=(?:.*?\b[Pp]rojects?(?:(?:=|/)|(?: '?#?)(?=[a-z-]*[0-9]|[a-z]+-))"
@@ -15,7 +15,8 @@ _API = r"(?=(?:.*?(?<![\w.@])(?P<api>(?!www|console|developers)[a-z]+\.googleapi
 
 CAUSES = (
     Cause(
-        # https://cloud.google.com/storage/docs/troubleshooting: iat and exp of a JWT.
+        # Google rejects a JWT by its iat and exp:
+        # https://cloud.google.com/storage/docs/troubleshooting.
         r"Token must be a short-lived token|[Tt]oken used too (?:early|late)",
         "this machine's clock is wrong, and Google refuses what it signs",
         "set the clock, for example with `timedatectl set-ntp true`",
@@ -37,8 +38,8 @@ CAUSES = (
         is_whole=True,
     ),
     Cause(
-        # https://github.com/terraform-google-modules/terraform-example-foundation/issues/353. Its
-        # ErrorInfo says SERVICE_DISABLED, but of Google's own project.
+        # https://github.com/terraform-google-modules/terraform-example-foundation/issues/353. The
+        # ErrorInfo says SERVICE_DISABLED, but names a project of Google.
         r"authenticated using end user credentials|requires a quota project",
         "this Google API needs a project that your own account is billed to",
         "run `gcloud auth application-default set-quota-project PROJECT`, and set"

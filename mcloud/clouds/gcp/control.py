@@ -131,10 +131,10 @@ class FirestoreControl:
     def _all(
         self, kind: str, after: str = "", limit: int | None = None
     ) -> list[tuple[str, dict[str, Any]]]:
-        """The names of documents, and their fields."""
+        """Return the names of documents, and their fields."""
         from google.cloud.firestore_v1.base_query import FieldFilter
 
-        # Ordered by name, which for one kind is by key.
+        # Within a kind, the order of names is that of keys.
         query = self._collection.where(filter=FieldFilter("kind", "==", kind))
         if after:
             query = query.where(
