@@ -106,7 +106,7 @@ def ask_time(url: str) -> tuple[float, float]:
     """
     answer = ask(url)
     if answer.time is None:
-        raise Unavailable(f"{url} does not say what time it is")
+        raise Unavailable(f"the answer of {url} has no valid date")
     # The header is truncated to whole seconds, so the actual time is half a second later on
     # average.
     theirs = answer.time + 0.5

@@ -160,7 +160,7 @@ def attempts(
 
 def _contention(candle: Candle) -> Contention:
     return Contention(
-        f"the candle {candle.symbol} {candle.timestamp} changed under every one of "
+        f"other writers changed the candle {candle.symbol} {candle.timestamp} during each of "
         f"{ATTEMPTS} attempts to write it"
     )
 

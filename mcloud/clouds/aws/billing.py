@@ -58,11 +58,11 @@ class CostExplorer:
         scope = ", ".join(f"{key}={value}" for key, value in self._tags.items())
         if not lines:
             raise Refused(
-                f"Cost Explorer knows nothing with the tags {scope}",
+                f"Cost Explorer has no costs with the tags {scope}",
                 remedy="activate them as cost allocation tags in the console, and wait a day",
             )
         return Bill(
-            *("AWS Cost Explorer", f"what has the tags {scope}", tuple(lines)),
+            *("AWS Cost Explorer", f"resources with the tags {scope}", tuple(lines)),
             *(time.time(), REQUEST * pages),
         )
 
@@ -71,7 +71,7 @@ class CostExplorer:
         if partition not in REGIONS:
             raise Refused(
                 f"Cost Explorer does not exist in the partition {partition} of {self._region}",
-                remedy="look at the bill in the account that pays for this one",
+                remedy="check the bill in the account that pays for this one",
             )
         return make_client("ce", REGIONS[partition])
 

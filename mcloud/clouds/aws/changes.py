@@ -103,7 +103,9 @@ class DynamoChanges:
         if nows and max(nows) - before.as_of > RETENTION:
             # Reading a trimmed shard from its beginning succeeds, so the missing records would go
             # unnoticed.
-            raise Trimmed(f"{self._what}: the position is older than what DynamoDB keeps")
+            raise Trimmed(
+                f"{self._what}: the position is older than the records that DynamoDB keeps"
+            )
         as_of = max(before.as_of, min(behind or nows or [before.as_of]))
         candles, damaged = self._candles(images)
         after = ShardPosition(before.stream, as_of, states)
@@ -120,7 +122,7 @@ class DynamoChanges:
         if listing is None or is_new:
             listing, _ = self._list()
         if listing.stream != position.stream:
-            raise Trimmed(f"{self._what}: the table has another stream now, {listing.stream}")
+            raise Trimmed(f"{self._what}: the table now has another stream, {listing.stream}")
         return listing, is_new
 
     def _is_good(self, listing: _Listing, position: ShardPosition) -> bool:

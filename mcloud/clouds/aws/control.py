@@ -183,7 +183,7 @@ def _item(kind: str, key: str, document: Mapping[str, Any]) -> dict[str, Any]:
 def _document(kind: str, item: dict[str, Any]) -> Any:
     where, value = f"the {kind} {item['key']['S']}", _plain(item)
     if not isinstance(value.get("document"), str):
-        return Damaged("document is no text", where, found=value)
+        return Damaged("document is not a text", where, found=value)
     return parse(value["document"], where)
 
 

@@ -41,7 +41,7 @@ class CloudWatchLogs:
             if not request["nextToken"] or len(found) >= ENOUGH:
                 return sorted(found, key=lambda line: line.at or 0.0)[:ENOUGH]
             if time.monotonic() > deadline:
-                raise Unavailable(f"{what}: no end after {LOG_SEARCH:g} s")
+                raise Unavailable(f"{what}: the search did not finish within {LOG_SEARCH:g} s")
 
 
 def pattern(symbol: str, trade_id: int) -> str:

@@ -62,7 +62,7 @@ class BillingExport:
     ) -> None:
         if not _TABLE.fullmatch(table):
             raise ConfigError(
-                f"gcp_billing_table is no table: {table!r}; "
+                f"gcp_billing_table is not a table: {table!r}; "
                 "such as my-project.billing.gcp_billing_export_v1_0123AB_4567CD_89EF01"
             )
         self._project = project
@@ -79,7 +79,7 @@ class BillingExport:
     def _bill(self, rows: list[dict[str, str]], size: int) -> Bill:
         if not rows:
             raise Refused(
-                f"{self._table} has nothing of {self._project} in these days",
+                f"{self._table} has no costs of {self._project} in these days",
                 remedy="a new export fills within a day, and has no earlier months",
             )
         lines = tuple(

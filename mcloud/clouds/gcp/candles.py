@@ -128,7 +128,7 @@ class FirestoreCandles:
                 if message.HasField("document"):
                     candle = optimistic.read_record(_record(message.document))
                     if STAMP not in message.document.fields:
-                        why = f"the stored candle has no field {STAMP!r}; no replicator sees it"
+                        why = f"the stored candle has no field {STAMP!r}; replicators do not see it"
                         unmarked(candle.start, why)
                     yield candle
 
@@ -184,7 +184,7 @@ class FirestoreCandles:
         candle = _decode(snapshot)
         if (candle.symbol, candle.start) != (symbol, start):
             raise DamagedData(
-                f"the stored candle {snapshot.id} is damaged: it says {candle.symbol}"
+                f"the stored candle {snapshot.id} is damaged: its content is of {candle.symbol}"
                 f" {candle.timestamp}"
             )
         return optimistic.Read(candle, snapshot.update_time)

@@ -18,7 +18,7 @@ CAUSES = (
         # Google rejects a JWT by its iat and exp:
         # https://cloud.google.com/storage/docs/troubleshooting.
         r"Token must be a short-lived token|[Tt]oken used too (?:early|late)",
-        "this machine's clock is wrong, and Google refuses what it signs",
+        "this machine's clock is wrong, so that Google rejects its signatures",
         "set the clock, for example with `timedatectl set-ntp true`",
         is_whole=True,
     ),
@@ -72,7 +72,7 @@ CAUSES = (
         r"[Pp]roject \S+ (?:was )?not found|requested project was not found|CONSUMER_INVALID"
         r"|Permission denied on resource project|USER_PROJECT_DENIED|CONSUMER_SUSPENDED"
         r"|may not exist or .*project",
-        "the Google project is wrong, or not for you",
+        "the Google project is wrong, or you have no access to it",
         "correct `project` in mcloud.toml: its id, not its name or number",
     ),
     Cause(
@@ -115,7 +115,7 @@ LACKS = Cause(
 
 MISSING = Cause(
     r"Error 404|\A404 |NOT_FOUND",
-    "what the site needs does not exist on Google Cloud",
+    "a resource of the site does not exist on Google Cloud",
     "run `mcloud deploy`, or correct the names of the site's resources in mcloud.toml",
 )
 """Causes for a missing resource of a deployed site. Terraform also says this before a create."""

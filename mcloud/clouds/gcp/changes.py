@@ -1,4 +1,4 @@
-"""Changes in the candle collection, found by the timestamp that Firestore stores in every candle."""
+"""Changes in the candle collection, found by the timestamp that Firestore stores in each candle."""
 
 import json
 import time

@@ -119,7 +119,9 @@ class FirestoreControl:
             if written is not None:
                 return written
             time.sleep(random.uniform(0, LONGEST_PAUSE / 10))
-        raise Contention(f"{self._what}: the control record changed under every attempt")
+        raise Contention(
+            f"{self._what}: another writer changed the control record during every attempt"
+        )
 
     def forget_record(self) -> None:
         with translated(self._what):
@@ -187,7 +189,7 @@ def _record(snapshot: Any) -> ControlRecord | Damaged | None:
 def _document(kind: str, key: str, fields: dict[str, Any]) -> Any:
     where = f"the {kind} {key}"
     if not isinstance(fields.get("document"), str):
-        return Damaged("document is no text", where, found=fields)
+        return Damaged("document is not a text", where, found=fields)
     return parse(fields["document"], where)
 
 

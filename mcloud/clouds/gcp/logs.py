@@ -49,7 +49,9 @@ class CloudLogging:
             if not body["pageToken"] or len(found) >= ENOUGH:
                 return found[:ENOUGH]
             if time.monotonic() > deadline:
-                raise Unavailable(f"Cloud Logging: no end after {LOG_SEARCH:g} s")
+                raise Unavailable(
+                    f"Cloud Logging: the search did not finish within {LOG_SEARCH:g} s"
+                )
 
     def _ask(self, body: Mapping[str, Any]) -> dict[str, Any]:
         with translated("Cloud Logging"):

@@ -87,7 +87,7 @@ class MonitoringUsage:
             *made.objects(),
             *made.others(),
             Metered("egress_bytes", None, "unknown: not metered by the site", end, exact=False),
-            Metered("trace_spans", None, "unknown: Cloud Trace tells no count", end, exact=False),
+            Metered("trace_spans", None, "unknown: Cloud Trace reports no count", end, exact=False),
             Metered("own_metric_reads", Decimal(read), "this call", end, exact=True),
         ]
 
@@ -241,12 +241,12 @@ class _Made:
             yield self._sum(meter, (f"{meter} 0", f"{meter} 1"), source, exact=exact)
         if self._known("function_requests 1"):
             job = share_of_month(self._start, self._end)
-            words = "one, as the anomaly function is called"
+            words = "one job, because the anomaly function was called"
             yield Metered("scheduler_job_months", job, words, self._end, exact=False)
         yield self._sum(
             "metric_reads",
             ("metric_reads",),
-            f"{source}; at least: the project's requests, which return a series or more each",
+            f"{source}; a lower bound: the project's requests, each of which returns a series",
         )
 
     def database(self) -> Iterator[Metered]:
