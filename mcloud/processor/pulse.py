@@ -12,9 +12,9 @@ from mcloud.market.envelope import VERSION
 from mcloud.market.trade import Trade, is_reserved
 from mcloud.processor.support import ENVELOPES, SUPPORT
 
-INTERVAL = 10.0  # seconds; a write at every call would double the cost of a candle
+INTERVAL = 10.0  # seconds; a write for every call would double the cost of a candle
 
-ANNOUNCEMENT = 600.0  # seconds between two notes of an instance about the versions that it reads
+ANNOUNCEMENT = 600.0  # seconds between two notes about the versions that an instance reads
 
 
 class Pulse:
@@ -58,7 +58,8 @@ class Pulse:
                 return
             if now - self._written < self._interval:
                 return
-            # Also if it fails: an unavailable store must not be called for every message.
+            # The time is also updated if the write fails: an unavailable store must not be called
+            # for every message.
             self._written = now
             due, self._pending = self._pending, {}
         try:
