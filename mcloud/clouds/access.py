@@ -73,7 +73,7 @@ class Access(Protocol):
         ...
 
     def quotas(self) -> dict[str, Callable[[], AccessFinding]]:
-        """Return the checks of what else the account or project allows, by subject.
+        """Return the checks of other limits of the account or project, by subject.
 
         Each check queries the cloud when it is called.
         """
@@ -93,7 +93,7 @@ def verdict(
 
 
 def not_told(error: Refused) -> AccessFinding:
-    """Return the finding for an optional check that was refused: its result stays unknown."""
+    """Return the finding for a check that was refused: its result is unknown."""
     return AccessFinding(UNKNOWN, error.message, error.remedy)
 
 
@@ -106,8 +106,9 @@ def ask_time(url: str) -> tuple[float, float]:
     """
     answer = ask(url)
     if answer.time is None:
-        raise Unavailable(f"{url} does not say what time it is")
-    # The header is truncated to whole seconds, so the time is half a second later on average.
+        raise Unavailable(f"the answer of {url} has no valid date")
+    # The header is truncated to whole seconds, so the actual time is half a second later on
+    # average.
     theirs = answer.time + 0.5
     return answer.sent + answer.seconds / 2 - theirs, answer.seconds / 2 + 0.5
 

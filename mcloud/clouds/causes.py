@@ -1,7 +1,8 @@
-"""Why a cloud refused, by the words of its APIs.
+"""Reasons for refusals, recognised by the error messages of the clouds' APIs.
 
-An API says the same through an SDK, in a REST answer and in an error of a Terraform provider. So
-``aws/causes.py`` and ``gcp/causes.py`` hold one table a cloud, which all three use.
+An API returns the same message through an SDK, in a REST answer and in an error of a Terraform
+provider. ``aws/causes.py`` and ``gcp/causes.py`` therefore hold one table for each cloud, which all
+three use.
 """
 
 import re
@@ -11,17 +12,18 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Cause:
-    """A reason that a cloud gives, and what removes it."""
+    """A reason for a refusal, and how to remove it."""
 
     pattern: str
-    """Regular expression that finds the reason in an error. The first of a table counts.
-    Its named groups fill the fields of ``text`` and ``remedy``."""
+    """Regular expression that finds the reason in an error. The first match in a table counts. Its
+    named groups fill the fields of ``text`` and ``remedy``.
+    """
     text: str
-    """The reason in plain words, without the cloud's own."""
+    """The reason in plain words, instead of those of the cloud."""
     remedy: str
     """A command or an action that removes the reason. It does not say to try again."""
     is_whole: bool = False
-    """Whether ``text`` says all: the cloud's own words add nothing."""
+    """Whether ``text`` is complete, so that the cloud's own message adds nothing."""
 
 
 TAKEN = "a resource with this name already exists, and is not in the state of this site"
@@ -41,10 +43,10 @@ class Explanation:
 def explain(
     said: str, causes: Iterable[Cause], known: Mapping[str, str] | None = None
 ) -> Explanation | None:
-    """Return the first known cause that an error names; None where there is none.
+    """Return the first known cause that matches an error, or None.
 
-    ``known`` fills the fields that the error leaves open. One that is in neither shows its own name
-    in capitals, to be filled in.
+    ``known`` fills the fields that the error leaves open. A field that is in neither is shown as
+    its own name in capitals, as a placeholder.
     """
     for cause in causes:
         found = re.search(cause.pattern, said, re.DOTALL)

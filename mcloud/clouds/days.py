@@ -1,4 +1,4 @@
-"""Days of a month in UTC, by which usage is counted on both clouds."""
+"""Days of a month in UTC. Usage is counted by these days on both clouds."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -19,8 +19,8 @@ def day_of(at: float) -> str:
 def gib_months(bytes_: Days, end: float) -> dict[str, Decimal]:
     """Convert the stored bytes of each day up to ``end`` to GiB-months.
 
-    A day without a figure counts like the day before, since the clouds report the size of a day up
-    to two days later.
+    A day without a figure counts like the day before, because the clouds report the size of a day
+    up to two days later.
     """
     if not bytes_:
         return {}
@@ -28,7 +28,7 @@ def gib_months(bytes_: Days, end: float) -> dict[str, Decimal]:
     day = min(bytes_)
     size = Decimal(0)
     while (begin := _begin(day)).timestamp() < end:
-        # The current day counts only for the part that has passed.
+        # Only the part of the current day that has passed counts.
         part = Decimal(min(1.0, (end - begin.timestamp()) / SECONDS))
         size = bytes_.get(day, size)
         found[day] = size * part / GIB / _length(begin)

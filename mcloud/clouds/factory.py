@@ -1,6 +1,6 @@
-"""Opens the implementations of the interfaces in ``clouds``.
+"""Functions that open the implementations of the interfaces in ``clouds``.
 
-Nothing is contacted, and no SDK is imported, before one of these functions is called.
+No service is contacted, and no SDK is imported, before one of these functions is called.
 """
 
 from typing import TYPE_CHECKING
@@ -10,7 +10,7 @@ from mcloud.clouds.ports import Site
 from mcloud.clouds.resources import AwsResources, GcpResources, Resources
 from mcloud.errors import ConfigError
 
-if TYPE_CHECKING:  # they load an HTTP client, which most commands do without at their start
+if TYPE_CHECKING:  # these modules load an HTTP client, which most commands do not need
     from mcloud.clouds.access import Access, Target
     from mcloud.clouds.billing import Billing
     from mcloud.clouds.bucket import Bucket
@@ -68,7 +68,7 @@ def open_billing(resources: Resources, stack: str, table: str | None) -> "Billin
 def open_bucket(
     cloud: str, name: str, *, region: str, project: str = "", endpoint: str = ""
 ) -> "Bucket":
-    """Return a bucket, which may be emptied; ``endpoint`` is the URL of the embedded cloud."""
+    """Return a bucket that can be emptied; ``endpoint`` is the URL of the embedded cloud."""
     if cloud == "aws":
         from mcloud.clouds.aws.bucket import S3Bucket
         from mcloud.clouds.aws.client import make_client

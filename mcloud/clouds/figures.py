@@ -1,4 +1,4 @@
-"""The figures that the metrics services of the clouds measure, each declared once.
+"""Figures that the metrics services of the clouds measure. Each is declared once.
 
 A figure has one name, from the query in ``aws/metrics`` and ``gcp/metrics`` to the screen. Its key
 in the document of `mcloud status -o json`, its series for Prometheus, its row on the screens and
@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 Unit = Literal["age", "latency", "calls", "writes"]
-"""An age and a latency are in seconds, and their newest value counts. Calls and writes are summed
-over a window."""
+"""Ages and latencies are in seconds, and their newest value counts. Calls and writes are summed
+over a window.
+"""
 
 
 @dataclass(frozen=True)
@@ -19,21 +20,21 @@ class MeasuredFigure:
     name: str
     """Name in ``ports.Figures``."""
     part: Literal["queue", "function", "store"]
-    """Part of the site that it is about."""
+    """Part of the site that the figure describes."""
     unit: Unit
     help: str
     published_as: str = ""
     """Key in the document, if it does not follow from the name."""
     label: str = ""
-    """Label of its row, if that is not the name. Figures of one label share the row."""
+    """Label of its row, if it differs from the name. Figures with the same label share a row."""
     note: str = ""
-    """Meaning of its count beside the first figure of a shared row, such as ``throttled``."""
+    """Word shown after its count in a shared row, such as ``throttled``."""
     is_whole: bool = True
-    """Whether a count is a whole number. What is billed may be a fraction."""
+    """Whether a count is a whole number. A billed amount may be a fraction."""
     is_fault: bool = False
     """Whether a count above 0 is a problem."""
     unmeasured: Mapping[str, str] = field(default_factory=dict)
-    """Why a cloud has no such figure, by cloud."""
+    """Reason why a cloud does not measure the figure, by cloud."""
 
     @property
     def is_time(self) -> bool:
@@ -75,7 +76,7 @@ FIGURES = (
         "calls",
         "Calls that were throttled, in the same window.",
         is_fault=True,
-        # A call that finds no instance free never reaches what Cloud Run counts.
+        # Cloud Run does not count a call that finds no free instance.
         unmeasured={"gcp": "Cloud Run reports none"},
     ),
     MeasuredFigure(
@@ -102,8 +103,9 @@ FIGURES = (
         unmeasured={"gcp": "Firestore reports none"},
     ),
 )
-"""All figures, in the order of their rows. The first count of a part stands for the time of all its
-counts."""
+"""All figures, in the order of their rows. The time of the first count of a part applies to all its
+counts.
+"""
 
 
 def of_part(part: str) -> list[MeasuredFigure]:

@@ -12,7 +12,7 @@ class Topic(Protocol):
     def publish(self, subject: str, body: str, attributes: Mapping[str, str]) -> str:
         """Publish one message, and return its ID.
 
-        ``subject`` is for topics that send mail: ASCII, one line of at most 100 characters.
+        ``subject`` is for topics that send email: ASCII, one line of at most 100 characters.
 
         Raises:
             Unavailable, Refused: the message was not published.

@@ -30,9 +30,9 @@ class Read(NamedTuple, Generic[Version]):
 class CandleMemory(Generic[Version]):
     """The candles that this process wrote last, so that it can write them again without a read.
 
-    A remembered candle is a guess, since other writers may have changed it. The conditional write
-    fails in that case, and costs a request. The memory therefore guesses only where the last guess
-    came true.
+    A remembered candle is a guess, since other writers may have changed it. If they have, the
+    conditional write fails and costs a request. The memory therefore guesses only if the previous
+    guess was right.
     """
 
     def __init__(self, size: int = REMEMBERED) -> None:
@@ -108,7 +108,7 @@ def update(
             return changed
         version = write(changed.candle, current.version)
         if version is not None:
-            if guess is None and not attempt:  # nobody else is writing this candle
+            if guess is None and not attempt:  # no other writer changes this candle
                 memory.keep(changed.candle, version, is_new=current.version is None)
             return changed
     raise _contention(changed.candle)
@@ -122,8 +122,8 @@ def rewrite(
     sleep: Callable[[float], None] = time.sleep,
     jitter: Callable[[float, float], float] = random.uniform,
 ) -> None:
-    """Implement ``ports.Candles.rewrite``; ``write`` deletes the record for an empty candle, and
-    returns something false if the version has changed.
+    """Implement ``ports.Candles.rewrite``. ``write`` deletes the record for an empty candle, and
+    returns a false value if the version has changed.
     """
     for _ in attempts(sleep, jitter):
         stored, version = read()
@@ -153,14 +153,14 @@ def attempts(
     pause = FIRST_PAUSE
     for attempt in range(ATTEMPTS):
         yield attempt
-        # Full jitter keeps several writers of one busy candle from colliding repeatedly.
+        # Full jitter prevents several writers of one busy candle from colliding repeatedly.
         sleep(jitter(0, pause))
         pause = min(pause * 2, LONGEST_PAUSE)
 
 
 def _contention(candle: Candle) -> Contention:
     return Contention(
-        f"the candle {candle.symbol} {candle.timestamp} changed under every one of "
+        f"other writers changed the candle {candle.symbol} {candle.timestamp} during each of "
         f"{ATTEMPTS} attempts to write it"
     )
 

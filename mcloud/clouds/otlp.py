@@ -1,8 +1,8 @@
 """Spans for any OpenTelemetry collector: OTLP over HTTP, as JSON.
 
-The usual variable OTEL_EXPORTER_OTLP_ENDPOINT names the collector, such as a layer or sidecar, and
-OTEL_EXPORTER_OTLP_HEADERS (``name=value,…``) its headers. The SDK is not used, since it would take
-longer to load than a message takes to process. See https://opentelemetry.io/docs/specs/otlp/.
+The standard variable OTEL_EXPORTER_OTLP_ENDPOINT names the collector, such as a layer or a sidecar.
+OTEL_EXPORTER_OTLP_HEADERS (``name=value,…``) adds headers. The SDK is not used, because it would
+take longer to load than a message takes to process. See https://opentelemetry.io/docs/specs/otlp/.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ from mcloud import http
 from mcloud.clouds.spans import Span
 from mcloud.errors import Unavailable
 
-_CONSUMER = 5  # SpanKind: takes a message out of a queue
+_CONSUMER = 5  # SpanKind of an operation that receives a message from a queue
 _INTERNAL = 1
 
 

@@ -38,8 +38,9 @@ class Depth:
     as_of: float
     """Time of the measurement, in seconds since 1970. Cloud Monitoring lags by minutes."""
     redelivery: float = 0.0
-    """Longest time in seconds until a message that a function failed to process is delivered
-    again. Whoever waits for the queue must wait for longer."""
+    """Longest time in seconds until a message that a function failed to process is delivered again.
+    Code that waits for an empty queue must wait for longer.
+    """
 
 
 @dataclass(frozen=True)
@@ -291,7 +292,7 @@ class Queue(Protocol):
         """Return up to ``limit`` dead letters and hide them from other readers for
         ``DEAD_LETTER_HOLD`` seconds.
 
-        The list is empty if none arrived within some seconds. It may lack letters that wait.
+        The list is empty if none arrived within some seconds. It may be incomplete.
         """
         ...
 
@@ -485,7 +486,7 @@ class Metrics(Protocol):
         """Return all figures, with counts over the last ``window`` seconds, in as few requests as
         possible.
 
-        Each request costs money and its figures are minutes old: query once a minute at most.
+        Each request costs money and its figures are minutes old, so query at most once a minute.
         """
         ...
 

@@ -1,4 +1,4 @@
-"""Spans, and the interface that exports them to X-Ray, Cloud Trace or a collector."""
+"""Spans, and the interface through which they are exported to X-Ray, Cloud Trace or a collector."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field

@@ -1,3 +1,3 @@
 """Failover: the primary site, the guards that move the traffic, and the debts of sites that were
-away.
+replaced.
 """

@@ -1,6 +1,6 @@
-"""The audit log of moves: who moved the traffic, when, why, from what to what. Append-only.
+"""The audit log of moves: who moved the traffic, when, why, from which site to which. Append-only.
 
-On this machine, a line of ``audit.jsonl`` is on the disk before its step is over. If the disk
+On this machine, a line of ``audit.jsonl`` is on the disk before its step is complete. If the disk
 refuses the line, it is kept in memory and written with the next entry that the disk accepts. Each
 site that answers stores every entry under its own key, and keeps the newest ones.
 """
@@ -22,7 +22,8 @@ from mcloud.documents import Damaged, Kind, Time, decode, parse, sound
 
 DEADLINE = 5.0  # seconds
 KEPT = 1000
-"""Entries on a site: some 150 moves. Levelling the sites reads all of them, which takes a second.
+"""Number of entries on a site, for some 150 moves. Copying missing entries between the sites reads
+all of them, which takes a second.
 """
 AT_ONCE = 50
 """Maximum number of old entries deleted at once. A move adds far fewer."""
@@ -106,9 +107,10 @@ class Audit:
         try:
             size = os.fstat(target).st_size
             if size and os.pread(target, 1, size - 1) != b"\n":
-                lines = f"\n{lines}"  # behind a line that a full disk has cut
+                # starts a new line, in case a full disk has truncated the last one
+                lines = f"\n{lines}"
             content = lines.encode()
-            # One write, so that lines of two processes do not mix.
+            # The lines are written at once, so that lines of two processes do not mix.
             if os.write(target, content) < len(content):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             os.fsync(target)
@@ -129,7 +131,7 @@ def level(sites: Mapping[str, Site]) -> None:
         for key, each in of.items()
         if not isinstance(ENTRIES.decode(key, each), Damaged)
     }
-    newest = set(sorted(everything)[-KEPT:])  # deleted entries do not come back from another site
+    newest = set(sorted(everything)[-KEPT:])  # deleted entries must not return from another site
     for name, site in sites.items():
         for key in newest - kept[name].keys():
             site.control.add(KIND, key, everything[key])
@@ -147,5 +149,5 @@ def _forget_oldest(control: Control) -> None:
 
 
 def new_id(at: float) -> str:
-    """Return the id of a move. Ids sort by time, and two of one moment differ."""
+    """Return the id of a move. Ids sort by time, and two ids of one moment differ."""
     return f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime(at))} {os.urandom(3).hex()}"

@@ -1,8 +1,9 @@
-"""Makes the sites equal again after one of them was left, and verifies that they are.
+"""Makes the sites equal again after one of them was replaced as primary, and verifies that they are
+equal.
 
-The messages that are still in the site's queue go through its function first. Then the sites are
-compared over the time in question, missing trades are copied in both directions, and the sites are
-compared again. Trades that no site has are reported by id: they are the loss of the outage.
+The function of the site first processes the messages that are still in its queue. Then the sites
+are compared over the time in question, missing trades are copied in both directions, and the sites
+are compared again. Trades that no site has are reported by id: they are the loss of the outage.
 """
 
 import threading
@@ -25,7 +26,7 @@ from mcloud.replication.scope import Scope
 from mcloud.replication.verify import verify
 from mcloud.replication.verify_report import Finding, VerifyReport
 
-ROUNDS = 4  # repairs at most, since new trades keep arriving
+ROUNDS = 4  # maximum number of repairs, since new trades keep arriving
 PATIENCE = 120.0  # seconds for a queue to empty
 POLL = 0.5
 PAUSE = 2.0  # seconds between two comparisons
@@ -104,7 +105,7 @@ def catch_up(
     problem = drain(sites[debt.site], patience, stop)
     window = HourWindow(since(sites, debt), HourWindow().end)
     merged = objects = 0
-    # Newer trades may well be on one site only: producers send them to the primary.
+    # Newer trades may be on only one site, because producers send them to the primary.
     until = newest(sites)
     report = verify(sites, scope, window, pause=pause, tell=tell)
     for _ in range(ROUNDS):
@@ -136,10 +137,11 @@ def catch_up(
 
 
 def drain(site: Site, patience: float, stop: threading.Event, clocks: Clocks = SYSTEM) -> str:
-    """Wait until a canary has come through the queue and the queue is empty.
+    """Wait until a canary has passed through the queue and the queue is empty.
 
-    Return the reason why that did not happen, or an empty string. While the queue gets shorter, it
-    may take any time; otherwise ``patience`` seconds more than a failed message needs to come back.
+    Return the reason why that did not happen, or an empty string. There is no limit as long as the
+    queue gets shorter. Otherwise it waits for ``patience`` seconds plus the time after which a
+    failed message is delivered again.
     """
     limit, fewest = Limit(0.0, clocks.timer), inf
     flight = Canary(site).fly(patience)
@@ -150,7 +152,7 @@ def drain(site: Site, patience: float, stop: threading.Event, clocks: Clocks = S
             depth = site.queue.depth()
         except McloudError as error:
             return f"{site.name}: its queue does not report its depth: {error}"
-        # If the depth is unknown, as with metrics that lag, the canary has to suffice.
+        # If the depth is unknown, for example because metrics lag, the canary has to suffice.
         waiting = (depth.ready or 0) + (depth.in_flight or 0)
         if not waiting or not is_recent(depth.as_of, clocks.wall(), patience):
             return ""
@@ -165,13 +167,14 @@ def drain(site: Site, patience: float, stop: threading.Event, clocks: Clocks = S
 def since(sites: Mapping[str, Site], debt: Debt) -> int:
     """Return the hour of trades from which the sites may differ, in ms since 1970.
 
-    By the trades as well as by the clock: a recording is of another day. Sites part no later than
-    at the newest trade of the one that has got fewer; one that never had a symbol lacks all of it.
+    Both the trades and the clock count, because the trades of a recording are of another day. Sites
+    differ at the latest from the newest trade of the site that has received fewer. A site that
+    never had a symbol lacks all of its trades.
     """
     symbols = {beat.symbol for site in sites.values() for beat in sound(site.control.heartbeats())}
     parted = (_newest_time(site, symbol) for symbol in symbols for site in sites.values())
     start = min(parted, default=int(debt.since * 1000))
-    # One hour earlier, since trades arrive out of order.
+    # Start one hour earlier, because trades may arrive out of order.
     return max(0, min(start, int(debt.since * 1000)) // HOUR * HOUR - HOUR)
 
 

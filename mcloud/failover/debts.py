@@ -1,7 +1,9 @@
-"""Debts: a site that was left may hold trades that no other site has, and lacks later ones.
+"""Debts: after a site was replaced as primary, it may have trades that no other site has, and lacks
+later ones.
 
-A debt is noted on the sites when a site is left. It is paid when the sites are equal again over the
-time in question: differences are repaired in both directions and then verified. See ``catch_up``.
+A debt is noted on the sites when a site is replaced. It is paid when the sites are equal again over
+the time in question: differences are repaired in both directions and then verified. See
+``catch_up``.
 """
 
 from collections.abc import Mapping
@@ -23,7 +25,7 @@ class DebtNote(shared_notes.Note):
     paid: bool
     may_return: bool
     over: bool
-    """Whether nothing is to follow from the debt any more."""
+    """Whether the debt has no further effect."""
 
     @property
     def debt(self) -> Debt:
@@ -48,9 +50,10 @@ def note(sites: Mapping[str, Site], debt: Debt, *, at: float, seconds: float) ->
 def settle(
     sites: Mapping[str, Site], debt: Debt, *, over: bool, at: float, seconds: float
 ) -> dict[str, str]:
-    """Note that a debt is paid; ``over`` if nothing is to follow, since the site leads again, say.
+    """Note that a debt is paid. Set ``over`` if it has no further effect, for example because the
+    site is the primary again.
 
-    If the site was left again in the meantime, its newer debt stays.
+    If the site was replaced again in the meantime, its newer debt stays.
     """
 
     def change(before: DebtNote | None) -> DebtNote:
@@ -62,7 +65,7 @@ def settle(
 
 
 def read(sites: Mapping[str, Site], seconds: float) -> dict[str, Debt]:
-    """Return the debts that are not over, by site.
+    """Return the open debts, by site.
 
     Raises:
         Unavailable: no site answers.
@@ -80,8 +83,8 @@ def forget(sites: Mapping[str, Site], debt: Debt, *, at: float, seconds: float) 
 
 
 def debts(found: Mapping[str, DebtNote]) -> dict[str, Debt]:
-    """Return the debts that are not over among the documents that ``shared_notes`` read."""
-    # A debt is stored under the name of its site, which is the name to look it up by.
+    """Return the open debts among the documents that ``shared_notes`` read."""
+    # A debt is stored under the name of its site, so the key is used as the name.
     return {key: replace(each.debt, site=key) for key, each in found.items() if not each.over}
 
 

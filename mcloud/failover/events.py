@@ -25,7 +25,8 @@ def changes(
             continue
         state = FIRING if site.verdict == DOWN else RESOLVED
         title, text = f"{name} is {site.verdict}", "\n".join(decision.lines)
-        # Both have the same severity, so that a channel that got the first also gets the second.
+        # Both events have the same severity, so that a channel that sent the first also sends the
+        # second.
         event = Event(f"site {name}", title, text, "critical", state, at, figure=f"sites.{name}")
         found.append(event)
     return found
@@ -33,7 +34,7 @@ def changes(
 
 def moved(came: MoveOutcome, text: str) -> Event:
     order = came.order
-    # For a guard that came second, the target leads already.
+    # If another guard was first, the target is already the primary.
     left = order.leads if came.before == order.target else came.before
     return Event(
         f"failover {order.target}",
@@ -41,7 +42,7 @@ def moved(came: MoveOutcome, text: str) -> Event:
         text,
         "critical" if order.lost is not None else "warning",
         HAPPENED,
-        came.record.at,  # the same for all guards that wanted it
+        came.record.at,  # equal for all guards that made this decision
         {"epoch": str(came.record.epoch), "by": order.by, "mode": order.mode},
     )
 

@@ -1,14 +1,14 @@
 """Carries out a move of the traffic, step by step. An interrupted move can be resumed at any point.
 
-0. recovery    a target that was left before gets the trades it missed, before it leads again
+0. recovery    a target that was replaced before gets the missing trades before it becomes primary
 1. record      the next control record is written on every site that answers
-2. debt        the trades that only the old site may hold are noted as a debt, on the sites
+2. debt        the trades that only the old site may have are noted on the sites as a debt
 3. arrival     a canary arrives through the new primary, and the producers of this machine follow
-4. settlement  debts of sites that are back are paid, if the order says to wait for that
+4. settlement  debts of recovered sites are paid, if the order requests to wait for that
 
 Every step may be repeated. An audit entry is on the disk before a step counts as done, if the disk
-accepts it. A disk that refuses the entry causes a warning, but does not keep the traffic at a dead
-site.
+accepts it. If the disk refuses the entry, this causes a warning, but the traffic does not stay at a
+dead site.
 """
 
 import threading
@@ -46,7 +46,7 @@ from mcloud.replication.scope import Scope
 DEADLINE = 3.0  # seconds for the sites to answer
 FOLLOW = 15.0  # seconds that producers may take to follow
 ARRIVE = 60.0  # seconds that a canary may take
-MARGIN = 60.0  # seconds before a site was seen to be down that count as well
+MARGIN = 60.0  # seconds before the first failed check of a site that also count as down
 POLL = 0.05
 
 Routes = Mapping[str, tuple[str, ...]]
@@ -71,13 +71,13 @@ class Tools:
     wall: Callable[[], float] = time.time
     tell: Callable[[str], None] = lambda words: None
     reach: Callable[[str], None] = lambda point: None
-    """Called before and after each action with its name; the tests use it."""
+    """Callback before and after each action, with its name; the tests use it."""
     stop: threading.Event = field(default_factory=threading.Event)
 
 
 def tools(state: Path, profile: str, name: str, sites: Mapping[str, Site], **others: Any) -> Tools:
-    """Return the tools with their files in the usual places. Moves of one name resume each
-    other.
+    """Return the tools with their files in the usual places. Moves with the same name can resume
+    each other.
     """
     best_effort.hold_reserve(state)
     journal = Journal(state / "failover" / profile / f"{name}.json")
@@ -91,10 +91,11 @@ class MoveOutcome:
     before: str
     """The primary before the move."""
     is_moved: bool
-    """Whether the target leads. False if somebody else has moved the traffic elsewhere meanwhile.
+    """Whether the target is the primary. False if somebody else has moved the traffic elsewhere
+    meanwhile.
     """
     away: Mapping[str, str]
-    """Sites without the record, and the reasons. They get it when they are back."""
+    """Sites without the record, and the reasons. They get it when they answer again."""
     arrived: float | None
     """Seconds from the record until a trade was stored at the new primary. None if none was."""
     follow: Mapping[str, float | None]
@@ -106,8 +107,8 @@ class MoveOutcome:
 
     @property
     def rto(self) -> float | None:
-        """Return the maximum number of seconds without a stored trade, from the last good check
-        on.
+        """Return the maximum number of seconds without a stored trade, counted from the last good
+        check.
         """
         return None if self.arrived is None else (self.order.lost or 0.0) + self.arrived
 
@@ -167,11 +168,11 @@ class MoveReport:
 def carry_out(order: MoveOrder, sites: Mapping[str, Site], use: Tools) -> MoveOutcome:
     """Carry out a move, or the rest of a move that was interrupted.
 
-    ``sites`` are those that answer; the others get the record when they are back.
+    ``sites`` are those that answer; the others get the record when they answer again.
 
     Raises:
         Unavailable: no site answers; nothing was changed.
-        Contention: others change the record all the time.
+        Contention: other writers changed the record during every attempt.
     """
     begun = time.monotonic()
     progress = use.journal.read()
@@ -182,7 +183,7 @@ def carry_out(order: MoveOrder, sites: Mapping[str, Site], use: Tools) -> MoveOu
         use.reach("begin")
         use.audit.write(_entry(order, "begin", use, after=order))
         use.journal.write(progress)
-    # A clock that jumps meanwhile does not matter to a move in one go.
+    # A jump of the clock does not affect a move that is not interrupted.
     age = max(0.0, use.wall() - order.at) if is_resumed else 0.0
     run = _MoveRun(order, sites, use, progress, lambda: age + time.monotonic() - begun)
     run.go(STEPS)
@@ -191,7 +192,7 @@ def carry_out(order: MoveOrder, sites: Mapping[str, Site], use: Tools) -> MoveOu
 
 
 def unfinished(use: Tools) -> MoveOrder | None:
-    """Return the order of a move that was begun and not finished."""
+    """Return the order of a move that was started and not finished."""
     progress = use.journal.read()
     return None if progress is None or progress.is_over else progress.order
 
@@ -199,8 +200,8 @@ def unfinished(use: Tools) -> MoveOrder | None:
 def is_effective(use: Tools, record: ControlRecord | None) -> bool:
     """Return whether the unfinished move has written its record.
 
-    Such a move must be finished, however old it is: the debt of the old site begins at its time.
-    A move that has changed nothing must be decided again.
+    Such a move must be finished, regardless of its age: the debt of the old site begins at its
+    time. A move that has changed nothing must be decided again.
     """
     progress = use.journal.read()
     if progress is None or progress.is_over:
@@ -243,14 +244,14 @@ class _MoveRun:
         self.progress = progress
 
     def go(self, steps: Sequence[str]) -> None:
-        """Do the steps that are not done yet, in this order."""
+        """Carry out the unfinished steps, in this order."""
         use, order = self._use, self._order
         for step in steps:
             if step in self.progress.finished:
                 continue
             recorded = self.progress.done.record
             if recorded is not None and not recorded.is_moved:
-                self.note(step, None)  # somebody else was first
+                self.note(step, None)  # another writer was first
                 continue
             use.reach(f"before {step}")
             result = getattr(self, step)()
@@ -300,7 +301,7 @@ class _MoveRun:
         top = done.record
         before = done.before.primary if done.before else order.leads
         if done.before and order.is_mine(done.before):
-            before = ""  # an earlier try wrote it, and its journal does not say so
+            before = ""  # an earlier attempt wrote it, but its journal does not include that
         return Recorded(
             record=top,
             begun=begun,
@@ -316,7 +317,7 @@ class _MoveRun:
         known = debts.read(self._sites, DEADLINE)
         recorded = self._recorded
         left = recorded.before
-        # If the old primary is no longer known, every other site may be the one that was left.
+        # If the old primary is no longer known, every other site may be the replaced one.
         owed = [left] if left else [name for name in self._sites if name != order.target]
         since = order.at - (order.lost or 0.0) - MARGIN
         for site in owed:
@@ -374,7 +375,7 @@ class _MoveRun:
         return MoveSettlement(left, tuple(caught))
 
     def share(self) -> None:
-        """Send the entries of this move to the sites. A guard repeats what fails."""
+        """Send the entries of this move to the sites. A guard repeats failed writes."""
         mine = [each for each in self._use.audit.read(200) if each.id == self._order.id]
         self._use.audit.share(mine, list(self._sites))
 

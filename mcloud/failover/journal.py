@@ -191,7 +191,7 @@ class Journal:
             self._unwritten = None
             return
         if before is not None and before.order.id != progress.order.id:
-            # Another process must not resume a move that this one has followed.
+            # Another process must not resume a move that this process has already continued.
             best_effort.attempt(self._path, lambda: self._path.unlink(missing_ok=True))
         self._unwritten = progress
 
@@ -203,4 +203,4 @@ class Journal:
         if isinstance(found, Damaged):
             if found.is_newer:
                 raise McloudError(str(found))
-            set_aside(self._path)  # the caller has reported it
+            set_aside(self._path)  # the caller has reported the error

@@ -1,4 +1,4 @@
-"""The pause of the guards, wherever they run."""
+"""The pause of all guards, on any machine."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -42,7 +42,7 @@ class PreflightCheck:
 @dataclass(frozen=True)
 class MoveEstimate:
     seconds: float
-    """Number of seconds for which trades take longer than usual."""
+    """Number of seconds for which trades arrive later than usual."""
     messages_behind: int | None
     """Number of messages in the queue of the old site. None if unknown."""
 
@@ -55,7 +55,7 @@ class Preflight:
     epoch: int
     checks: tuple[PreflightCheck, ...]
     away: Mapping[str, str]
-    """Sites that do not answer, and the reasons. They get the record when they are back."""
+    """Sites that do not answer, and the reasons. They get the record when they answer again."""
     estimate: MoveEstimate
 
     def failed(self, forced: Sequence[str]) -> list[PreflightCheck]:
@@ -94,7 +94,7 @@ def preflight(
 ) -> Preflight:
     """Run all checks at once, within DEADLINE and CANARY seconds.
 
-    ``following`` is how many seconds producers take to see the new primary.
+    ``following`` is the number of seconds until producers notice the new primary.
     """
     primary = record.primary if record else next(iter(sites))
     site = sites[target]

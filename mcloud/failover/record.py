@@ -1,8 +1,9 @@
-"""The control record across all sites: the highest epoch is valid, and the next one replaces it.
+"""The control record across all sites: the record with the highest epoch is valid, and the next one
+replaces it.
 
 Two sites have no majority, so every writer reads the result again. If two writers wrote the same
-epoch on two sites, every reader picks the same one of the two and writes it in the next epoch. A
-site with an old record, because it was away or is faulty, is outvoted by the epochs.
+epoch on two sites, every reader picks the same one of the two and writes it in the next epoch. An
+old record, on a site that was away or is faulty, has a lower epoch and does not count.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -14,7 +15,7 @@ from mcloud.deadline import gather
 from mcloud.documents import Damaged
 from mcloud.errors import Contention, McloudError, Unavailable
 
-ATTEMPTS = 12  # lost races after which something else is wrong
+ATTEMPTS = 12  # number of lost races after which another cause is assumed
 DEADLINE = 5.0  # seconds; a cold start of a cloud's client takes up to two
 
 Told = ControlRecord | Damaged | None | Exception
@@ -68,7 +69,9 @@ class Advanced:
     record: ControlRecord
     """The valid record now."""
     is_ours: bool
-    """Whether this attempt wrote it. False if nothing had to change, or somebody else was first."""
+    """Whether this attempt wrote it. False if nothing had to change, or another writer was
+    first.
+    """
     away: Mapping[str, str]
     """Sites without the record, and the reasons."""
 
@@ -91,10 +94,11 @@ def advance(
 ) -> Advanced:
     """Write the record that ``make`` returns for the valid one, on every site that answers.
 
-    ``make`` may be asked several times; None accepts the record as it is. Its epoch is set here.
+    ``make`` may be called several times. If it returns None, the record stays as it is. Its epoch
+    is set here.
 
     Raises:
-        Unavailable: no site answers, or none keeps it.
+        Unavailable: no site answers, or none stores it.
         McloudError: the record of every site that answers is damaged, and stays as it is.
         Contention: every attempt lost its race.
     """
@@ -115,8 +119,9 @@ def advance(
         # Do not wait again for sites that did not answer. A damaged record stays.
         unwritten |= {n: told for n, told in view.by_site.items() if n not in view.readable}
         reached = {name: reached[name] for name in view.readable}
-        # After two concurrent writes, one of the two has to win, and every reader writes the same
-        # one. If ours was written and another record followed it, that one was decided later.
+        # After two concurrent writes, one of the two has to be valid, and every reader writes the
+        # same one. If this attempt wrote its record and another record followed, that one was
+        # decided later.
         wanted = top if view.is_split else None if ours else make(top)
         if wanted is None:
             if top is None:
@@ -136,17 +141,17 @@ def advance(
         if all(isinstance(answer, Exception) for answer in answers.values()):
             why = "; ".join(f"{name}: {error}" for name, error in answers.items())
             raise Unavailable(f"no site could store the control record: {why}")
-        # A late answer may have been a yes.
+        # A write without an answer in time may have succeeded.
         if any(answer is not False for answer in answers.values()):
             ours.append(fresh)
     raise Contention(f"the control record changed under each of {ATTEMPTS} attempts")
 
 
 def spread(sites: Mapping[str, Site], view: RecordView, seconds: float = DEADLINE) -> RecordView:
-    """Send the valid record to the sites that answered with an older one. Return the view
-    afterwards.
+    """Send the valid record to the sites that answered with an older one. Return the resulting
+    view.
 
-    The next check repeats what fails.
+    The next check repeats failed writes.
     """
     top = view.record
     behind = [name for name in view.behind if name in sites]

@@ -21,15 +21,15 @@ class GuardSettings:
     goods: int = setting(10, least=1, most=1000)
     """Good probes in a row after which a site is up again."""
     lease: float = setting(8.0, least=1, most=3600)
-    """Maximum time to detect an outage. The other intervals must fit in."""
+    """Maximum time to detect an outage. The other intervals must be short enough for it."""
     dwell: float = setting(10.0, least=0)
-    """Minimum time that a site leads before a guard moves the traffic away from it."""
+    """Minimum time that a site is the primary before a guard moves the traffic away from it."""
     cooldown: float = setting(600.0, least=0)
-    """Time after an automatic move in which there is no second one."""
+    """Minimum time between an automatic move and the next one."""
     max_lag: float = setting(300.0, least=0)
-    """Maximum lag of a site's replicas with which the site may lead."""
+    """Maximum replication lag of a site that may become primary."""
     require_lag: bool = setting(False)
-    """Whether a site with an unknown lag must not lead."""
+    """Whether a site with an unknown lag must not become primary."""
     backlog_limit: float = setting(120.0, least=1)
     """Age of the oldest waiting message from which a queue that accepts trades counts as an outage,
     since a store or the function behind it is dead.
@@ -64,7 +64,7 @@ def guard_settings(config: Config) -> GuardSettings:
     """Read the settings.
 
     Raises:
-        ConfigError: one is wrong, or together they cannot work.
+        ConfigError: a setting is invalid, or they contradict each other.
     """
     read = settings(config, "guard", GuardSettings)
     if problem := problem_of(read):

@@ -1,9 +1,9 @@
-"""Small documents that all sites should agree on, such as a pause of the guards or a site's debt.
+"""Small documents on which all sites should agree, such as a pause of the guards or a site's debt.
 
-Each document counts its writes, and the copy with the most writes is the valid one. So a site that
-was away cannot bring back an old state: nothing is deleted, a document says that it is over. A site
-replaces a document only if it is still the one that was read, so that neither of two concurrent
-writes is lost. A copy that is damaged does not count and is not replaced.
+Each document counts its writes, and the copy with the most writes is the valid one. A site that was
+away therefore cannot restore an old state: nothing is deleted, and a document contains the fact
+that it is over. A document is replaced only if it is still the one that was read, so that neither
+of two concurrent writes is lost. A copy that is damaged does not count and is not replaced.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -16,7 +16,7 @@ from mcloud.deadline import gather
 from mcloud.documents import Between, Damaged, Kind, StoredDocument, Time, encode
 from mcloud.errors import Contention, McloudError, Unavailable
 
-ATTEMPTS = 12  # lost races after which something else is wrong
+ATTEMPTS = 12  # number of lost races after which another cause is assumed
 MOST = 2**53
 """Maximum of the write counter. Of two notes beyond it, the later one counts."""
 
@@ -43,7 +43,7 @@ def read(sites: Mapping[str, Site], kind: Kind[AnyNote], seconds: float) -> dict
     """Return the valid documents of a kind, by key, from the sites that answer.
 
     Raises:
-        Unavailable: none does.
+        Unavailable: no site answers.
     """
     told, _ = _ask(sites, kind, seconds)
     return newest(told.values())
@@ -82,10 +82,10 @@ def write(
     """Replace a document on every site that answers. Return the sites that failed, and the reasons.
 
     After a concurrent write, ``change`` is called again with the result of that write, which may
-    already include this change. So ``change`` must be idempotent.
+    already include this change. ``change`` must therefore be idempotent.
 
     Raises:
-        Unavailable: no site keeps it.
+        Unavailable: no site stores it.
         McloudError: the document is damaged on every site that answers, and stays as it is.
         Contention: every attempt lost its race.
     """

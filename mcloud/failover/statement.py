@@ -1,4 +1,4 @@
-"""The state of a guard: its own account of the sites, its decisions and its cost."""
+"""The state of a guard as it reports it: the sites, its decisions and its cost."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,13 +15,13 @@ from mcloud.failover.history import Kept
 from mcloud.failover.settings import GuardSettings
 from mcloud.runs import RunState
 
-MISSED = 5  # missed checks of a guard with longer intervals
+MISSED = 5  # number of missed checks of a guard with longer intervals
 
 Calls = Mapping[tuple[str, str], int]
 """Number of calls by cloud and by ``canary`` or a call of ``cost.calls``."""
 
 CANARY_SIZE = 300  # bytes
-MANY = 10**9  # messages this month: free tiers are used up
+MANY = 10**9  # number of messages this month, so that free tiers are used up
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class ServiceStatement:
 
 @dataclass(frozen=True)
 class SiteStatement:
-    """A site as the guard sees it."""
+    """State of a site according to the guard."""
 
     verdict: str | None
     services: Mapping[str, ServiceStatement]
@@ -62,20 +62,20 @@ class GuardCost:
 
 @dataclass(frozen=True, kw_only=True)
 class GuardLife(RunState):
-    """Signs of life in the state of a guard."""
+    """Liveness data in the state of a guard."""
 
     settings: GuardSettings = field(default_factory=GuardSettings)
     problem: str = ""
     blind_s: Seconds = 0.0
-    """Seconds since the last check that had any news of the sites."""
+    """Seconds since the last check that had any data on the sites."""
 
     @property
     def usual(self) -> float:
         return max(super().usual, MISSED * (self.settings.interval + self.settings.timeout))
 
     def blindness(self, runs: bool, now: float) -> float:
-        """Return the seconds for which a running guard has had no news of the sites, if its
-        intervals do not explain them, else 0.
+        """Return the seconds for which a running guard has had no data on the sites, or 0 if its
+        intervals explain them.
         """
         if not runs or self.blind_s <= 0:
             return 0.0

@@ -1,7 +1,8 @@
 """Binance's daily and monthly CSV files of trades and of aggregate trades.
 
-https://github.com/binance/binance-public-data: with a header row or without, times in microseconds
-since 2025 in files of the spot market. The files do not say their symbol; their names do.
+See https://github.com/binance/binance-public-data. Some files have a header row. Files of the spot
+market have times in microseconds since 2025. The symbol is in the name of a file, and not in the
+file.
 """
 
 import re
@@ -28,7 +29,7 @@ from mcloud.market.trade import (
 
 _NAME = re.compile(rf"({NAME})-(?:AGG)?TRADES-\d{{4}}-\d\d")
 _TRUTH = {"true": True, "false": False}
-# Some files have small numbers such as 1e-05. A float wrote them, but the text is exact.
+# Some files have small numbers such as 1e-05, in the notation of a float. The text is exact.
 _SCIENTIFIC = re.compile(r"[0-9](?:\.[0-9]{1,20})?[eE][+-]?[0-9]{1,2}")
 
 
@@ -60,7 +61,8 @@ class Table:
         if len(columns) != self.columns:
             raise BadTrade(f"{self.columns} columns expected, not {len(columns)}")
         id_, price, quantity = columns[:3]
-        # An aggregate has its first and last id there, a trade the product of price and quantity.
+        # In these columns an aggregate has its first and last id, and a trade the product of price
+        # and quantity.
         time, maker = columns[5:7] if self.is_aggregated else columns[4:6]
         is_maker = _TRUTH.get(maker.lower())
         if is_maker is None:
@@ -75,8 +77,9 @@ class Table:
         )
 
 
-# id, price, qty, quote_qty (base_qty), time, is_buyer_maker; of the spot market is_best_match.
-# With agg_trade_id, price, quantity, first_trade_id, last_trade_id, transact_time for aggregates.
+# The columns of trades are id, price, qty, quote_qty (base_qty), time and is_buyer_maker, and
+# is_best_match on the spot market. Those of aggregates are agg_trade_id, price, quantity,
+# first_trade_id, last_trade_id, transact_time and is_buyer_maker.
 SPOT_TRADES = Table(7, is_aggregated=False, is_future=False)
 SPOT_AGGREGATES = Table(8, is_aggregated=True, is_future=False)
 FUTURE_TRADES = Table(6, is_aggregated=False, is_future=True)
@@ -114,7 +117,7 @@ def _plain(number: str) -> str:
 
 
 def _whole(field: str, text: str) -> int:
-    # int() alone would accept "1_000", " 1" and Arabic digits; 19 digits are MAX_ID's.
+    # int() alone would accept "1_000", " 1" and Arabic digits. MAX_ID has 19 digits.
     if not (text.isascii() and text.isdigit() and len(text) <= 19):
         raise BadTrade(f"{field} is not a whole number: {text!r:.60}")
     return int(text)

@@ -18,10 +18,10 @@ class BadLine:
     """A line of the input that should be a trade and is not valid."""
 
     line: int
-    """Counted from 1."""
+    """Line number, counted from 1."""
     reason: str
     file: str = ""
-    """Name of the file, where the input is several files."""
+    """Name of the file, if the input consists of several files."""
 
     def __str__(self) -> str:
         return f"{self.file} line {self.line}: {self.reason}".lstrip()
@@ -36,9 +36,9 @@ class SourceSummary:
     error: bool
     reconnects: Count = 0
     stalls: Count = 0
-    """Connections that were replaced because they did not bring new trades."""
+    """Number of connections that were replaced because they delivered no new trades."""
     stalled: tuple[str, ...] = ()
-    """Symbols of which the exchange has trades that its stream does not bring."""
+    """Symbols of which the exchange has trades that its stream does not deliver."""
     ages: Mapping[str, Seconds | None] = field(default_factory=dict)
     """Seconds since the last trade of each symbol. None before its first."""
     symbols: tuple[str, ...] = ()
@@ -53,7 +53,7 @@ class SourceSummary:
 
 @dataclass(frozen=True)
 class UnreadReport:
-    """The part of an input that was not read, as each command with an input reports it."""
+    """The part of an input that was not read, in the reports of all commands with an input."""
 
     bad: int
     skipped: int
@@ -75,7 +75,9 @@ class FeedReport:
     truncated: str | None = None
     """Position and reason if the input was cut short."""
     absent: tuple[str, ...] = ()
-    """Requested symbols without a trade, and of several files those without a trade."""
+    """Requested symbols without a trade. If the input consists of several files, also the files
+    without a trade.
+    """
 
     @property
     def complete(self) -> bool:
@@ -94,7 +96,7 @@ def joined(named: Sequence[tuple[str, FeedReport]]) -> FeedReport:
     ]
     cut = [f"{name}: {each.truncated}" for name, each in named if each.truncated]
     absent, *others = (each.absent for _, each in named)
-    # An input need not have every requested symbol.
+    # A single input need not have every requested symbol.
     empty = [name for name, each in named if not each.trades and not each.absent]
     return FeedReport(
         trades=sum(each.trades for _, each in named),
@@ -107,7 +109,7 @@ def joined(named: Sequence[tuple[str, FeedReport]]) -> FeedReport:
 
 
 VOID_AFTER = 600_000  # ms after which a trade that the exchange lacks will not appear any more
-LONGEST_VOID = 10_000  # ids; if more are missing in a row, trades have been lost
+LONGEST_VOID = 10_000  # number of ids; if more are missing in a row, trades have been lost
 
 
 class IdSpan(NamedTuple):
@@ -189,7 +191,7 @@ def parse_symbols(symbols: Collection[str]) -> tuple[str, ...]:
 def incomplete(source: str, report: FeedReport) -> NotInOrder:
     """Return the error for an input that was not read completely."""
     if not report.trades:
-        what = f"{source} holds no trade of the symbols asked for"
+        what = f"{source} holds no trade of the requested symbols"
     elif report.bad:
         what = f"{report.bad:,} lines of {source} are not trades and were skipped"
     elif report.truncated:

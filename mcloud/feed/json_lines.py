@@ -1,4 +1,4 @@
-"""Binance's stream messages, and our own archive lines, one JSON object a line."""
+"""Binance's stream messages and mcloud's own archive lines, with one JSON object per line."""
 
 import json
 import re
@@ -19,7 +19,7 @@ from mcloud.market.trade import (
 MIN_TIME = 1_230_768_000_000
 """2009-01-01 in ms. There were no trades before. A lower time is in seconds, or invalid."""
 
-# Recorders may write the time of receipt in front of a message, in any notation.
+# Recorders may write the time of receipt before a message, in any notation.
 _STAMP = re.compile(r"""[\[("']?[0-9][0-9TZ:.,;|+\-\])"' \t]*""")
 _LONGEST_STAMP = 64
 
@@ -49,7 +49,7 @@ def parse_message(line: str, market: str | None = None) -> Trade | None:
     message = _load(line)
     data = message.get("data") if "stream" in message else message
     if isinstance(data, list):
-        return None  # the "@arr" streams: many tickers in one message
+        return None  # the "@arr" streams have many tickers in one message
     if not isinstance(data, dict):
         raise BadTrade("no data in the stream message")
     event = data.get("e")
@@ -82,7 +82,7 @@ def parse_event(event: Mapping[str, Any]) -> Trade:
 
 
 def is_recording(line: str) -> bool:
-    """Return whether this line alone shows that the file is a recording of Binance streams."""
+    """Return whether this line alone proves that the file is a recording of Binance streams."""
     try:
         message = _load(line)
         named = "stream" in message or isinstance(message.get("e"), str)

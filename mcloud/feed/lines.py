@@ -11,7 +11,7 @@ from typing import IO, Protocol, cast
 
 from mcloud.errors import UsageError
 
-# A depth message of a thousand levels has 60 KB. A longer line is not from a recording.
+# A depth message of a thousand levels has 60 KB. A longer line does not belong to a recording.
 MAX_LINE = 1 << 20
 
 _CHUNK = 1 << 17
@@ -25,11 +25,12 @@ class _Stream(Protocol):
 class Lines:
     """``(number, line)`` for each line of a plain, gzip or zip file, counted from 1.
 
-    The line ends are removed. A line above MAX_LINE bytes is cut to MAX_LINE + 1. If the compressed
-    data is damaged, ``truncated`` says so, and only the part of a line before the damage follows.
+    The line ends are removed. A line above MAX_LINE bytes is truncated to MAX_LINE + 1. If the
+    compressed data is damaged, ``truncated`` has the reason, and only the part of a line before the
+    damage is returned.
 
     Raises (when iterated):
-        UsageError: the file cannot be opened, or is a zip of anything but one file.
+        UsageError: the file cannot be opened, or is a zip that does not contain exactly one file.
     """
 
     def __init__(self, path: Path) -> None:
@@ -64,7 +65,7 @@ class Lines:
             yield number + 1, rest.rstrip(b"\r")
 
     def _read(self, stream: _Stream, *, after: int) -> bytes:
-        # read1, because a longer read would lose its data when it reaches the damage.
+        # read1 is used, because a longer read would lose its data when it reaches the damage.
         try:
             return stream.read1(_CHUNK)
         except EOFError:
@@ -114,7 +115,7 @@ class Lines:
                 f"{self.path} is not a readable zip file ({error})", remedy="download it again"
             ) from None
         except (RuntimeError, NotImplementedError) as error:
-            # Raised by zipfile for a password and for an unknown compression.
+            # zipfile raises these errors for a password and for an unknown compression.
             raise UsageError(
                 f"{self.path} cannot be unpacked: {error}", remedy="unpack it with another tool"
             ) from None
@@ -124,9 +125,9 @@ class Lines:
 
 
 def _is_data(member: zipfile.ZipInfo) -> bool:
-    """Whether a member of a zip is more than a companion of the recording.
+    """Return whether a member of a zip is data and not metadata.
 
-    Binance puts a checksum beside a file, macOS a folder of metadata.
+    Binance adds a checksum to a file, and macOS a folder of metadata.
     """
     path = PurePosixPath(member.filename)
     return not (

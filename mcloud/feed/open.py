@@ -25,10 +25,11 @@ class FeedChoice:
     source: str
     """``binance``, ``replay:PATH``, ``simulate`` or, for a producer only, ``spool``."""
     symbols: str | None = None
-    """A list, a file, or ``all:USDT``. Default: all of a recording, otherwise SYMBOL."""
+    """A list, a file, or ``all:USDT``. Default: all symbols of a recording, otherwise SYMBOL."""
     shard: str | None = None
-    """Share such as ``2/4``. It and the next five fields are for an exchange only, and the rest is
-    for other sources."""
+    """Share such as ``2/4``. This field and the next five apply only to an exchange, and the rest
+    to other sources.
+    """
     exchange: str = ""
     ws_url: str = ""
     rest_url: str = ""
@@ -98,18 +99,18 @@ def unknown_source(source: str, *others: str) -> UsageError:
 
 
 def _holds_files(path: Path) -> bool:
-    """Whether it is a folder that may hold recordings."""
+    """Return whether a folder may hold recordings."""
     is_folder = path.is_dir() and not path.name.startswith(".") and path.name != "__MACOSX"
     return is_folder and any(each.is_file() and _may_be_recording(each) for each in path.rglob("*"))
 
 
 def _may_be_recording(path: Path) -> bool:
-    """Whether a file that was found is more than a companion of a recording."""
+    """Return whether a file may be a recording, and not metadata of one."""
     return not path.name.startswith(".") and path.suffix.upper() != ".CHECKSUM"
 
 
 def paced(feed: Feed, speed: str, stop: threading.Event) -> Iterator[Trade]:
-    """Return the trades of a feed at a speed such as ``10x``. ``stop`` ends them at once."""
+    """Return the trades of a feed at a speed such as ``10x``. ``stop`` ends them immediately."""
     due = pace(feed, parse_speed(speed), clock=time.monotonic, sleep=stop.wait)
     return takewhile(lambda trade: not stop.is_set(), due)
 

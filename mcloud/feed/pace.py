@@ -1,4 +1,4 @@
-"""The speed at which a feed is played: at once, in real time, or N times as fast."""
+"""The speed at which a feed is played: without waiting, in real time, or N times as fast."""
 
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -36,8 +36,8 @@ def pace(
 ) -> Iterator[Trade]:
     """Yield the trades no earlier than at their own times, played ``speed`` times as fast.
 
-    Times count from the first trade. A reader that is behind gets the trades at once until it has
-    caught up. A trade that is older than the one before it is returned at once too.
+    Times count from the first trade. A reader that is behind gets the trades without waiting until
+    it has caught up. A trade that is older than the previous one is also returned without waiting.
 
     Args:
         speed: None for no waiting at all.

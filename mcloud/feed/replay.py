@@ -40,9 +40,9 @@ def open_replay(
 ) -> "Replay":
     """Open a recording. Its content shows its format and market.
 
-    Read are Binance stream messages and our own archive lines (JSON lines) and Binance's CSV files
-    of all markets, ``trades`` and ``aggTrades``; plain, gzip or a zip of one file. Aggregate trades
-    are trades of ``BTCUSDT.agg``.
+    Supported formats are Binance stream messages and mcloud's own archive lines (JSON lines), and
+    Binance's CSV files of all markets, ``trades`` and ``aggTrades``. A file is plain, gzip, or a
+    zip of one file. Aggregate trades are trades of ``BTCUSDT.agg``.
 
     Args:
         path: the file.
@@ -236,7 +236,7 @@ def _open(path: Path, symbols: Collection[str] | None, market: str | None) -> Re
 
 
 def _of_market(symbols: tuple[str, ...], market: str | None) -> tuple[str, ...]:
-    """Return the symbols. The market applies to those without one."""
+    """Return the symbols. Those without a market get the given one."""
     if market is None or market == SPOT:
         return symbols
     return tuple(_WITHOUT_MARKET.sub(rf"\1.{market}", symbol, count=1) for symbol in symbols)
@@ -316,7 +316,7 @@ def _csv_symbol(
     symbol = table.symbol(name)
     if wanted is not None and symbol not in wanted:
         raise UsageError(
-            f"{path} holds {symbol}, which is not among the symbols asked for "
+            f"{path} holds {symbol}, which is not among the requested symbols "
             f"({', '.join(wanted)})",
             remedy=f"use --symbols {symbol}",
         )

@@ -1,4 +1,5 @@
-"""Simulated trades that resemble those of Binance: seeded, and the same on every machine.
+"""Simulated trades that resemble those of Binance. They depend on a seed, and are the same on every
+machine.
 
 Only ``random()``, whole numbers and division are used, because these give the same results
 everywhere, while logarithms differ in their last bit from one C library to the next.
@@ -17,9 +18,9 @@ from mcloud.feed.feed import FeedReport, parse_symbols
 from mcloud.market.trade import MAX_TIME, Trade, canonical
 
 MAX_RATE = 1000.0
-"""Trades per second and symbol. Orders come at most one a millisecond."""
+"""Maximum number of trades per second and symbol. There is at most one order per millisecond."""
 
-# Prices of 2024-08-08: the digits behind the point are the tick.
+# Prices of 2024-08-08. The digits after the decimal point define the tick size.
 _START_PRICES = {
     "BTCUSDT": "61837.63",
     "ETHUSDT": "2683.80",
@@ -31,11 +32,12 @@ _START_PRICES = {
     "LTCUSDT": "61.52",
 }
 
-# An order is filled by three resting ones on average, all in one millisecond, so that two of
-# three neighbouring trades share theirs: 64% in a recording of BTCUSDT, 68% in one of ETHUSDT.
+# Number of resting orders that fill an order on average, all in one millisecond. Two of three
+# adjacent trades then share a millisecond. This share was 64% in a recording of BTCUSDT and 68% in
+# one of ETHUSDT.
 _FILLS = 3
 
-# The same recordings: 30 trades/s on average, 950 in the busiest second.
+# In the same recordings there are 30 trades/s on average, and 950 in the busiest second.
 _BURST_SHARE = 0.01
 _BURST_FACTOR = 30.0
 _BURST_RATE = 900.0
@@ -43,7 +45,7 @@ _BURST_RATE = 900.0
 _MILLION = 1_000_000
 _WALK = 40  # maximum change from one order to the next, in millionths of the price
 _NOTIONAL = 100  # median of an order's fill, in the quote asset
-_LARGEST = 5_000  # times the median
+_LARGEST = 5_000  # multiple of the median
 _QUANTITY_PLACES = 5
 
 
@@ -51,16 +53,16 @@ class Simulate:
     """A simulated stream; see ``mcloud.feed.feed.Feed``.
 
     The symbols are interleaved in the order of time. Each has dense ids from its own start, and its
-    trades depend on the seed, the rate and the start time only, not on the other symbols.
+    trades depend only on the seed, the rate and the start time, and not on the other symbols.
 
     Args:
         symbols: such as BTCUSDT; known ones begin at a plausible price, others at a seeded one.
         seed: the same seed gives the same trades.
-        start_time: of the stream, milliseconds UTC.
-        count: trades in all; None for no limit.
-        duration: seconds of the trades' own time; None for no limit.
-        rate: trades per second and symbol, on average. Seconds of up to thirty times that, at most
-            about 1,000 trades, come in between.
+        start_time: start of the stream in ms since 1970, UTC.
+        count: total number of trades; None for no limit.
+        duration: duration in seconds of trade time; None for no limit.
+        rate: average number of trades per second and symbol. Some seconds have up to thirty times
+            as many, but at most about 1,000 trades.
 
     Raises:
         UsageError: an argument is out of its range.
@@ -122,7 +124,8 @@ class Simulate:
                 yield Trade(symbol, next(ids), price, quantity, time, sells)
                 if random.random() * _FILLS < 1:
                     break
-                if random.random() < 0.25:  # this level is used up: continue with the next
+                # the quantity of this level is used up, so continue with the next level
+                if random.random() < 0.25:
                     ticks = max(1, ticks - 1 if sells else ticks + 1)
 
 

@@ -1,7 +1,7 @@
 """The domain: trades, candles, envelopes, archive objects.
 
-It uses only the standard library, and neither I/O nor a clock: the same code runs in the producer,
-in both cloud functions and in the replicator.
+It uses only the standard library, and neither I/O nor a clock, because the same code runs in the
+producer, in both cloud functions and in the replicator.
 """
 
 from mcloud.market.archive import ArchiveObject, pack, unpack

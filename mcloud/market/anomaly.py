@@ -33,7 +33,7 @@ from mcloud.market.trade import to_text
 KINDS = ("price-jump", "volume-spike", "drift")
 
 FAST = 5  # minutes of the reference price and of the fast mean
-LEAST_HISTORY = 3  # minutes
+LEAST_HISTORY = 3  # minimum number of minutes before the first verdict
 # In a normal distribution, the standard deviation is this many median absolute deviations.
 _NORMAL = Decimal("1.4826")
 
@@ -224,8 +224,8 @@ class _MinuteSeries:
             "drift": (thresholds.drift_score, _exact(thresholds.drift_least)),
         }
         self._scores = {kind: _exact(score) for kind, (score, _) in limits.items()}
-        # A deviation counts as at least this much, so that a score that is reached is at least the
-        # least that counts.
+        # Minimum of a deviation. With it, a change with a sufficient score is also at least the
+        # smallest change that counts.
         self._floors = {kind: least / self._scores[kind] for kind, (_, least) in limits.items()}
         self._rules = {
             "price-jump": self._jump,
@@ -238,7 +238,9 @@ class _MinuteSeries:
         self._half = thresholds.window // 2
 
     def verdict(self, index: int, kind: str) -> _Verdict | None:
-        """Return what is unusual in a minute, or None if nothing is or nothing is known."""
+        """Return the unusual value of a minute, or None if the minute is not unusual or cannot be
+        judged.
+        """
         at = (index, kind)
         if at not in self._verdicts:
             found = self._rules[kind](index)

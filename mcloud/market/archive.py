@@ -25,10 +25,11 @@ from mcloud.market.trade import Trade, id_count, to_text, without_filled_voids
 
 HOUR = 3_600_000  # ms
 MAX_INFLATED = 64 * 1024 * 1024  # bytes
-MAX_TRADES = 250_000  # an object; as many of the longest lines that there are inflate to 44 MB
+# maximum number in an object; this many of the longest possible lines inflate to 44 MB
+MAX_TRADES = 250_000
 
 _SUFFIX = ".jsonl.gz"
-_DIGITS = 16  # of the digest in a key
+_DIGITS = 16  # number of digits of the digest in a key
 _GZIP = 31  # zlib's name for the gzip container; it writes no time into the header
 
 
@@ -64,10 +65,12 @@ class BadArchive(ValueError):
 
 
 def pack(trades: Iterable[Trade]) -> list[ArchiveObject]:
-    """Make one object for each symbol and hour in ``trades``, more where these are very many.
+    """Make one object for each symbol and hour in ``trades``, or more if there are very many
+    trades.
 
-    Repeats are written once, and no void beside a trade with its id. Different trades under one id
-    are all written: the archive keeps what came, and is where such a disagreement is looked into.
+    Repeats are written once, and a void is omitted if there is a trade with its id. Different
+    trades with one id are all written: the archive keeps all received trades, so that such
+    disagreements can be investigated.
     """
     groups: dict[tuple[str, int], set[Trade]] = {}
     for trade in trades:
@@ -84,7 +87,7 @@ def unpack(body: bytes) -> list[Trade]:
     """Read an object back.
 
     Raises:
-        BadArchive: it is damaged, too large, or holds a line that is no trade.
+        BadArchive: it is damaged, too large, or has a line that is not a trade.
     """
     return [_trade(line, n) for n, line in enumerate(inflate(body).splitlines(), start=1)]
 
@@ -113,8 +116,8 @@ def is_intact(key: str, body: bytes) -> bool:
     """
     try:
         text = inflate(body)
-        # To compare the digest is twenty times as fast as to read each line. The digest does not
-        # cover the rest of the key, but the first and the last line do.
+        # Comparing the digest is twenty times as fast as parsing each line. The digest does not
+        # cover the rest of the key, so the first and the last line are compared with it.
         if hashlib.sha256(text).hexdigest()[:_DIGITS] == key.removesuffix(_SUFFIX)[-_DIGITS:]:
             return _describes(key, text.splitlines())
         return [item.key for item in pack(unpack(body))] == [key]
@@ -152,7 +155,7 @@ def fingerprint(trade: Trade) -> str:
 
 
 def prefix(symbol: str, hour_start: int | None = None) -> str:
-    """The folder of a symbol, or of one hour of it (``hour_start`` in ms)."""
+    """Return the prefix of the keys of a symbol, or of one hour of it (``hour_start`` in ms)."""
     if hour_start is None:
         return f"raw/symbol={symbol}/"
     moment = datetime.fromtimestamp(hour_start // 1000, UTC)
@@ -194,7 +197,7 @@ def _describes(key: str, lines: Sequence[bytes]) -> bool:
         (first.id, last.id) == (holding.first_id, holding.last_id)
         and first.symbol == last.symbol == holding.symbol
         and first.time // HOUR == last.time // HOUR == holding.hour // HOUR
-        # Several lines may have one id: different trades that came under it.
+        # Several lines may have one id if different trades were received with that id.
         and len(lines) >= holding.ids
     )
 
@@ -211,8 +214,9 @@ def _object(symbol: str, hour: int, trades: Sequence[Trade]) -> ArchiveObject:
 
 
 def line(trade: Trade) -> str:
-    """Return a trade as it stands in the archive."""
-    # Written by hand: json.dumps takes four times as long, and none of these can need escaping.
+    """Return a trade as a line of the archive."""
+    # The line is formatted by hand: json.dumps takes four times as long, and none of the values can
+    # need escaping.
     if trade.is_void:
         fields = f'"s":"{trade.symbol}","t":{trade.id},"p":"0","q":"0","T":{trade.time}'
         return f'{{{fields},"m":false,"X":"NA"}}\n'

@@ -67,7 +67,7 @@ class HourOfBlock(NamedTuple):
     runs: tuple[Run, ...]
     """Trade ids, ascending and not adjacent."""
     lines: int
-    """More than there are ids if one id has two different trades."""
+    """Number of lines. It is above the number of ids if one id has two different trades."""
     digest: str
     """The first 16 hexadecimal digits of the SHA-256 of the lines."""
 
@@ -79,7 +79,7 @@ class BlockEntry(NamedTuple):
     """The content that the entry describes: its MD5, or the store's name for this version of the
     object if a listing does not include the MD5."""
     hours: Mapping[int, HourOfBlock]
-    """By start of the hour, in ms since 1970."""
+    """Parts of the block by start of the hour, in ms since 1970."""
 
 
 class Block:
@@ -157,8 +157,8 @@ def is_index_key(key: str) -> bool:
 def pack_block(trades: Iterable[Trade]) -> ArchiveObject:
     """Make a block of trades that all belong to it.
 
-    Repeats are written once, and no void beside a trade with its id. Different trades under one id
-    are all written.
+    Repeats are written once, and a void is omitted if there is a trade with its id. Different
+    trades with one id are all written.
     """
     ordered = without_filled_voids(sorted(set(trades), key=order))
     key = block_of(ordered[0].symbol, ordered[0].id)
@@ -219,7 +219,7 @@ def unpack_index(key: str, body: bytes) -> dict[BlockKey, BlockEntry]:
 
 
 def runs_of(ids: Iterable[int]) -> tuple[Run, ...]:
-    """Return ascending ids, some of them maybe repeated, as runs."""
+    """Return ascending ids, which may include repeats, as runs."""
     runs: list[Run] = []
     for id_ in ids:
         if runs and id_ <= runs[-1][1] + 1:

@@ -40,7 +40,8 @@ MOST_VOIDS = 20
 """Highest level of a stored block that holds only voids (a million ids)."""
 
 _TIMESTAMP = re.compile("[0-9]{4}-[0-9]{2}-[0-9]{2}T(?:[01][0-9]|2[0-3]):[0-9]{2}:[0-9]{2}Z")
-_TEXTS = ("symbol", "timestamp", "fragments")  # of a record; the other fields are numbers
+# fields of a record that are texts; the others are numbers
+_TEXTS = ("symbol", "timestamp", "fragments")
 
 
 class Fragment(NamedTuple):
@@ -201,7 +202,7 @@ class Candle:
         try:
             symbol, timestamp, fragments = (record[name] for name in _TEXTS)
             if not type(symbol) is type(timestamp) is type(fragments) is str:
-                raise TypeError("its texts are none")
+                raise TypeError("its text fields are not texts")
             candle = cls.decode(symbol, timestamp, fragments)
             for name, value in candle.to_record().items():
                 stored = record[name]
@@ -357,16 +358,19 @@ def to_timestamp(start: int) -> str:
 
 
 def parse_timestamp(timestamp: str) -> int:
-    """The inverse of ``to_timestamp``, in ms; ValueError for anything else."""
+    """Return the time in ms of a text that ``to_timestamp`` returned; ValueError for any other
+    text.
+    """
     if not _TIMESTAMP.fullmatch(timestamp):
         raise ValueError(f"not a timestamp: {timestamp!r:.80}")
-    return int(datetime.fromisoformat(timestamp).timestamp()) * 1000  # strptime takes five times it
+    # strptime takes five times as long
+    return int(datetime.fromisoformat(timestamp).timestamp()) * 1000
 
 
 def _distinct(trades: Iterable[Trade]) -> tuple[list[Trade], list[Disagreement]]:
-    """Order by id and drop repeats; of two trades under one id the first that came stays.
+    """Order trades by id and drop repeats. Of two trades with one id, the first to arrive stays.
 
-    A trade replaces a void, whichever came first.
+    A trade replaces a void, regardless of their order.
     """
     ordered = sorted(trades, key=attrgetter("id"))
     if len({trade.id for trade in ordered}) == len(ordered):
@@ -422,8 +426,9 @@ def _split(
 
 
 def _compare(candle: Candle, known: list[list[Trade]]) -> tuple[list[Fragment], list[Disagreement]]:
-    """Hold repeated trades against the fragments that have their ids, and fill these where they
-    have voids; returns the fragments as they are then."""
+    """Compare repeated trades with the fragments that have their ids, and fill the voids of these
+    fragments. Return the resulting fragments.
+    """
     fragments = list(candle.fragments)
     disagreements = []
     for run in known:
@@ -443,7 +448,9 @@ def _compare(candle: Candle, known: list[list[Trade]]) -> tuple[list[Fragment], 
 
 
 def _fill(outer: Fragment, inner: Fragment) -> Fragment | None:
-    """``outer`` with the trades of ``inner``, all of whose ids are voids in it; or else None."""
+    """Return ``outer`` with the trades of ``inner``, or None unless all ids of ``inner`` are voids
+    in ``outer``.
+    """
     if not inner.trade_count or not outer.voids:
         return None
     inside = [id_ for id_ in outer.voids if inner.first_id <= id_ <= inner.last_id]
@@ -486,8 +493,9 @@ def _contradict(outer: Fragment, inner: Fragment) -> bool:
 
 
 def _missing_from(voids: Sequence[int], first: int, step: int) -> Iterator[int]:
-    """The first id from ``first`` on, in steps of 1 or -1, that is none of ``voids``, if it is
-    before their end or directly behind it."""
+    """Yield the first id from ``first`` on, in steps of 1 or -1, that is not one of ``voids``, if
+    it is before their end or directly behind it.
+    """
     for n, void in enumerate(voids):
         if void != first + n * step:
             yield first + n * step
@@ -496,7 +504,9 @@ def _missing_from(voids: Sequence[int], first: int, step: int) -> Iterator[int]:
 
 
 def _aggregate(run: Sequence[Trade]) -> list[Fragment]:
-    """Fragments of trades with consecutive ids: cut at the aligned blocks, then summed."""
+    """Return the fragments of trades with consecutive ids, cut at the aligned blocks and then
+    summed.
+    """
     _, _, prices, quantities, _, _ = zip(*run, strict=True)
     quotes = tuple(map(mul, prices, quantities))
     fragments = []
@@ -530,7 +540,9 @@ def _aggregate(run: Sequence[Trade]) -> list[Fragment]:
 
 
 def _join(fragments: Iterable[Fragment]) -> list[Fragment]:
-    """Join siblings into their parents, as far up as they go; the input is disjoint, by id."""
+    """Join siblings into their parents as often as possible. The input is disjoint and ordered by
+    id.
+    """
     joined: list[Fragment] = []
     for fragment in fragments:
         while joined and _siblings(joined[-1], fragment):
@@ -570,7 +582,8 @@ def _encode(fragment: Fragment) -> str:
 
 
 _NUMBER = r"(?:0|[1-9][0-9]{0,37})(?:\.[0-9]{0,36}[1-9])?"
-# Each number has one text only, so that what was read is what would be written.
+# Each number has only one valid text, so that the text that was read equals the text that would be
+# written.
 _OFFSET = "(?:0|[1-9][0-9]{0,18})"
 _WORD = re.compile(
     rf"({_OFFSET})(?:/([1-9][0-9]?)(?:~({_OFFSET}(?:,{_OFFSET})*))?)?:({_NUMBER}(?:,{_NUMBER})*)?"

@@ -1,14 +1,14 @@
-"""The message that travels through a queue: many trades of one symbol, or of several.
+"""The message that travels through a queue, with many trades of one symbol or of several.
 
-One trade a message costs hundreds of times more, on both clouds. The body is ASCII text, so that
-the same bytes pass through SQS (text only) and Pub/Sub: JSON with one column a field, or the
-base64 of its zlib form where that is shorter. Ids and times are kept as differences.
+One message for each trade would cost hundreds of times more on both clouds. The body is ASCII text,
+so that the same bytes pass through SQS (text only) and Pub/Sub. It is JSON with one column for each
+field, or the base64 of its zlib form if that is shorter. Ids and times are stored as differences.
 
     {"v":1,"symbol":"BTCUSDT","id":[3735683259,1],"p":["61837.63","61837.6"],"q":["0.02","1"],
      "T":[1723161255342,275],"m":"10"}
 
-Version 2 has such columns for each of several symbols, and says what version 1 cannot: symbols of
-futures and in other scripts, and voids, whose price and quantity are "0".
+Version 2 has such columns for each of several symbols. It also supports symbols of futures, symbols
+in other scripts, and voids, whose price and quantity are "0".
 
     {"v":2,"streams":[{"symbol":"BTCUSDT.um","id":[6587981239,1],"p":["61837.6","0"],…},…]}
 
@@ -68,7 +68,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """Trades of one symbol after the other, each with ascending ids. Holes are allowed."""
+    """Trades grouped by symbol, each symbol with ascending ids. Holes are allowed."""
 
     trades: tuple[Trade, ...]
 
@@ -110,8 +110,8 @@ def encode(trades: Sequence[Trade], *, one_in: int | None = None) -> Message:
     if version > 1:
         attributes["version"] = str(version)
     if one_in is not None:
-        # Made from the body, a fifth of the text. Another build of zlib therefore gives another
-        # trace.
+        # The trace is derived from the body, which is a fifth of the size of the text. Another
+        # build of zlib therefore gives another trace.
         parent = trace.derive(body.encode("ascii"), trades[-1].time // 1000, one_in)
         attributes["traceparent"] = str(parent)
     return Message(body, attributes)
@@ -196,7 +196,7 @@ def _columns(trades: Sequence[Trade]) -> dict[str, Any]:
 def _trades(fields: object, *, has_voids: bool) -> list[Trade]:
     """Return the trades of one symbol."""
     if not isinstance(fields, dict):
-        raise Malformed("a stream is no JSON object")
+        raise Malformed("a stream is not a JSON object")
     try:
         symbol = check_symbol(fields.get("symbol"))
     except BadTrade as error:
@@ -222,7 +222,7 @@ def _trades(fields: object, *, has_voids: bool) -> list[Trade]:
             raise Malformed("a price is zero")
         voids = [trade for trade in trades if trade.is_void]
         if any(trade != Trade.void(symbol, trade.id, trade.time) for trade in voids):
-            raise Malformed("a price is zero in what is not a void")
+            raise Malformed("the price of a trade that is not a void is zero")
     return trades
 
 
@@ -263,7 +263,7 @@ def _inflate(text: str) -> str:
 def _parse(text: str) -> dict[str, Any]:
     try:
         fields = json.loads(text)
-    # RecursionError: a JSON text that consists of brackets.
+    # A JSON text that consists of brackets raises RecursionError.
     except (ValueError, RecursionError):
         raise Malformed("not JSON") from None
     if not isinstance(fields, dict) or "v" not in fields:
@@ -286,7 +286,7 @@ def _numbers(fields: dict[str, Any], name: str) -> list[Decimal]:
     if not isinstance(column, list) or not set(map(type, column)) <= {str}:
         raise Malformed(f"{name} is not a list of texts")
     joined = "".join(f"{text}\n" for text in column)
-    # They are counted too, because a text may hold a line break.
+    # The numbers are counted too, because a text may contain a line break.
     if not _NUMBERS.fullmatch(joined) or joined.count("\n") != len(column):
         raise Malformed(f"{name} holds something that is not a plain canonical number")
     return [Decimal(text) for text in column]

@@ -18,13 +18,13 @@ from mcloud.market.interval import Bar
 from mcloud.market.quiet import TimelineStep
 from mcloud.market.trade import to_text
 
-LONGEST = 1000  # intervals that a window may have
+LONGEST = 1000  # maximum number of intervals in a window
 
 DAY = 86_400_000  # ms
-YEAR = 365 * DAY  # these markets never close
+YEAR = 365 * DAY  # number of ms in a year, because these markets never close
 
-# Sums and products of the values of bars fit without rounding: 38 digits, a few more per bar,
-# and squares of log returns of LOG_PLACES places.
+# Precision with which sums and products of the values of bars need no rounding: 38 digits, a few
+# more per bar, and squares of log returns with LOG_PLACES decimal places.
 _WIDE = Context(prec=120, rounding=ROUND_HALF_EVEN)
 _SHOWN = Context(prec=12, rounding=ROUND_HALF_EVEN)
 LOG_PLACES = Decimal(1).scaleb(-28)
@@ -58,7 +58,7 @@ class Indicator(NamedTuple):
 
 
 Values = list[Decimal | None]
-Point = Bar | None  # None is a hole
+Point = Bar | None  # None stands for a hole
 
 
 def parse(text: str) -> list[Indicator]:

@@ -77,7 +77,7 @@ def timeline(
     spans = sorted((hole.start // width, hole.end // width) for hole in holes)
     bars = {bar.start: bar for bar in derive(candles, interval)}
     edges = {number for span in spans for number in span}
-    # By interval: the highest id that may be the close, so that a hole above it hides the close.
+    # By interval, the highest id that may be the close. A hole above it hides the close.
     priced: dict[int, int] = {}
     for candle in candles:
         if candle.has_trades:
@@ -90,15 +90,16 @@ def timeline(
     last: Bar | None = None
     follows = True
     at, reach, after, doubt = 0, -1, start, MAX_TIME
-    # An interval of voids has ids and no bar: it was quiet, unless a hole reaches into it, or it is
-    # the newest, of which more may come.
+    # An interval with only voids has ids and no bar. It was quiet, unless a hole reaches into it,
+    # or it is the newest interval, which may still get trades.
     with_ids = sorted({each.start // width * width for each in candles if each.fragments})
     for known in with_ids:
         number = known // width
         while at < len(spans) and spans[at][0] < number:
             reach = max(reach, spans[at][1])
             at += 1
-        # No candle lies between two of these, so a hole spans all of the silence or none of it.
+        # No candle lies between two of these intervals, so a hole spans all of the silence or none
+        # of it.
         silence = range(max(after, start), min(known, end), width)
         if number <= reach or (silence and doubt < after // width):
             follows = False

@@ -37,12 +37,12 @@ def derive(content: bytes, seconds: int, one_in: int) -> TraceParent:
     digest = hashlib.sha256(content).hexdigest()
     trace_id = f"{seconds % 2**32:08x}{digest[:24]}"
     sampled = one_in > 0 and int(digest[8:24], 16) % one_in == 0
-    # A digest of zeros only is as unlikely as two messages with the same digest.
+    # A digest of only zeros is as unlikely as two messages with the same digest.
     return TraceParent(trace_id, digest[24:40], sampled)
 
 
 def parse(text: str) -> TraceParent | None:
-    """Read a ``traceparent``. Return None for one that is to be ignored, as W3C demands."""
+    """Read a ``traceparent``. Return None for one that W3C requires to be ignored."""
     match = _VALID.fullmatch(text)
     if match is None or match["version"] == "ff" or (match["version"] == "00" and match["more"]):
         return None

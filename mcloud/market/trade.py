@@ -15,30 +15,32 @@ from decimal import Context, Decimal, DivisionByZero, Inexact, InvalidOperation,
 from operator import attrgetter
 from typing import Any, NamedTuple
 
-# Sums and products that do not fit are refused, never rounded. A DynamoDB number holds 38 digits;
-# Binance's own limits (8 decimals) leave 22 integer digits for a minute's quote volume.
+# Sums and products that do not fit are refused, never rounded. A DynamoDB number has up to 38
+# digits. Binance's own limit of 8 decimals leaves 22 integer digits for the quote volume of a
+# minute.
 ZERO = Decimal()
 
 EXACT = Context(prec=38, traps=[Inexact, InvalidOperation, Overflow, DivisionByZero])
 
 MAX_ID = 2**63 - 1
-# Past the year 9999 a timestamp no longer fits the candle's key, `2024-08-08T23:54:00Z`.
+# After the year 9999 a timestamp no longer fits the candle's key, `2024-08-08T23:54:00Z`.
 MAX_TIME = 253_402_300_799_999
 
-# ASCII digits only: Decimal() itself would accept "NaN", "1_000", " 1 " and Arabic digits.
+# Only ASCII digits are allowed: Decimal() itself would accept "NaN", "1_000", " 1 " and Arabic
+# digits.
 NUMBER = r"[0-9]{1,16}(?:\.[0-9]{1,12})?"
 
 SPOT, USD_M, COIN_M = "spot", "um", "cm"
 MARKETS = (SPOT, USD_M, COIN_M)
 
-_LETTERS = r"[^\x00-/:-@\[-\x7f\s]{1,20}"  # of ASCII, capitals and digits only
+_LETTERS = r"[^\x00-/:-@\[-\x7f\s]{1,20}"  # of the ASCII characters, only capitals and digits
 NAME = rf"{_LETTERS}(?:_{_LETTERS})?"
 """A symbol as the exchange writes it, also in other scripts than Latin, such as 币安人生USDT."""
 AGGREGATE_SUFFIX = "agg"
 SYMBOL = rf"{NAME}(?:\.(?:{USD_M}|{COIN_M}))?(?:\.{AGGREGATE_SUFFIX})?"
 _NUMBER = re.compile(NUMBER)
 _SYMBOL = re.compile(SYMBOL)
-# COIN-M futures are quoted in US dollars and always say when they are delivered.
+# COIN-M futures are quoted in US dollars, and their names always include the delivery date.
 _COIN_M_NAME = re.compile(r".+USD_(?:PERP|[0-9]{6})")
 
 
@@ -120,10 +122,10 @@ def id_count(first: int, last: int) -> int:
 
 
 def without_filled_voids(trades: Collection[Trade]) -> list[Trade]:
-    """Return trades of one symbol, in their order, with the voids that count.
+    """Return trades of one symbol, in their order, without the voids that do not count.
 
-    An id that has a trade has no void, and of several voids of one id the earliest counts: one that
-    is inferred has the time of the trade before it, one that is announced a time of its own.
+    An id that has a trade has no void. If an id has several voids, the earliest counts: an inferred
+    void has the time of the trade before it, while an announced void has its own time.
     """
     if all(trade.price for trade in trades):
         return list(trades)
@@ -139,7 +141,7 @@ def check_symbol(symbol: object) -> str:
     """Return a symbol such as ``BTCUSDT`` or ``BTCUSDT_250926.um``, or raise BadTrade."""
     if not isinstance(symbol, str) or not _SYMBOL.fullmatch(symbol):
         raise BadTrade(f"not a symbol: {symbol!r:.60}")
-    # Two ways to write one name would make two symbols that look alike.
+    # Different spellings of one name would create symbols that look alike.
     if not symbol.isascii() and not (symbol.isprintable() and symbol == capitals(symbol)):
         raise BadTrade(f"not a symbol: {symbol!r:.60}")
     return symbol
@@ -181,7 +183,7 @@ def trades_of(symbol: str) -> str:
 
 
 def is_reserved(symbol: str) -> bool:
-    """Return whether a symbol is not a market. It is then not listed, compared, copied or
+    """Return whether a symbol is not a market. Such a symbol is not listed, compared, copied or
     counted.
     """
     return symbol == CANARY
@@ -231,5 +233,6 @@ def canonical(text: str) -> str:
 
 def to_text(number: Decimal) -> str:
     """Return the canonical text of a number, without an exponent or trailing zeros."""
-    text = str(number)  # three times as fast as format(), and sufficient for nearly all numbers
+    # str() is three times as fast as format(), and sufficient for nearly all numbers
+    text = str(number)
     return canonical(format(number, "f")) if "E" in text or text[-1] == "0" else text

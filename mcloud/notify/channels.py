@@ -102,7 +102,7 @@ def channels(config: Config) -> dict[str, Channel]:
     A missing secret is not an error here, since it must not stop a failover.
 
     Raises:
-        ConfigError: a table is not in order, with its line.
+        ConfigError: a table is invalid; the message names its line.
     """
     return {name: _channel(config, name) for name in tables(config.document, ("channels",))}
 

@@ -1,4 +1,4 @@
-"""A test of channels with a real event, which fires and is resolved at once."""
+"""A test of channels with a real event, which fires and is immediately resolved."""
 
 import socket
 import time

@@ -1,16 +1,18 @@
-"""The record of what was sent, kept on the sites, so that one of several watchers sends an event.
+"""The record of sent events, kept on the sites, so that only one of several watchers sends an
+event.
 
 A watcher writes a claim before it sends the event, on the condition that no other watcher has
-written since it read, and writes afterwards that the event was sent. A watcher that finds a claim
-waits, and takes the claim over after ``LEASE`` seconds without a result. So every event is sent at
-least once, and once in the usual case. A site that does not answer delays an event for a few
-seconds. Where no site answers, every watcher sends, because twice is better than never.
+written since it read the record. After sending, it notes that the event was sent. A watcher that
+finds a claim waits, and takes it over after ``LEASE`` seconds without a result. Every event is
+therefore sent at least once, and usually only once. A site that does not answer delays an event for
+a few seconds. If no site answers, every watcher sends the event, because a repeated event is better
+than none.
 
 Two sites have no majority. All watchers write their claims in the order of the names of the sites,
-so that the first site both can reach decides between two of them. A site that was away has an older
-record: the record with the most writes counts, as in ``failover.shared_notes``. While a site is
-away, a record counts as a record of the event at hand only if the two are close in time: the
-missing site may know that the alert was resolved in between.
+so that the first site that two watchers can both reach decides between them. A site that was away
+has an older record: the record with the most writes counts, as in ``failover.shared_notes``. While
+a site is away, a record counts as a record of the current event only if the two are close in time,
+because the missing site may know that the alert was resolved in between.
 
 Nothing is read or written for an event that this folder knows to be sent; see ``memory``.
 """
@@ -36,12 +38,14 @@ from mcloud.notify.memory import Told, is_news
 KIND = "alert-sent"
 
 DEADLINE = 5.0  # seconds for the answers of all sites
-LEASE = 90.0  # seconds; longer than a notifier tries to get an event through
-AWAY = 60.0  # seconds for which a site that did not answer is not asked again
-TOGETHER = 600.0  # seconds between two watchers that see one thing: their intervals, and metrics
-KEPT = 30 * 86_400.0  # seconds after which a record is forgotten
+LEASE = 90.0  # seconds; longer than a notifier keeps trying to send an event
+AWAY = 60.0  # seconds for which a site that did not answer is not contacted again
+# maximum seconds between the events of two watchers about the same incident, which have different
+# intervals and metrics
+TOGETHER = 600.0
+KEPT = 30 * 86_400.0  # seconds after which a record is deleted
 CLEANING = 86_400.0  # seconds between two deletions of old records
-LONGEST = 300  # characters of a key
+LONGEST = 300  # maximum number of characters of a key
 
 _log = logging.getLogger(__name__)
 
@@ -50,14 +54,14 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True)
 class LedgerRecord:
-    """The last event of a key that a channel was sent, or is being sent just now."""
+    """The last event of a key that a channel has sent or is sending."""
 
     state: Annotated[str, Matching(f"{FIRING}|{RESOLVED}|{HAPPENED}", "a state of an event")]
     severity: str
     happened: Time
     """Time of the event, in seconds since 1970."""
     by: str
-    """The process that sends or has sent the event. Empty if it gave up."""
+    """The process that sends or has sent the event. Empty if it failed."""
     claimed: Time
     """Start of the sending, by the sender's clock."""
     sent: Time | None
@@ -124,7 +128,7 @@ class EventLedger:
         it.
         """
         self._lost: dict[str, float] = {}
-        """By key: time since which every write has lost to another one."""
+        """By key, the time since which every write has lost to another one."""
         self._cleaned = -math.inf
 
     def claim(
@@ -225,8 +229,8 @@ class EventLedger:
         return self._ask({n: partial(get, site) for n, site in self._there().items()})
 
     def _put(self, key: str, record: LedgerRecord, copies: Copies) -> dict[str, bool]:
-        """Write a record to each site that still has the document read before. The values are
-        False for sites that have a different one.
+        """Write a record to each site whose document is still the one that was read. The values are
+        False for sites with a different document.
         """
 
         def put(site: Site, copy: StoredDocument[LedgerRecord] | None) -> bool:
@@ -241,7 +245,8 @@ class EventLedger:
         return self._ask({n: partial(put, self._sites[n], copy) for n, copy in copies.items()})
 
     def _may_win(self, key: str) -> bool:
-        """Note a lost race. Return False if the races have been lost for too long to be real.
+        """Note a write that lost to another one. Return False if writes have failed for too long
+        for this to be the cause.
 
         An edited document may be such that no write matches it.
         """
@@ -327,12 +332,12 @@ def _known(best: LedgerRecord | None, last: Told | None, now: float) -> Told | N
     if best is None:
         return last
     if last is not None and last.written > best.written:
-        return last  # the site that has the newer record is away
+        return last  # the site with the newer record is away
     if best.sent is None:
-        return None  # it was begun, and nobody knows that it got through
+        return None  # sending began, and it is unknown whether it succeeded
     if last is not None and last.written in (0, best.written):
         is_same = (last.state, last.happened) == (best.state, best.happened)
-        # Sites that were apart may have counted two records alike: the later one counts.
+        # Sites that were apart may have counted two records equally. The later one counts.
         if (is_same and last.written) or (not is_same and last.at > best.sent):
             return last
     # The sender's clock may be ahead.

@@ -11,12 +11,12 @@ from mcloud.documents import Count, Damaged, Time, read_file, set_aside
 from mcloud.errors import McloudError
 from mcloud.notify.event import FIRING, HAPPENED, Event, is_at_least
 
-KEPT = 1000  # keys of a channel; the oldest are forgotten
+KEPT = 1000  # number of keys of a channel; the oldest are dropped
 
 
 @dataclass(frozen=True)
 class Told:
-    """The last event of a key that a channel was sent."""
+    """The last event of a key that a channel sent."""
 
     state: str
     severity: str
@@ -34,8 +34,8 @@ def is_news(last: Told | None, event: Event, repeat: float, now: float) -> bool:
     """Return whether to send an event. It is False for an event that was sent before, except for a
     firing event after ``repeat`` seconds.
 
-    A higher severity is news. A resolution is news even without a record of the firing event: a
-    process that started since then may have sent that.
+    A higher severity counts as news. So does a resolution, even without a record of the firing
+    event, because another process may have sent that.
     """
     if last is None or last.state != event.state:
         return True
@@ -83,7 +83,8 @@ class SentMemory:
         """Remember the last event of a key, as ``note`` does."""
         with self._lock:
             known = self._told.setdefault(channel, {})
-            known.pop(key, None)  # to the end: the dict is in the order of the last word
+            # moved to the end, because the dict is in the order of the last event
+            known.pop(key, None)
             known[key] = told
             while len(known) > KEPT:
                 del known[next(iter(known))]

@@ -1,5 +1,5 @@
-"""Sends events through all channels. Each has its own pace, and the caller waits for none of
-them.
+"""Sends events through all channels. Each channel has its own thread, and the caller does not
+wait.
 """
 
 import time
@@ -18,21 +18,22 @@ from mcloud.notify.event import FIRING, RESOLVED, Event, is_at_least
 from mcloud.notify.ledger import Claim, EventLedger, NotClaimed
 from mcloud.notify.memory import SentMemory, Told
 
-ATTEMPT = 10.0  # seconds for one attempt, whatever hangs in it
-PATIENCE = 60.0  # seconds after which an event is given up
+ATTEMPT = 10.0  # seconds for one attempt, including calls that hang
+PATIENCE = 60.0  # seconds after which an event counts as failed
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 10.0  # seconds between two attempts
 CLOSE_LOOK = 0.2  # seconds between two checks for completion while closing
 LONGEST_HOLD = 3600.0  # maximum seconds of a wait that the server requests
-WAITING = 200  # events of a channel; the oldest are given up
-SULK, LONGEST_SULK = 60.0, 900.0  # seconds until a failed event that is sent again is tried again
-TOLD = 50  # failures that are remembered
+WAITING = 200  # maximum number of events that wait in a channel; the oldest are dropped
+# seconds until the next attempt at a failed event that is sent again
+SULK, LONGEST_SULK = 60.0, 900.0
+TOLD = 50  # number of failures that are kept
 LOOK_AGAIN = 15.0  # seconds until the next check of an event that is silenced or sent elsewhere
 SHARE_AGAIN = 60.0  # seconds between two attempts to copy a sent event to the sites
 
 
 class Notifier:
-    """Sends events. ``send`` returns at once and never raises, so a failing channel delays
-    nobody.
+    """Sends events. ``send`` returns immediately and never raises, so that a failing channel delays
+    no caller.
     """
 
     def __init__(
@@ -50,7 +51,7 @@ class Notifier:
     ) -> None:
         """``clock`` is the wall clock, for the times of events; ``timer`` measures durations.
 
-        ``ledger`` is shared by several watchers. ``folder`` is the name of the watched folder.
+        Several watchers share ``ledger``. ``folder`` is the name of the watched folder.
         ``holds_back`` returns whether an event is silenced. A silenced event is sent after the
         silence, unless there is a newer event of its key.
         """
@@ -87,7 +88,7 @@ class Notifier:
             line.close(limit)
 
     def failures(self) -> list[str]:
-        """Return the failures as ``channel: event: why``, the oldest first."""
+        """Return the failures as ``channel: event: reason``, the oldest first."""
         return list(self._failures)
 
 
@@ -189,12 +190,12 @@ class _Line:
                 self._at_work = event = self._waiting.popleft()
             try:
                 self._handle(event)
-            except Exception as error:  # noqa: BLE001 - without this thread nothing is sent any more
+            except Exception as error:  # noqa: BLE001 - without this thread no further event would be sent
                 with self._changed:
                     self._fail(event, f"{type(error).__name__}: {error}")
 
     def _look_at_silenced(self, key: str) -> None:
-        """Check at once whether a silenced event is still silenced."""
+        """Check immediately whether a silenced event is still silenced."""
         now = self._timer()
         if key in self._was_silenced:
             self._held = [replace(h, until=now) if h.event.key == key else h for h in self._held]
@@ -299,11 +300,11 @@ class _Line:
         if claim is not None and self._ledger is not None:
             self._ledger.give_up(claim)
         with self._changed:
-            if not self._closed:  # else counted as failed by ``close``
+            if not self._closed:  # otherwise ``close`` has counted it as failed
                 self._fail(event, str(error) or type(error).__name__)
 
     def _get_through(self, event: Event) -> Exception | None:
-        """Try until the event is sent or another try makes no sense. Return the last error."""
+        """Try until the event is sent, or another attempt is pointless. Return the last error."""
         limit, held_in_all = Limit(self._patience, self._timer), 0.0
         pause = FIRST_PAUSE
         while True:
@@ -317,8 +318,8 @@ class _Line:
                 held = min(error.retry_after, LONGEST_HOLD)
                 until += held
                 self._held_until = until
-                # A wait that the server has requested is not a failure of the event: one try
-                # follows it.
+                # A wait that the server has requested is not a failure of the event, and is
+                # followed by one attempt.
                 held_in_all += until - self._timer()
                 if held > self._patience:
                     self._failures.append(f"{self._channel.name}: waits for {held:.0f} s: {error}")
@@ -334,7 +335,7 @@ class _Line:
             pause = min(2 * pause, LONGEST_PAUSE)
 
     def _waits_until(self, moment: float) -> bool:
-        """Wait until a moment. Return False if the notifier was closed, which counts as a
+        """Wait until a given time. Return False if the notifier was closed, which counts as a
         failure.
         """
         with self._changed:
@@ -363,12 +364,14 @@ class _Failed:
     count: int
     """Number of failures in a row."""
     until: float
-    """Time of the next try, by the line's timer."""
+    """Time of the next attempt, by the line's timer."""
 
 
 Said = tuple[str, str, float]
 
 
 def _said(event: Event) -> Said:
-    """Return what identifies an event within its key: two events with equal values are one."""
+    """Return the values that identify an event within its key: two events with equal values are the
+    same.
+    """
     return event.state, event.severity, event.at

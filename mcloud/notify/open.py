@@ -22,8 +22,8 @@ def open_notifier(config: Config) -> Notifier:
     """Return a notifier for all ``[channels.NAME]``. Without channels it sends nothing.
 
     Raises:
-        ConfigError: a channel's table is not in order, with its line. A missing secret or a channel
-            that is away is none: that is for ``Notifier.failures``.
+        ConfigError: a channel's table is invalid; the message names its line. A missing secret and
+            an unavailable channel are not errors here. ``Notifier.failures`` reports them.
     """
     return Notifier(channels(config))
 
@@ -42,7 +42,7 @@ def open_shared(
         memory: path of a file with the last events sent, which lasts across restarts.
 
     Raises:
-        ConfigError: as above.
+        ConfigError: a channel's table is invalid; the message names its line.
     """
     folder = _name_of(config.state)
     by = f"{folder} {os.getpid()} {os.urandom(3).hex()}"

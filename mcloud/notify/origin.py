@@ -8,7 +8,7 @@ from hashlib import sha256
 from mcloud.config import Config
 from mcloud.notify.event import HAPPENED, Event
 
-LONGEST = 255  # characters of a deduplication key that PagerDuty takes
+LONGEST = 255  # maximum length of a deduplication key in PagerDuty
 
 
 @dataclass(frozen=True)
@@ -31,11 +31,12 @@ class Origin:
     def incident(self, event: Event) -> str:
         """Return the id of the incident: profile, stack, and the event's key with its site.
 
-        A ``happened`` event is never resolved, so each one is an incident of its own.
+        A ``happened`` event is never resolved, so each of them is a separate incident.
         """
         key = event.key if event.state != HAPPENED else f"{event.key} {event.at:.3f}"
         if event.is_of_folder:
-            key = f"{event.fields.get('folder', '')} {key}"  # not that of another folder
+            # different from the event of another folder
+            key = f"{event.fields.get('folder', '')} {key}"
         whole = f"mcloud {self.profile}/{self.stack(event)} {key}"
         if len(whole) <= LONGEST:
             return whole

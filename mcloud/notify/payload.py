@@ -7,8 +7,8 @@ from mcloud.notify.event import HAPPENED, RESOLVED, Event
 from mcloud.notify.origin import Origin
 
 SOURCE = "mcloud"
-SUMMARY = 1024  # characters of a summary that PagerDuty takes
-SUBJECT = 100  # characters that SNS takes, of ASCII only
+SUMMARY = 1024  # maximum length of a summary in PagerDuty
+SUBJECT = 100  # maximum length of a subject in SNS, of ASCII characters only
 
 _COLORS = {"info": "#439fe0", "warning": "#daa038", "critical": "#a30200"}
 _GREEN = "#2eb886"

@@ -1,9 +1,9 @@
-"""Silences, kept on the sites: for a while nobody is notified of a rule, a site or a symbol.
+"""Silences, kept on the sites: during a silence nobody is notified of a rule, a site or a symbol.
 
-A silence is a document of its own. It changes once, when somebody ends it, and an ended copy on any
-site counts. So sites that were apart agree again, and a watcher that sees a difference writes what
-is missing. A silence holds back alerts that fire, and never a resolution. Everything that shows an
-alert shows its silence too.
+A silence is a document. It changes only once, when somebody ends it, and an ended copy on any site
+counts. Sites that were apart therefore agree again, and a watcher that sees a difference writes the
+missing documents. A silence holds back firing alerts, and never a resolution. Everything that shows
+an alert also shows its silence.
 """
 
 import threading
@@ -25,14 +25,15 @@ RULE: Final = "rule"
 SITE: Final = "site"
 SYMBOL: Final = "symbol"
 
-DEADLINE = 5.0  # seconds for the answers of all sites to a watcher
-FIRST = 3.0  # times as long for the first answers
-PATIENCE = 15.0  # the same to a person's command, whose clients are made first
-FRESH = 30.0  # seconds after which the sites are asked again before something is held back
-MOST = 30 * 86_400.0  # seconds from beginning to end
-AHEAD = 366 * 86_400.0  # seconds from now to the beginning
-KEPT = 7 * 86_400.0  # seconds that one is kept after its end
-TEXT = 500  # characters of a reason
+DEADLINE = 5.0  # seconds that all sites may take to answer a watcher
+FIRST = 3.0  # factor of that for the first answers
+# seconds that the sites may take to answer a command, which first creates the clients
+PATIENCE = 15.0
+FRESH = 30.0  # seconds after which the sites are read again before an event is held back
+MOST = 30 * 86_400.0  # maximum seconds from beginning to end
+AHEAD = 366 * 86_400.0  # maximum seconds from now to the beginning
+KEPT = 7 * 86_400.0  # seconds that a silence is kept after its end
+TEXT = 500  # maximum number of characters of a reason
 
 
 @dataclass(frozen=True)
@@ -192,9 +193,9 @@ def old(told: SilencesTold, now: float) -> list[str]:
 class Silences:
     """The silences that a watcher obeys. Thread-safe. It never raises.
 
-    A silence that was seen applies until its end, even if no site answers any more. A clock that is
-    set back does not extend a silence: its end is measured by the monotonic clock from when the
-    silence was first seen, and never exceeds its whole length.
+    A silence that was seen applies until its end, even if no site answers any more. Setting the
+    clock back does not extend a silence: its end is measured by the monotonic clock from when it
+    was first seen, and its duration never exceeds its whole length.
     """
 
     def __init__(
@@ -248,21 +249,21 @@ class Silences:
     def _refresh(self) -> None:
         begun = self._monotonic()
         calls = {n: partial(silences_of, site) for n, site in self._sites.items()}
-        # The first read also makes the clients. It waits longer, since an alert whose silence is
+        # The first read also creates the clients. It waits longer, since an alert whose silence is
         # not known yet would be sent.
         patience = self._deadline if self._asked is not None else FIRST * self._deadline
         answers = self._asker.gather(calls, patience)
         there = {n: each for n, each in answers.items() if not isinstance(each, Exception)}
         if not there:
-            return  # it is asked again before anything else is sent
+            return  # it is read again before another event is sent
         self._asked = begun
         now = max(self._clock(), self._not_before)
         told = merged(there.values()).silences
         for silence in told.values():
             left = silence.end - max(now, silence.at)
             self._until.setdefault(silence.id, begun + left)
-        # A silence that no site has any more was over long ago. One on a site that is away still
-        # counts.
+        # A silence that no site has any more ended some time ago. A silence on a site that is away
+        # still counts.
         away = self._known if len(there) < len(self._sites) else {}
         self._known = {**away, **told}
         self._until = {id_: until for id_, until in self._until.items() if id_ in self._known}
@@ -282,7 +283,9 @@ class Silences:
 
 
 def _may_replace(copy: Silence | Damaged | None, silence: Silence) -> bool:
-    """Return whether a site's copy differs and may be written, as one of a newer mcloud may not."""
+    """Return whether a site's copy differs and may be replaced. A copy of a newer mcloud may
+    not.
+    """
     return copy != silence and not (isinstance(copy, Damaged) and copy.is_newer)
 
 

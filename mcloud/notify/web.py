@@ -7,9 +7,11 @@ from urllib.parse import urlsplit
 from mcloud import http
 from mcloud.errors import Refused, Throttled, Unavailable
 
-SHOWN = 200  # characters of an answer
+SHOWN = 200  # maximum number of characters of an answer that are shown
 MASK = "********"
-TOKEN = 9  # characters from which a piece of a path is a secret; `services` and `webhooks` are none
+# number of characters from which a segment of a path counts as a secret; `services` and `webhooks`
+# do not
+TOKEN = 9
 
 
 def problem_with(url: str) -> str:
@@ -37,9 +39,9 @@ def post(url: str, body: dict[str, Any], *secrets: str) -> str:
     fails. A second request would deliver it twice.
 
     Raises:
-        Throttled: the server says when to try again.
-        Unavailable: nobody answered, or not now: try again.
-        Refused: the answer was a no.
+        Throttled: the server requests a pause.
+        Unavailable: the server did not answer, or cannot process the message now; retry later.
+        Refused: the server refused the message.
     """
     try:
         answer = http.ask("POST", url, http.WEBHOOK, document=body)
@@ -60,7 +62,8 @@ def post(url: str, body: dict[str, Any], *secrets: str) -> str:
 
 def _shown(text: str, url: str, secrets: tuple[str, ...]) -> str:
     line = "".join(each for each in " ".join(text.split()) if each.isprintable())
-    # Mask before cutting: the rest of a secret that is cut off would not be found.
+    # Secrets are masked before the line is truncated, because a truncated secret would not be
+    # found.
     return _masked(line, url, secrets)[:SHOWN]
 
 
@@ -69,7 +72,8 @@ def _masked(text: str, url: str, secrets: tuple[str, ...]) -> str:
     path = parts.path + (f"?{parts.query}" if parts.query else "")
     # A server may repeat only the token, which is one of these.
     tokens = (each for each in re.split("[/?&=;]", path) if len(each) >= TOKEN)
-    # The longest first: masking a part of a secret must not hide the rest of it.
+    # The longest secret is masked first: masking a part of a secret must not leave the rest of it
+    # visible.
     for secret in sorted((url, path, parts.path, *tokens, *secrets), key=len, reverse=True):
         if len(secret) > 1:
             text = text.replace(secret, MASK)

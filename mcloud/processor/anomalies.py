@@ -100,9 +100,10 @@ WATCHES = Kind("anomaly-watch", Watched)
 KIND, WATCH, UNTOLD = ANOMALIES.name, WATCHES.name, UNTOLD_ANOMALIES.name
 """Kinds of the documents: anomalies, the position of each symbol, and anomalies to be sent."""
 
-KEPT = 7 * 86_400_000  # ms before the newest
+KEPT = 7 * 86_400_000  # ms before the newest anomaly
 OVERLAP = 3 * MINUTE
-"""Time that is checked again, in ms, because a minute may be incomplete and trades may be late."""
+"""Time that is checked again, in ms, because a minute may be incomplete and trades may arrive late.
+"""
 CATCH_UP = 24 * 60 * MINUTE
 """Longest time that is checked after a pause, in ms. `mcloud anomalies scan` checks any time."""
 NOTED = 10 * MINUTE
@@ -119,7 +120,9 @@ class _WatchedSymbol:
 
     minutes: list[Minute]
     noted: int
-    """Stored position up to which it was checked, in ms."""
+    """Number of further checks after a symbol's heartbeat stops changing, because the heartbeat may
+    be late.
+    """
     beat: Heartbeat | None = None
     calm: int = 0
     kept: dict[str, Anomaly] = field(default_factory=dict)
@@ -161,11 +164,12 @@ class AnomalyWatch:
             try:
                 fresh += self._look_at(beat)
             except McloudError as error:
-                # It is forgotten, so that the next check starts from the stored position.
+                # The state of the symbol is dropped, so that the next check starts from the stored
+                # position.
                 known = self._symbols.pop(beat.symbol, None)
                 if known is not None:
                     self._written_down()[beat.symbol] = known.noted
-                log("ERROR", "cannot look at a symbol", symbol=beat.symbol, reason=str(error))
+                log("ERROR", "cannot check a symbol", symbol=beat.symbol, reason=str(error))
                 failure = error
         log("INFO", "looked", symbols=len(beats), candles=self._read, anomalies=len(fresh))
         self._tell(tell)
@@ -241,10 +245,10 @@ class AnomalyWatch:
                 fresh.append(anomaly)
             else:
                 self._control.keep(KIND, anomaly.key, document)
-                if is_noted_now:  # it was sent, unless a note says that it was not
+                if is_noted_now:  # the anomaly was sent, unless a note says that it was not
                     self._control.forget(UNTOLD, anomaly.key)
             known.kept[anomaly.key] = anomaly
-        # Their keys start with the minute.
+        # The keys of anomalies start with the minute.
         since = to_timestamp(max(0, known.minutes[-1].start - CATCH_UP))
         known.kept = {key: known.kept[key] for key in known.kept if key >= since}
         if fresh:
@@ -279,22 +283,23 @@ def recent(control: Control, since: float) -> list[Anomaly]:
 
 
 def stored(control: Control, since: float) -> list[AnomalyRecord | Damaged]:
-    """Return the same as documents, damaged ones included."""
-    # A key is the minute, a space and the rest: this sorts before all keys of that minute.
+    """Return the stored documents of the same anomalies, including damaged ones."""
+    # A key consists of the minute, a space and the rest, so this value sorts before all keys of
+    # that minute.
     documents = control.kept(KIND, after=to_timestamp(max(0, int(since * 1000))))
     return [ANOMALIES.decode(key, each) for key, each in documents.items()]
 
 
 def logged(anomaly: Anomaly) -> dict[str, str | int]:
-    """Return the fields of its log line: those of its record, with the time renamed, because
-    ``timestamp`` may be read as that of the line.
+    """Return the fields of the log line of an anomaly: those of its record, with the time renamed,
+    because ``timestamp`` may be read as that of the line.
     """
     record = encode(AnomalyRecord.of(anomaly))
     return {"minute": record.pop("timestamp"), **record}
 
 
 def headline(anomalies: Sequence[Anomaly]) -> str:
-    """Return one line for all of them, in ASCII and below 100 characters, as SNS demands."""
+    """Return one line about all anomalies, in ASCII and below 100 characters, as SNS requires."""
     first = anomalies[0]
     text = f"mcloud: {first.kind} of {first.symbol} at {first.timestamp}"
     return f"{text} and {len(anomalies) - 1} more" if len(anomalies) > 1 else text

@@ -14,7 +14,7 @@ from mcloud.processor.ingest import Ingested
 
 
 class Arrival(NamedTuple):
-    """The trades of one symbol in a message, or in several in a row."""
+    """The trades of one symbol in a message, or in several consecutive messages."""
 
     symbol: str
     first_id: int
@@ -40,7 +40,7 @@ class Arrival(NamedTuple):
 
     @property
     def ids(self) -> dict[str, str | int]:
-        """Return its first fields of a log line, by which ``Logs.find`` finds it."""
+        """Return the first fields of its log line, by which ``Logs.find`` finds it."""
         return {"symbol": self.symbol, "first_id": self.first_id, "last_id": self.last_id}
 
 
@@ -56,7 +56,7 @@ def in_rows(arrivals: Iterable[Arrival]) -> list[Arrival]:
 
 
 def fields(arrival: Arrival, done: Ingested) -> dict[str, str | int | None]:
-    """Return the fields of the log line that it is stored. Times are in ms since 1970."""
+    """Return the fields of the log line about storing it. Times are in ms since 1970."""
     return {
         **arrival.ids,
         "trades": arrival.trades,

@@ -1,5 +1,6 @@
-"""Archive trades, then fold them into candles. The caller acknowledges last, so that a crash in
-between only repeats work."""
+"""Archive trades, then fold them into candles. The caller acknowledges last, so that a crash before
+that only repeats work.
+"""
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -18,13 +19,15 @@ Given = TypeVar("Given")
 Answer = TypeVar("Answer")
 
 AT_ONCE = 16
-"""Requests to the stores that are under way at once, over all calls of this process."""
+"""Maximum number of concurrent requests to the stores, over all calls of this process."""
 
 PART = 128
-"""Requests that are prepared together: raw objects first, then the candles that they cover."""
+"""Number of requests that are prepared together: raw objects first, then the candles that they
+cover.
+"""
 
 LASTING = (ArithmeticError, Refused, Contention)
-"""Errors of one candle that another attempt would meet again."""
+"""Errors of one candle that would occur again in another attempt."""
 
 Key = tuple[str, int]
 """A candle: its symbol, and the start of its minute in ms since 1970."""
@@ -50,13 +53,13 @@ class Partly:
     stored: float
     disagreements: list[Disagreement] = field(default_factory=list)
     done: set[Key] = field(default_factory=set)
-    """Candles that have all of their trades, which are in the archive as well."""
+    """Candles with all of their trades, which are also in the archive."""
     failed: dict[Key, Exception] = field(default_factory=dict)
     """Candles that cannot be stored, each with one of ``LASTING``."""
     left: set[Key] = field(default_factory=set)
-    """Candles for another attempt: the time was up, or a store did not answer."""
+    """Candles for another attempt, because the time was up or a store did not answer."""
     problem: McloudError | None = None
-    """The first error of a store that passes by itself; nothing was begun after it."""
+    """The first temporary error of a store. Nothing was started after it."""
 
     @property
     def ingested(self) -> Ingested:
@@ -92,10 +95,10 @@ def ingest_while(
     *,
     clock: Callable[[], float] = time.time,
 ) -> Partly:
-    """Store as many of the trades as there is time for, hour by hour.
+    """Store as many of the trades as the time allows, hour by hour.
 
-    A candle that cannot be stored holds up no other. Everything that is stored stays stored, so
-    that another attempt needs the trades of ``failed`` and ``left`` only.
+    A candle that cannot be stored does not prevent others from being stored. Stored candles are
+    complete, so that another attempt needs only the trades of ``failed`` and ``left``.
     """
     partly = Partly(clock(), clock(), clock())
     for hours in _parts(trades):
@@ -125,7 +128,7 @@ _Hour = dict[Key, list[Trade]]  # the trades of one symbol in one hour, by candl
 
 
 def _parts(trades: Iterable[Trade]) -> Iterator[list[_Hour]]:
-    """Group trades by hour, and hours until they come to about ``PART`` requests."""
+    """Group trades by hour, and hours into parts of about ``PART`` requests."""
     hours: dict[Key, _Hour] = {}
     for key, group in by_minute(trades).items():
         symbol, start = key
@@ -134,7 +137,8 @@ def _parts(trades: Iterable[Trade]) -> Iterator[list[_Hour]]:
     requests = 0
     for hour in hours.values():
         part.append(hour)
-        requests += 1 + 2 * len(hour)  # an object; a candle is read and written
+        # one request for the object, and a read and a write for each candle
+        requests += 1 + 2 * len(hour)
         if requests >= PART:
             yield part
             part, requests = [], 0
@@ -190,10 +194,10 @@ def _at_once(
     def answered(given: Given) -> Answer | Exception:
         try:
             return call(given) if is_time_left() else _TimeIsUp()
-        except Exception as error:  # noqa: BLE001 - the caller looks at each of them
+        except Exception as error:  # noqa: BLE001 - the caller checks each of them
             return error
 
     listed = list(all_given)
-    if len(listed) == 1:  # usual case: another thread would only take longer
+    if len(listed) == 1:  # the usual case, in which another thread would only take longer
         return [(listed[0], answered(listed[0]))]
     return list(zip(listed, _pool().map(answered, listed), strict=True))

@@ -15,7 +15,7 @@ from mcloud.processor.support import ENVELOPES, SUPPORT
 INTERVAL = 60.0
 """Seconds between two heartbeats of a symbol. Each is a write, as an update of a candle is."""
 
-ANNOUNCEMENT = 600.0  # seconds between two notes of an instance about the versions that it reads
+ANNOUNCEMENT = 600.0  # seconds between two notes about the versions that an instance reads
 
 
 class Pulse:
@@ -59,7 +59,8 @@ class Pulse:
                 return
             if now - self._written < self._interval:
                 return
-            # Also if it fails: an unavailable store must not be called for every message.
+            # The time is also updated if the write fails: an unavailable store must not be called
+            # for every message.
             self._written = now
             due, self._pending = self._pending, {}
         try:

@@ -13,7 +13,8 @@ from mcloud.processor.arrival import Arrival
 from mcloud.processor.ingest import Ingested
 from mcloud.processor.log import log
 
-PAUSE = 300.0  # seconds without spans after a failure: not every message may wait for the timeout
+# seconds without spans after a failure, so that later messages do not wait for the timeout
+PAUSE = 300.0
 
 
 class Recorder:
@@ -46,8 +47,8 @@ class Recorder:
             return
         try:
             self._exporter.export(spans)
-        except Exception as error:  # noqa: BLE001 - or a message that is stored comes again for good
-            if self._paused_until is None:  # once for each instance
+        except Exception as error:  # noqa: BLE001 - or a stored message is delivered forever
+            if self._paused_until is None:  # log it once for each instance
                 reason = str(error) or type(error).__name__
                 log("WARNING", "no spans", reason=reason, paused_seconds=PAUSE)
             self._paused_until = self._clock() + PAUSE
@@ -56,7 +57,7 @@ class Recorder:
 def spans_of(
     arrival: Arrival, done: Ingested, service: str, new_id: Callable[[], str]
 ) -> list[Span]:
-    """Return spans of the wait in the queue and of the work, or none if it is not sampled."""
+    """Return spans of the wait in the queue and of the work; none if the message is not sampled."""
     parent = arrival.sampled
     if parent is None:
         return []
@@ -64,7 +65,7 @@ def spans_of(
     work = new_id()
 
     def span(name: str, id_: str, under: str, start: float, end: float) -> Span:
-        # Clocks of two machines may disagree; a span does not end before it begins.
+        # The clocks of two machines may differ. A span must not end before it begins.
         return Span(name, parent.trace_id, id_, under, min(start, end), end, attributes)
 
     waited = [] if arrival.queued is None else [arrival.queued / 1000]

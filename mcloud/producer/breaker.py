@@ -4,14 +4,14 @@ from collections.abc import Callable
 
 from mcloud.clock import doubled
 
-FAILURES = 3  # in a row before it opens
+FAILURES = 3  # number of failures in a row after which the breaker opens
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0  # seconds
 
 CLOSED, OPEN, HALF_OPEN = "closed", "open", "half-open"
 
 
 class Breaker:
-    """The breaker of one site. It is not thread-safe: its owner calls it under a lock."""
+    """The breaker of one site. It is not thread-safe, so its owner calls it under a lock."""
 
     def __init__(self, clock: Callable[[], float], jitter: Callable[[float, float], float]) -> None:
         self._clock = clock

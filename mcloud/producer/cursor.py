@@ -1,7 +1,7 @@
 """The trade ids that have been seen, and those that are missing.
 
-Binance numbers the trades of a symbol without a gap, so a jump in the ids is a loss: it becomes a
-hole, which is reported until its trades arrive.
+Binance numbers the trades of a symbol without a gap, so a jump in the ids means that trades are
+missing. The missing ids become a hole, which is reported until their trades arrive.
 """
 
 from bisect import bisect_right
@@ -19,7 +19,7 @@ VOIDS = 10_000
 future has 14 voids a minute, so they cover twelve hours."""
 
 ABSENT = "the exchange does not have these ids"
-"""Start of the reason of a hole for which the exchange has answered without its trades."""
+"""Beginning of the reason of a hole for which the exchange has answered without its trades."""
 
 
 QUICK = 3
@@ -43,7 +43,9 @@ class Hole(NamedTuple):
 
     @property
     def is_doubtful(self) -> bool:
-        """Whether nothing shows that these ids have trades, or that those are still available."""
+        """Whether there is no sign that these ids have trades, or that the trades are still
+        available.
+        """
         return self.reason.startswith(ABSENT)
 
     @property
@@ -73,7 +75,9 @@ class Cursor:
     def __init__(
         self, positions: Iterable[Position] = (), voids: Iterable[tuple[str, int]] = ()
     ) -> None:
-        """Continue from what ``dump`` returned, and from the voids (symbol and id) noted before."""
+        """Continue from the result of ``dump``, and from the voids (symbol and id) that were noted
+        before.
+        """
         self._start: dict[str, int] = {}
         self._next: dict[str, int] = {}
         self._holes: dict[str, list[Hole]] = {}
@@ -81,7 +85,8 @@ class Cursor:
         """Ids of the newest voids, oldest first."""
         self.void_changes: dict[tuple[str, int], bool] = {}
         """Symbol and id of each void that was added (true) or removed (false) since the start,
-        without those that were passed to ``saved``."""
+        except for those that were passed to ``saved``.
+        """
         self.repeats = 0
         """Trades dropped because their ids had been seen."""
         self.early = 0
@@ -105,7 +110,7 @@ class Cursor:
         for trade in trades:
             symbol = trade.symbol
             id_ = trade.id
-            # Nearly all trades end here. The others may take ten times as long.
+            # The next expected id is by far the usual case. Others may take ten times as long.
             if expected.get(symbol) == id_:
                 expected[symbol] = id_ + 1
             elif not self._is_new(symbol, id_, now) and not self._replaces_void(trade):
@@ -242,8 +247,8 @@ def _joined(holes: Iterable[Hole]) -> list[Hole]:
 def append_hole(holes: list[Hole], hole: Hole) -> None:
     """Append a hole that starts after all others.
 
-    It extends the last one only if both were noticed at the same time and not tried yet: a new loss
-    does not belong to an old hole, for which the exchange is rarely asked.
+    It extends the last one only if both were noticed at the same time and have not been tried yet:
+    a new loss must not become part of an old hole, which is rarely requested from the exchange.
     """
     if holes and holes[-1] == hole._replace(first=holes[-1].first, last=hole.first - 1):
         holes[-1] = holes[-1]._replace(last=hole.last)

@@ -1,15 +1,16 @@
-"""Detection of an exchange that restarts the trade ids of a symbol: new trades look like repeats.
+"""Detection of an exchange that restarts the trade ids of a symbol, so that new trades look like
+repeats.
 
-The test network of Binance does so about once a month, and so may any exchange that is set up
-again. Such trades cannot be stored, because their ids belong to other trades, but the user is
-warned that they are dropped.
+The test network of Binance does this about once a month, and any exchange may do it after a
+reinstallation. Such trades cannot be stored, because their ids belong to other trades, but the user
+is warned that they are dropped.
 """
 
 from collections.abc import Sequence
 
 from mcloud.market.trade import Trade
 
-LONG = 60_000  # ms of trade time; repeats come within seconds
+LONG = 60_000  # ms of trade time; repeats arrive within seconds
 
 
 class IdReset:
@@ -36,7 +37,7 @@ class IdReset:
         )
 
     def look(self, came: Sequence[Trade], taken: Sequence[Trade]) -> None:
-        """Check the trades that came against those that the cursor has taken."""
+        """Compare the received trades with those that the cursor has admitted."""
         for symbol, time in {trade.symbol: trade.time for trade in taken}.items():
             self._newest[symbol] = max(time, self._newest.get(symbol, 0))
             self._dropped.pop(symbol, None)

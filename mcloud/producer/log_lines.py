@@ -36,7 +36,9 @@ def changes(before: ProducerProgress | None, now: ProducerProgress) -> list[Line
 
 
 def _holes(before: ProducerProgress | None, now: ProducerProgress) -> list[Line]:
-    """Return the events of holes. A hole that overlaps an earlier one is the rest of that hole."""
+    """Return the events of holes. A hole that overlaps an earlier one is what remains of it after a
+    repair, and not a new hole.
+    """
     earlier = dict.fromkeys(before.holes) if before else {}
     present = dict.fromkeys(now.holes)
     gone = [hole for hole in earlier if hole not in present]

@@ -1,15 +1,16 @@
 """The record of a producer about its messages, for ``mcloud trace``.
 
-It has JSON lines beside the spool, one when a message is on the disk and one when the queue of a
-site has accepted it. There are two files: when the newer one reaches half the limit, the older one
-is deleted. Nothing depends on the record: writes are not synced, and if they fail the producer
-continues.
+It consists of JSON lines in files beside the spool. A line is written when a message is on the
+disk, and another when the queue of a site has accepted it. There are two files: when the newer one
+reaches half the limit, the older one is deleted. Nothing depends on the record: writes are not
+synced, and the producer continues if they fail.
 
     {"symbol":"BTCUSDT","first_id":1,"last_id":9,"trades":9,"times":[1723161255342,1723161255617],
      "received":1795639235101,"spooled":1795639235835,"traceparent":"00-…"}
     {"symbol":"BTCUSDT","first_id":1,"last_id":9,"site":"aws","sent":1795639235902}
 
-If it was sent in a parcel with others, the second line has the ``traceparent`` of the parcel.
+If the message was sent in a parcel with others, the second line has the ``traceparent`` of the
+parcel.
 """
 
 import json
@@ -27,8 +28,8 @@ from mcloud.market.trade import MAX_TIME, Trade
 from mcloud.producer.parcels import Parcel
 from mcloud.producer.spool_message import SpoolEntry
 
-ONE_IN = 100  # one in this many messages is sampled; X-Ray costs $5 per million traces
-LIMIT = 64 * 1024**2  # bytes, of both files; about 180,000 messages to two sites
+ONE_IN = 100  # sampling rate: one in this many messages; X-Ray costs $5 per million traces
+LIMIT = 64 * 1024**2  # bytes of both files together; about 180,000 messages to two sites
 
 _CLOSED = -1
 
@@ -48,7 +49,7 @@ class Journey:
     last_id: int
     trades: int | None = None
     times: tuple[int, int] | None = None
-    """Trade times of its first and last trade, or of those that were packed with it."""
+    """Trade times of its first and last trade, or of the trades that were packed with it."""
     received: int | None = None
     """Time when the first of its trades was received."""
     spooled: int | None = None
@@ -71,7 +72,7 @@ class _Sent(NamedTuple):
     site: str
     sent: Moment
     traceparent: str = ""
-    """That of the parcel; empty if the message was sent as it is."""
+    """Trace context of the parcel; empty if the message was sent on its own."""
 
 
 class MessageLog:
@@ -148,7 +149,7 @@ def find(folder: Path, symbol: str, trade_id: int) -> list[Journey]:
             continue
         entry = _entry(line, folder)
         if isinstance(entry, Damaged):
-            continue  # cut short by a full disk or a loss of power, or edited
+            continue  # truncated by a full disk or a power failure, or edited
         journey = found.setdefault((first, last), Journey(first, last))
         if isinstance(entry, _Sent):
             journey.sent.setdefault(entry.site, entry.sent)
@@ -167,7 +168,7 @@ def _entry(line: bytes, folder: Path) -> _Sent | _Spooled | Damaged:
 
 
 def _spooled(trades: Sequence[Trade], entry: SpoolEntry, at: int) -> str:
-    # Formatted by hand, like all lines, because json.dumps takes several times as long.
+    # All lines are formatted by hand, because json.dumps takes several times as long.
     attributes = entry.message.attributes
     return (
         f"{_head(attributes)}"

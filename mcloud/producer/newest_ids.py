@@ -1,22 +1,22 @@
-"""Detection of trades that were lost at the end of a stream, before a later trade shows the hole.
+"""Detection of trades that were lost at the end of a stream, before a later trade reveals the hole.
 
-The exchange is asked for the newest id of each symbol whose stream has reconnected, and at a slower
-pace for the symbols that are quiet.
+The newest id of each symbol whose stream has reconnected is requested from the exchange, and at a
+lower rate that of each quiet symbol.
 """
 
 import threading
 import time
 from collections.abc import Callable, Collection
 
-SETTLE = 2.0  # seconds by which the stream may be later than REST
+SETTLE = 2.0  # seconds by which the stream may be behind REST
 QUIET, LONGEST_QUIET = (
     30.0,
     600.0,
-)  # seconds of silence until a question, and until later ones
+)  # seconds of silence before the first request, and before later ones
 
 
 class NewestIds:
-    """The symbols to ask about, and the answers. It is thread-safe."""
+    """The symbols whose newest id is to be requested, and the answers. It is thread-safe."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -24,7 +24,7 @@ class NewestIds:
         self._due: dict[str, float] = {}
         self._pauses: dict[str, float] = {}
         self._ended: set[str] = set()
-        """Symbols that have ended: they are asked about until there is an answer."""
+        """Symbols that have ended. Their newest ids are requested until there is an answer."""
         self._answers: list[tuple[float, str, int]] = []
         """Time when an answer can be checked, the symbol, and its newest id."""
 
@@ -37,8 +37,8 @@ class NewestIds:
                 self._pauses[symbol] = QUIET
 
     def opened(self, symbols: Collection[str]) -> None:
-        """Note that the streams of these symbols reconnected: they are asked about unless trades
-        come.
+        """Note that the streams of these symbols reconnected. Their newest ids are requested unless
+        trades arrive.
         """
         due = self._clock() + SETTLE
         with self._lock:
@@ -46,8 +46,8 @@ class NewestIds:
             self._ended -= set(symbols)
 
     def ended(self, symbols: Collection[str]) -> None:
-        """Note that these symbols stopped trading: they are asked about until there is one
-        answer.
+        """Note that these symbols stopped trading. Their newest ids are requested until there is
+        one answer.
         """
         due = self._clock() + SETTLE
         with self._lock:
@@ -62,8 +62,8 @@ class NewestIds:
             return symbol if symbol is not None and self._due[symbol] <= self._clock() else None
 
     def note(self, symbol: str, newest_id: int | None) -> None:
-        """Note an answer of the exchange. A symbol that stays quiet is asked about less and
-        less.
+        """Note an answer of the exchange. The requests for a symbol that stays quiet become less
+        frequent.
         """
         with self._lock:
             now = self._clock()
@@ -82,8 +82,8 @@ class NewestIds:
             self._due[symbol] = self._clock() + seconds
 
     def refused(self, symbol: str) -> None:
-        """Note that the exchange does not serve the symbol. One that has ended is dropped in the
-        end.
+        """Note that the exchange does not serve the symbol. A symbol that has ended is dropped
+        after several refusals.
         """
         with self._lock:
             pause = self._pauses.get(symbol, QUIET)

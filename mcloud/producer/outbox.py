@@ -1,4 +1,6 @@
-"""The queue of one site in the spool: the number of pending messages, and those taken to send."""
+"""The queue of one site in the spool: the number of pending messages, and the messages taken for
+sending.
+"""
 
 import sqlite3
 from collections.abc import Iterable
@@ -37,7 +39,8 @@ class Outbox:
     def next(self, db: sqlite3.Connection, limit: int) -> list[int]:
         """Return the oldest messages that are not taken."""
         query = "SELECT message FROM owed WHERE site = ? AND message > ? ORDER BY message"
-        # Closed at once, because an unfinished statement prevents the log from being emptied.
+        # The cursor is closed immediately, because an unfinished statement prevents the write-ahead
+        # log from being emptied.
         with closing(db.execute(query, (self.number, self.position))) as owed:
             return list(islice((id_ for (id_,) in owed if id_ not in self.taken), limit))
 

@@ -24,8 +24,8 @@ from mcloud.producer.spool_message import SpoolEntry
 from mcloud.producer.support import Reads
 
 TICK = 0.1  # seconds between two checks of the clock, and two reports of progress
-RETRY = 1.0  # seconds until a disk that refused a write is tried again
-DRAIN = 10.0  # seconds that an interrupted run may take to deliver what it has read
+RETRY = 1.0  # seconds before another attempt at a write that the disk refused
+DRAIN = 10.0  # seconds that an interrupted run may take to deliver the trades that it has read
 
 
 class Source(Protocol):
@@ -87,22 +87,23 @@ def produce(
 ) -> ProducerProgress:
     """Send the trades of ``source`` to the sites. Return when it has ended and all are accepted.
 
-    Trades are in the spool, on the disk, before any site gets them, and stay there until all its
-    sites have them. The messages of an earlier run are sent first. A site that fails is tried again
-    during the whole run. At the end of the source, a site that refuses is not awaited, and the
-    exchange is asked once more for each open hole, for up to ``drain`` seconds.
+    Trades are in the spool, on the disk, before they are sent to any site, and stay there until all
+    its sites have accepted them. The messages of an earlier run are sent first. A site that fails
+    is retried during the whole run. At the end of the source, a site that refuses messages does not
+    delay the end, and each open hole is requested from the exchange once more, for up to ``drain``
+    seconds.
 
     Args:
         live: whether the source is an exchange, whose ids are dense: repeats are dropped, holes are
             recorded, and filled from ``history`` if it is given. Otherwise all trades are sent.
-        opened: the symbols whose stream has reconnected since the last call. ``history`` is asked
+        opened: the symbols whose stream has reconnected since the last call. ``history`` shows
             whether the end of the previous stream was lost.
-        ended: the symbols that have stopped trading since the last call. ``history`` is asked for
-            their last trades once.
+        ended: the symbols that have stopped trading since the last call. Their last trades are
+            requested from ``history`` once.
         route: returns the sites that get the next batch. Default: all sites.
-        trail: records where each message was and when. Its messages are traced.
+        trail: records the place of each message by time. Its messages are traced.
         freshness: number of seconds during which messages are combined before they are sent; 0
-            sends each one as it is. At the end of the source nothing waits.
+            sends each message separately. At the end of the source nothing waits.
         reads: for each site, the versions of envelopes that its function reads. Default: all.
         stop: stops the reading. Trades that were read are still delivered, for up to ``drain``
             seconds.
@@ -140,7 +141,7 @@ def produce(
                     run.maybe_tell()
                 if stop.is_set():
                     source.stop()
-        except Exception as caught:  # noqa: BLE001 - raised below, after what was read is delivered
+        except Exception as caught:  # noqa: BLE001 - raised below, after the trades that were read are delivered
             error = caught
         source.stop()
         limit = Limit(drain, clocks.timer)
@@ -252,7 +253,7 @@ class Intake:
         voids = self._void_changes(symbols)
         route, trail = self.route(), self._trail
         one_in = None if trail is None else trail.one_in
-        # The packer's time, converted to the wall clock.
+        # This converts the packer's time to the wall clock.
         ahead = self._clocks.wall() - self._clocks.timer()
         packed = [
             (trades, SpoolEntry.of(message, received_at=_ms(ahead + opened), sites=route.sites))
@@ -275,7 +276,8 @@ class Intake:
     def _positions(self, symbols: set[str]) -> list[Position]:
         """Return the positions from which these symbols continue after a crash.
 
-        Trades in memory are lost in a crash: on the disk they are a hole, which the exchange fills.
+        A crash loses the trades in memory. The positions on the disk have a hole for them, which
+        the exchange fills.
         """
         if self._cursor is None:
             return []
@@ -299,10 +301,11 @@ class Intake:
 
 
 class FeedReader:
-    """A source that reads a feed with an end in its own thread, so that a feed that waits does not
-    delay a batch."""
+    """A source that reads a finite feed in its own thread, so that a feed that waits does not delay
+    a batch.
+    """
 
-    AHEAD = 10_000  # trades that are read and not taken yet
+    AHEAD = 10_000  # maximum number of trades that are read and not taken yet
     CHUNK = 200  # trades
 
     def __init__(self, trades: Iterable[Trade]) -> None:
@@ -377,8 +380,8 @@ class _ProducerRun:
         self._told = 0.0
 
     def commit(self) -> None:
-        """Write what is due. A disk that refuses is tried again and again. Meanwhile nothing is
-        read, and nothing is dropped.
+        """Write the batches that are due. If the disk refuses, the write is repeated until it
+        succeeds. Meanwhile nothing is read, and nothing is dropped.
 
         Raises:
             Unavailable: the disk refuses, and the run has to stop.
@@ -394,7 +397,9 @@ class _ProducerRun:
                 return
 
     def wait(self, limit: Limit) -> None:
-        """Wait until the queues have everything, for up to ``limit`` once the run has to stop."""
+        """Wait until the queues have accepted all messages, for up to ``limit`` once the run has to
+        stop.
+        """
         while True:
             deliveries = [sender.delivery for sender in self._senders.values()]
             if all(not each.waiting or each.refused for each in deliveries):
@@ -435,7 +440,8 @@ def _repair(
 ) -> None:
     tails = repairer.tails
     tails.seen(came)
-    # After that, because arriving trades may be older. A symbol without a position loses nothing.
+    # This comes last, because arriving trades may be older. A symbol without a position loses
+    # nothing.
     tails.opened(intake.begun.intersection(opened))
     tails.ended(intake.begun.intersection(ended))
     tails.seen([symbol for symbol, last_id in tails.take() if intake.expect(symbol, last_id)])
@@ -447,7 +453,7 @@ def _repair(
 
 
 def _repair_last(intake: Intake, repairer: Repairer, run: _ProducerRun, limit: Limit) -> None:
-    """Fill the open holes when the source has ended, each at once and regardless of its turn.
+    """Fill the open holes after the source has ended, without waiting for their next attempts.
 
     A hole that the exchange does not fill now is left to the next run.
     """
@@ -468,7 +474,9 @@ def _repair_last(intake: Intake, repairer: Repairer, run: _ProducerRun, limit: L
 
 
 def _with_holes(position: Position, ids: Iterable[int], now: int) -> Position:
-    """Return the position with these ids, all of them seen, marked as missing since ``now``."""
+    """Return the position with these ids, all of which were seen, marked as missing since
+    ``now``.
+    """
     holes: list[Hole] = []
     single = [Hole(position.symbol, id_, id_, now) for id_ in ids]
     for hole in sorted([*position.holes, *single], key=attrgetter("first")):

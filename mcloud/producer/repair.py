@@ -1,9 +1,10 @@
-"""Fill holes in the ids from the exchange, beside the live trades: new holes first, then old ones.
+"""Fills holes in the ids from the exchange, in parallel with the live trades: new holes first, then
+old ones.
 
-A hole is doubtful if the exchange has answered without its trades: the trades may be late, or the
+A hole is doubtful if the exchange has answered without its trades. They may be late, or the
 exchange has used the ids without a trade. After ten minutes such ids are voids if an answer has a
 lower and a higher id. Doubtful holes use only the rest of the budget, and back off for hours, so
-that a lost trade is fetched at once even if there are hundreds of them.
+that a lost trade is fetched at once even if there are hundreds of doubtful holes.
 
 If there is nothing to fill, the ends of the streams are checked; see ``newest_ids``.
 """
@@ -23,11 +24,12 @@ from mcloud.market.trade import Trade
 from mcloud.producer.cursor import ABSENT, QUICK, Hole
 from mcloud.producer.newest_ids import QUIET, NewestIds
 
-PAGE = 1000  # trades in a request, the maximum of Binance
-AHEAD = 4  # pages that are fetched and not taken yet
+PAGE = 1000  # number of trades in a request, the maximum of Binance
+AHEAD = 4  # number of pages that are fetched and not taken yet
 FIRST_PAUSE, LONGEST_PAUSE = 2.0, 600.0  # seconds between two attempts at one hole
 LONGEST_DOUBT = 6 * 3600.0  # seconds between two attempts at a doubtful hole
-MARGIN, WIDEST_MARGIN = 10, 200  # ids around a doubtful hole: its neighbours may be void as well
+# number of ids searched around a doubtful hole, because its neighbours may be void as well
+MARGIN, WIDEST_MARGIN = 10, 200
 LOOK = 0.2  # seconds
 
 
@@ -39,7 +41,7 @@ class History(Protocol):
     def search(
         self, symbol: str, first_id: int, last_id: int, margin: int, *, background: bool
     ) -> HistoryAnswer:
-        """Return what the exchange has about a range of ids, and up to ``margin`` ids around it."""
+        """Return the exchange's trades of a range of ids, and up to ``margin`` ids around it."""
         ...
 
     def latest_id(self, symbol: str, *, background: bool) -> int | None:
@@ -78,7 +80,7 @@ class Repairer:
         self._tried: dict[tuple[str, int], float] = {}
         """Time of the last failed attempt at a hole."""
         self._doubt_paused = float("-inf")
-        """Time until which no doubtful hole is tried, because others need the budget."""
+        """Time until which no doubtful hole is tried, because other requests need the budget."""
         self._lock = threading.Lock()
         self._stopped = threading.Event()
         self._results: queue.Queue[RepairedHoles] = queue.Queue(AHEAD)
@@ -92,13 +94,13 @@ class Repairer:
             self._fetched = {key: id_ for key, id_ in self._fetched.items() if key in open_}
 
     def hurry(self) -> None:
-        """Try every hole again at once, regardless of its last attempt."""
+        """Try every hole again immediately, regardless of its last attempt."""
         with self._lock:
             self._tried = {}
 
     def take(self) -> list[RepairedHoles]:
-        """Return at most one page that arrived since the last call, so that live trades come
-        between.
+        """Return at most one page that arrived since the last call, so that live trades are not
+        delayed.
         """
         try:
             return [self._results.get_nowait()]
@@ -147,7 +149,7 @@ class Repairer:
         return min(due, key=attrgetter("is_doubtful"), default=None)
 
     def _due(self, hole: Hole, now: float) -> Hole | None:
-        """Return the part of a hole to fetch now, or None if it is not due."""
+        """Return the part of a hole to fetch now, or None if the hole is not due."""
         key = hole.symbol, hole.last
         first = max(hole.first, self._fetched.get(key, 0))
         is_waiting = now - self._tried.get(key, float("-inf")) < _pause(hole)
@@ -163,8 +165,9 @@ class Repairer:
             self.tails.note(symbol, self._history.latest_id(symbol, background=True))
         except Refused:
             self.tails.refused(symbol)
-        except Exception as error:  # noqa: BLE001 - a thread that dies would fill no hole any more
-            # The source and the holes report why the exchange does not answer.
+        except Exception as error:  # noqa: BLE001 - if the thread ended, no hole would be filled
+            # The reports of the source and of the holes include the reason why the exchange does
+            # not answer.
             self.tails.put_off(symbol, getattr(error, "retry_after", QUIET))
 
     def _fetch(self, hole: Hole) -> RepairedHoles:
@@ -173,13 +176,13 @@ class Repairer:
             trades = self._history.trades_from(hole.symbol, hole.first, limit)
         except McloudError as error:
             return RepairedHoles(hole, [], str(error))
-        except Exception as error:  # noqa: BLE001 - a thread that dies would fill no hole any more
+        except Exception as error:  # noqa: BLE001 - if the thread ended, no hole would be filled
             return RepairedHoles(hole, [], f"{type(error).__name__}: {error}")
         wanted = [trade for trade in trades if hole.first <= trade.id <= hole.last]
         return RepairedHoles(hole, wanted, "" if wanted else ABSENT)
 
     def _search(self, hole: Hole) -> RepairedHoles | None:
-        """Search for late trades and void ids. Return None if others need the budget."""
+        """Search for late trades and void ids. Return None if other requests need the budget."""
         margin = min(MARGIN * 2 ** min(hole.attempts, 10), WIDEST_MARGIN)
         try:
             answer = self._history.search(
@@ -188,8 +191,8 @@ class Repairer:
         except Throttled as error:
             self._doubt_paused = self._clock() + max(1.0, error.retry_after or 0.0)
             return None
-        except Exception as error:  # noqa: BLE001 - a thread that dies would fill no hole any more
-            # It stays doubtful: a missing answer proves nothing.
+        except Exception as error:  # noqa: BLE001 - if the thread ended, no hole would be filled
+            # The hole stays doubtful, because a missing answer proves nothing.
             return RepairedHoles(hole, [], f"{ABSENT}; last error: {error or type(error).__name__}")
         with self._lock:
             # The answer may cover other holes too.

@@ -27,7 +27,9 @@ class SourceAbout:
     """Address of the exchange of a live source."""
     market: str | None = field(default=None, metadata=OMITTED)
     follows: str | None = field(default=None, metadata=OMITTED)
-    """The wanted symbols, if they are all of a quote asset, such as ``all:USDT``."""
+    """Description of the wanted symbols if they are all those of a quote asset, such as
+    ``all:USDT``.
+    """
     shard: str | None = field(default=None, metadata=OMITTED)
 
 
@@ -49,9 +51,9 @@ class ProducerState(SourceAbout, RunState):
     month: str
     """Month of ``sent``, such as ``2026-11``."""
     sent: Mapping[str, Count]
-    """Messages that each site has accepted in this month."""
+    """Number of messages that each site has accepted in this month."""
     stalled: tuple[str, ...] = ()
-    """Symbols of which the exchange has trades that its stream does not bring."""
+    """Symbols of which the exchange has trades that its stream does not deliver."""
     name: str = ""
     started: Time = 0.0
     last_trade_time: Count | None = None
@@ -109,7 +111,7 @@ class ReportedState:
             name=self._name,
             mode=self._mode,
             source=about.source,
-            # An exchange lists and delists symbols while it is followed.
+            # The exchange may list and delist symbols during a run.
             symbols=source.symbols if source else about.symbols,
             live=about.live,
             exchange=about.exchange,

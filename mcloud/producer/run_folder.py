@@ -1,4 +1,4 @@
-"""The files of a producer's run besides its lock, its log and its state."""
+"""Checks of a producer's run against its previous runs and the other runs of this machine."""
 
 import zlib
 from collections.abc import Collection, Mapping
@@ -24,7 +24,7 @@ def follow_exchange(run: Run, url: str) -> None:
     """
     path = run.folder / "exchange"
     before = path.read_text(errors="replace") if path.exists() else ""
-    # Trades of futures came from the first of these, and now come from the second.
+    # Trades of futures were on the first of these routes, and are now on the second.
     moved = before.endswith("/market") and before.removesuffix("/market") + "/public" == url
     if not before or moved:
         files.write(path, url)
@@ -37,13 +37,13 @@ def follow_exchange(run: Run, url: str) -> None:
 
 
 def check_venue(folder: Path, queues: Mapping[str, str], venue: str, market: str) -> None:
-    """Make sure that the producers of this machine feed each queue from one venue.
+    """Ensure that all producers of this machine feed a queue from the same venue.
 
-    Venues have the same symbols and count trades of their own, which would be mixed. What a queue
-    was fed from first is noted in ``folder``.
+    Venues use the same symbols for different trades, which must not be mixed. The first venue of
+    each queue is noted in ``folder``.
 
     Args:
-        queues: by name of the site, the name of its queue.
+        queues: name of the queue, by name of the site.
 
     Raises:
         UsageError: a queue was fed from another venue.
@@ -64,10 +64,10 @@ def check_venue(folder: Path, queues: Mapping[str, str], venue: str, market: str
 
 
 def check_spool(run: Run, spool: Spool) -> None:
-    """Make sure that a run's spool holds no futures under the names of the spot market.
+    """Ensure that a run's spool has no futures under the names of the spot market.
 
     Earlier versions stored trades of futures under the names that symbols have on the spot market.
-    Sent in that way, they would become part of the candles of the spot market.
+    If they were sent, they would become part of the candles of the spot market.
 
     Raises:
         UsageError: there are such trades.

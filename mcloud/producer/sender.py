@@ -19,9 +19,9 @@ from mcloud.producer.spool import Spool
 from mcloud.producer.spool_message import Spooled
 from mcloud.producer.support import FUNCTION_ANSWERS, Reads
 
-REQUEST = 10  # messages in a call of the queue: a full SQS batch
-WINDOW = 10_000  # messages of the spool that are combined together
-WINDOW_TRADES = 200_000  # trades in them, which take about 60 MB
+REQUEST = 10  # maximum number of messages in a call of the queue: a full SQS batch
+WINDOW = 10_000  # maximum number of messages of the spool that are combined together
+WINDOW_TRADES = 200_000  # maximum number of trades in them, which take about 60 MB
 GRACE = 1.3  # seconds after the end of a window, until its last trades are in the spool
 LOOK = 0.5  # seconds between two checks for messages to send, or for the end
 REFUSED_PAUSE = 30.0  # seconds until a site that refused permanently is tried again
@@ -65,8 +65,8 @@ class Sender:
         jitter: Callable[[float, float], float] = random.uniform,
     ) -> None:
         """``freshness`` is the number of seconds during which messages are collected and combined;
-        0 sends each message of the spool at once. ``reads`` returns at once which versions of
-        envelopes the function of the site reads.
+        0 sends each message of the spool immediately. ``reads`` returns, without waiting, the
+        versions of envelopes that the function of the site reads.
         """
         self.site = site
         self._queue = queue
@@ -75,9 +75,9 @@ class Sender:
         self._sent_until = 0
         """End of the last window that was sent, in ms since 1970."""
         self._is_repeated = False
-        """Whether messages have failed, which are then not delayed again."""
+        """Whether messages have failed. They are sent again without a delay."""
         self._is_hurried = False
-        """Whether nothing waits for the end of a window any more."""
+        """Whether messages no longer wait for the end of a window."""
         self._latest = 0.0
         """Latest time that the wall clock has shown."""
         self._trail = trail
@@ -87,9 +87,9 @@ class Sender:
         self._trying = False
         self._reads = reads
         self._held: set[int] = set()
-        """Ids of taken messages that its function cannot read yet."""
+        """Ids of taken messages that the site's function cannot read yet."""
         self._needed = 1
-        """Version that the function has to read for them."""
+        """Lowest version that the function has to read for them."""
         self._held_since = 0.0
         self._unsettled: set[int] = set()
         """Ids of messages that the site has accepted and that are not settled in the spool yet."""
@@ -97,7 +97,8 @@ class Sender:
         self._changed = threading.Condition()
         self._delivery = SiteDelivery()
         for _ in range(threads):
-            # Daemons, because a call that hangs must not keep the process alive after its deadline.
+            # The threads are daemons, because a call that hangs must not keep the process alive
+            # after its deadline.
             threading.Thread(target=self._run, name=f"send-{site}", daemon=True).start()
 
     @property
@@ -126,7 +127,7 @@ class Sender:
             self._changed.notify_all()
 
     def hurry(self) -> None:
-        """Send everything at once from now on, whatever the freshness."""
+        """Send all messages without a delay from now on, regardless of the freshness."""
         with self._changed:
             self._is_hurried = True
             self._changed.notify_all()
@@ -144,7 +145,7 @@ class Sender:
             except McloudError as error:
                 self._count([], 0.0, str(error), False, 0.0)
             except ValueError:
-                return  # the spool was closed under a call that hung
+                return  # the spool was closed during a call that did not return
 
     def _take(self) -> list[Parcel]:
         """Take the messages that are due, and return them as parcels."""
@@ -156,13 +157,13 @@ class Sender:
             with self._changed:
                 self._changed.wait(LOOK / 2)
             return []
-        # A site that is being tried gets a single request.
+        # A site that is being tried gets only one request.
         limit = WINDOW if self._breaker.state == CLOSED else REQUEST
         timeout = LOOK if until == inf else 0.0
         taken = self._spool.take(self.site, limit, timeout, trades=WINDOW_TRADES)
         if len(taken) == limit or sum(each.count for each in taken) >= WINDOW_TRADES:
             with self._changed:
-                self._sent_until = 0  # there is more to send now
+                self._sent_until = 0  # more messages can be sent now
         parcels, later = combine(
             self._hold_back(taken),
             until=until,
@@ -176,8 +177,8 @@ class Sender:
     def _due(self) -> float | None:
         """Return the time up to which trades are sent now, in ms since 1970, or None.
 
-        Each window is sent once. After a failure, and if messages came from another site or fill
-        the spool, everything is sent at once.
+        Each window is sent once. After a failure, and if messages were moved from another site or
+        fill the spool, all messages are sent immediately.
         """
         now = self._wall()
         with self._changed:
@@ -194,8 +195,8 @@ class Sender:
             return until
 
     def _deliver(self, parcels: list[Parcel]) -> bool:
-        """Send a request of the queue. Return False if no other one should follow at once."""
-        # Checked again, because another thread may have been made to wait meanwhile.
+        """Send a request of the queue. Return False if no other one should follow immediately."""
+        # This is checked again, because another thread may have changed the breaker meanwhile.
         if not self._wait(to_try=True):
             self._release(parcels)
             return False
@@ -205,15 +206,17 @@ class Sender:
         accepted = [each for each in parcels if each not in failed]
         if accepted and self._trail is not None:
             self._trail.sent(self.site, accepted, int(at * 1000))
-        # Counted before it is settled, so that whoever sees nothing pending sees all that was sent.
+        # Messages are counted before they are settled, so that the counts are complete whenever
+        # nothing is pending.
         self._count(accepted, seconds, error, refused, wait)
-        # Released after that, so that the breaker holds back whoever takes it now.
+        # Messages are released after that, so that the breaker delays the thread that takes them
+        # next.
         self._release(failed)
         self._settle([part for each in accepted for part in each.parts])
         return not error
 
     def _release(self, parcels: list[Parcel]) -> None:
-        """Put the messages back into the spool, to be sent as soon as the site allows it."""
+        """Return the messages to the spool, to be sent as soon as the site allows it."""
         if parcels:
             with self._changed:
                 self._is_repeated = True
@@ -222,7 +225,7 @@ class Sender:
     def _wait(self, *, to_try: bool = False) -> bool:
         """Wait until the breaker allows a request. Return False if there will be none.
 
-        While the breaker is not closed, a single thread tries, so that a site that is coming back
+        While the breaker is not closed, only one thread sends requests, so that a recovering site
         is not overloaded.
         """
         with self._changed:
@@ -260,7 +263,7 @@ class Sender:
             some = next(iter(self._held), None)
         if some is None:
             return
-        if not self._spool.is_taken(self.site, some):  # it was moved to another site meanwhile
+        if not self._spool.is_taken(self.site, some):  # moved to another site meanwhile
             with self._changed:
                 self._held = {id_ for id_ in self._held if self._spool.is_taken(self.site, id_)}
             return
@@ -271,7 +274,8 @@ class Sender:
         self._spool.release(self.site, free)
 
     def _settle(self, accepted: list[Spooled]) -> None:
-        """Settle accepted messages, and those that could not be settled before, as on a full disk.
+        """Settle accepted messages, and those that could not be settled before, for example on a
+        full disk.
 
         Until they are settled they stay taken. After a crash they are sent again.
         """
@@ -284,14 +288,14 @@ class Sender:
                 self._unsettled -= unsettled
 
     def _send(self, parcels: list[Parcel]) -> tuple[list[Parcel], str, bool, float]:
-        """Return the failed parcels, the reason, whether it is permanent, and the least time to
+        """Return the failed parcels, the reason, whether it is permanent, and the minimum time to
         wait.
         """
         try:
             unsent = self._queue.send([each.message for each in parcels])
         except Unavailable as error:
             return parcels, str(error), False, getattr(error, "retry_after", 0.0)
-        except Exception as error:  # noqa: BLE001 - a thread that dies would hang the drain
+        except Exception as error:  # noqa: BLE001 - if the thread ended, the drain would never end
             return parcels, _describe(error), True, REFUSED_PAUSE
         if not unsent:
             return [], "", False, 0.0

@@ -1,4 +1,4 @@
-"""Open the source that a producer reads, of any kind."""
+"""Opens the source that a producer reads, of any kind."""
 
 import shlex
 import threading
@@ -41,7 +41,9 @@ class OpenedSource:
     warnings: tuple[str, ...]
     history: History | None = None
     opened: Callable[[], Collection[str]] = tuple
-    """Symbols with a new stream, as in ``produce``; so is ``ended``."""
+    """Return the symbols with a new stream, as in ``produce``. ``ended`` also has the meaning that
+    it has there.
+    """
     ended: Callable[[], Collection[str]] = tuple
     news: Callable[[], Collection[str]] = tuple
     """Messages about listings and delistings since the last call."""
@@ -56,15 +58,15 @@ class OpenedSource:
 
     @property
     def ends(self) -> bool:
-        """Whether the source has an end, up to which it has to be read."""
+        """Whether the source has an end and must be read up to it."""
         return not self.live and self.about.source != SPOOL
 
 
 def resume_command(name: str, about: SourceAbout) -> str:
-    """Return the command that sends what a producer left in its spool.
+    """Return the command that sends the messages that a producer left in its spool.
 
-    ``about`` is that of its run. Reading of an exchange continues. A recording is not read again,
-    because the trades that are left may be the only ones that are missing.
+    ``about`` describes the source of its run. An exchange is read from where the run stopped. A
+    recording is not read again, because only the trades in the spool may be missing.
     """
     words = ["mcloud", "produce", "--name", name]
     if not about.live:

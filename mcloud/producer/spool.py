@@ -2,11 +2,12 @@
 
 A message is written once and is pending for each of its sites. It is deleted when the last site has
 accepted it. The positions of the cursor are written in the same transaction as the messages, so
-that both agree after a crash: the cursor fetches again from the exchange what the spool lacks.
+that both agree after a crash: the cursor requests the trades that are not in the spool from the
+exchange again.
 
-One connection with a lock serves all threads. SQLite allows one writer at a time anyway, each
-reader writes next, and the counters in memory cannot differ from the file. While a commit waits for
-the disk, other threads run; only those that need the spool wait.
+One connection with a lock serves all threads. SQLite allows one writer at a time anyway, each read
+is followed by a write, and the counters in memory always match the file. While a commit waits for
+the disk, only the threads that need the spool wait.
 """
 
 import shutil
@@ -41,10 +42,10 @@ from mcloud.producer.spool_rows import (
 
 LIMIT = 1024**3  # bytes; about 100 million trades
 SMALLEST_LIMIT = 1024**2  # bytes; an empty spool has 40 KiB, and a message up to 1 MiB
-ROOM_AGAIN = 0.9  # of the limit; a full spool counts as full until it is below this
+ROOM_AGAIN = 0.9  # share of the limit below which a full spool has room again
 WATERMARK_PERIOD = 1.0  # seconds
-FREE_PAGES = 1024  # pages of 4 KiB that are kept for the next messages
-GIVE_BACK = 1024  # pages at a time, about 20 ms
+FREE_PAGES = 1024  # number of free pages of 4 KiB that are kept for the next messages
+GIVE_BACK = 1024  # number of pages that are released at a time, in about 20 ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,13 +75,13 @@ class Spool:
         limit_bytes: int,
         clock: Callable[[], float],
     ) -> None:
-        """Use ``open``."""
+        """Use ``open`` instead."""
         self.set_aside: Path | None = None
         """Path of a damaged file. Trades that only it held have to be fetched again."""
         self.damage = ""
         """The damage of that file."""
         self.watermark_error = ""
-        """Why the watermark could not be renewed last time; empty if it was."""
+        """Reason why the last update of the watermark failed; empty if it succeeded."""
         self._path = path
         self._db = db
         self._sites = frozenset(sites)
@@ -200,7 +201,8 @@ class Spool:
             for row, entry in zip(rows, entries, strict=True):
                 for site in entry.sites:
                     self._outboxes[site].add(row)
-            # Without a watermark, a symbol would start again after the trades of a damaged file.
+            # Without a watermark, the symbol would start after the trades of a damaged file, which
+            # would stay missing.
             if moved.keys() - self._positions.keys():
                 self._watermark_due = self._clock()
             self._positions |= moved
@@ -211,8 +213,8 @@ class Spool:
     ) -> list[Spooled]:
         """Take the oldest pending messages of a site, at most ``limit``.
 
-        It stops after the message with which they have ``trades`` trades or more. Wait up to
-        ``timeout`` seconds for the first one. Return nothing if the spool is closing. Messages
+        It stops after the message with which they have at least ``trades`` trades. It waits up to
+        ``timeout`` seconds for the first one, and returns nothing if the spool is closing. Messages
         stay taken until they are settled or released, or the process ends.
         """
         with self._changed:
@@ -270,7 +272,7 @@ class Spool:
             ]
 
     def reassign(self, from_site: str, to_site: str) -> None:
-        """Move the pending messages of a site to another one, which may get some of them again."""
+        """Move the pending messages of a site to another one, which may get some of them twice."""
         if to_site not in self._sites or from_site == to_site:
             raise ValueError(f"{to_site} cannot take over from {from_site}")
         with self._changed:
@@ -281,7 +283,7 @@ class Spool:
                     writing.owe(heir.number, id_)
                     writing.settle(outbox.number, id_, digest)
             outbox.taken.clear()
-            # The messages from the other site are older than those that it has taken.
+            # The messages from the other site may be older than those that this site has taken.
             heir.position = 0
             heir.has_moved = True
             with self._errors():
@@ -325,7 +327,7 @@ class Spool:
         with self._changed:
             if self._full:
                 with suppress(sqlite3.Error):
-                    self._measure()  # the disk may have room again although nothing was sent
+                    self._measure()  # the disk may have room again even if nothing was sent
             return self._changed.wait_for(lambda: not self._full, timeout)
 
     def _open_outboxes(self) -> dict[str, Outbox]:
@@ -350,8 +352,8 @@ class Spool:
             outbox.messages, outbox.trades, outbox.bytes = counts.get(outbox.number, (0, 0, 0))
 
     def _after_change(self) -> None:
-        # The change itself is written and must not be repeated because of the size, which the next
-        # change determines again.
+        # The change itself is written. It must not be repeated because of an error in measuring the
+        # size, which the next change repeats.
         with suppress(sqlite3.Error):
             self._measure()
         if self._clock() >= self._watermark_due:
@@ -362,15 +364,17 @@ class Spool:
         used = self._ask("PRAGMA page_count") - self._ask("PRAGMA freelist_count")
         self._bytes = used * self._ask("PRAGMA page_size")
         again = ROOM_AGAIN if self._full else 1
-        # Sending frees no voids, so they must not count, or a full spool could stay full.
+        # Sending messages frees no voids, so voids do not count. Otherwise a full spool could stay
+        # full.
         messages = self._bytes - self._voids * VOID_SIZE
         self._full = messages >= self._limit * again or self._crowds_disk()
 
     def _crowds_disk(self) -> bool:
-        """Return whether the spool must not grow, so that others can still write to the disk.
+        """Return whether the spool must not grow, so that other programs can still write to the
+        disk.
 
-        Up to the smallest limit it may grow. Otherwise a disk that is full of other data would stop
-        a producer from reading, although its trades are sent at once.
+        Up to the smallest limit it may always grow. Otherwise a disk that is full of other data
+        would stop a producer from reading, although its trades are sent immediately.
         """
         if self._bytes < SMALLEST_LIMIT:
             return False
@@ -385,9 +389,10 @@ class Spool:
     def _give_back(self) -> None:
         """Shorten the file in small steps if most of it is free.
 
-        Half of it may stay free, so that a page is moved at most once each time the file halves.
+        Half of it may stay free, so that each page is moved at most once while the file shrinks to
+        half its size.
         """
-        # As above: a failure is tried again after another change.
+        # A failed attempt is repeated after another change.
         with suppress(sqlite3.Error):
             free = self._ask("PRAGMA freelist_count")
             if free > max(FREE_PAGES, self._ask("PRAGMA page_count") // 2):
@@ -400,7 +405,7 @@ class Spool:
             delivered = delivered_everywhere(self._db, self._positions.values())
             watermark.write(_watermark(self._path), delivered)
         except (McloudError, sqlite3.Error) as error:
-            # The change itself is written and must not be repeated because of this.
+            # The change itself is written. It must not be repeated because of this error.
             self.watermark_error = str(error)
             best_effort.note_refusal(_watermark(self._path), error)
         else:

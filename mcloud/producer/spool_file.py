@@ -1,4 +1,6 @@
-"""The file of the spool: used by one process, checked when opened, set aside if damaged."""
+"""The file of the spool. One process uses it; it is checked when it is opened, and set aside if
+damaged.
+"""
 
 import os
 import sqlite3
@@ -71,7 +73,7 @@ def connect(path: Path, begin_at: Iterable[Position]) -> OpenedSpool:
         with closing(db):
             if not isinstance(error, DamagedSpool):
                 raise error from caught
-            # Before it is closed, because closing would delete the log.
+            # The file is set aside before it is closed, because closing would delete the log.
             aside = _set_aside(path)
     except McloudError:
         db.close()
@@ -84,7 +86,8 @@ def translated(path: Path, error: sqlite3.Error | DamagedSpool) -> DamagedSpool 
     """Distinguish damage from a temporary problem: a full disk, a permission, an I/O error."""
     if isinstance(error, DamagedSpool):
         return error
-    # An error of the Python module itself, such as for text that is not UTF-8, has no code.
+    # An error that the Python module itself raises, such as for text that is not UTF-8, has no
+    # code.
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR):
         return DamagedSpool(str(error))
@@ -106,13 +109,13 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 
 def _set_aside(path: Path) -> Path:
-    """Rename a spool together with its log, so that SQLite can still open the rest."""
+    """Rename a spool together with its log, so that SQLite can still open them."""
     aside = next(
         path.with_name(f"{path.name}.corrupt-{number}")
         for number in count(1)
         if not any(path.parent.glob(f"{path.name}.corrupt-{number}*"))
     )
-    # The file itself comes last, because SQLite deletes a log without its file.
+    # The file itself is renamed last, because SQLite deletes a log without its file.
     for suffix in ("-shm", "-wal", ""):
         part = path.with_name(path.name + suffix)
         if part.exists():
@@ -121,10 +124,10 @@ def _set_aside(path: Path) -> Path:
 
 
 def _prepare(db: sqlite3.Connection, begin_at: Iterable[Position]) -> None:
-    # This must be set before the first table. The pages of delivered messages are reused. The spool
-    # returns them to the disk if there are many.
+    # This must be set before the first table is created. The pages of delivered messages are
+    # reused, and returned to the disk if there are many.
     db.execute("PRAGMA auto_vacuum = INCREMENTAL")
-    # SQLite of Debian overwrites deleted data with zeros by default.
+    # SQLite on Debian overwrites deleted data with zeros by default.
     db.execute("PRAGMA secure_delete = OFF")
     application, version = _ask(db, "application_id"), _ask(db, "user_version")
     is_new = application == 0 and _ask(db, "schema_version") == 0

@@ -1,4 +1,4 @@
-"""A message of the spool: as it is written, as it is stored, and as it is sent."""
+"""A message of the spool, in its forms for writing, storing and sending."""
 
 import json
 import zlib
@@ -52,7 +52,7 @@ class Spooled:
 
 class MessageRow(NamedTuple):
     id: int
-    """Id that ascends in the order of writing while the file is open."""
+    """Id that ascends in the order of writing as long as the file is open."""
     symbol: str
     first_id: int
     last_id: int

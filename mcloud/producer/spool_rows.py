@@ -1,10 +1,10 @@
-"""The rows of the spool: their changes, and the check that each is as it was written.
+"""The rows of the spool: their changes, and the check that no row was altered.
 
 SQLite detects a torn page, a broken tree and an index that differs from its table. It has no
-checksum of the content of a row, and a write-ahead log that was cut short just ends earlier.
-Therefore every row has a digest, and the ledger, a single row, holds the exclusive-or of all
-digests, written in the same transaction as the rows. It no longer matches if a row was altered,
-lost or restored.
+checksum of the content of a row, and cannot detect that a write-ahead log was truncated. Therefore
+every row has a digest, and the ledger, a single row, holds the exclusive-or of all digests. It is
+written in the same transaction as the rows, and no longer matches if a row was altered, lost or
+restored.
 """
 
 import json
@@ -49,11 +49,12 @@ INSERT INTO ledger VALUES (0);
 _VOIDS = """
 CREATE TABLE IF NOT EXISTS void (symbol TEXT, id INTEGER, PRIMARY KEY (symbol, id)) WITHOUT ROWID
 """
-"""Earlier versions do not have this table and do not read it. It is not part of the ledger: with an
-extra row a trade is sent again, which changes nothing."""
+"""Earlier versions do not have this table and do not read it. It is not part of the ledger: an
+extra row only causes a trade to be sent again, which has no effect.
+"""
 
 VOID_SIZE = 64
-"""Maximum number of bytes that a row of this table takes, with its part of pages in use."""
+"""Maximum number of bytes that a row of this table takes, with its share of the pages in use."""
 
 
 class DamagedSpool(Exception):
@@ -145,14 +146,14 @@ def transaction(db: sqlite3.Connection, *, durable: bool) -> Iterator[Rows]:
         rows.write_ledger()
         db.execute("COMMIT")
     except BaseException:
-        # SQLite itself rolls back a transaction that fails for lack of room.
+        # SQLite itself rolls back a transaction that fails because the disk is full.
         if db.in_transaction:
             db.execute("ROLLBACK")
         raise
 
 
 def read_message(db: sqlite3.Connection, id_: int) -> MessageRow:
-    """Return a message. Raise DamagedSpool if it is not as it was written."""
+    """Return a message. Raise DamagedSpool if it differs from what was written."""
     row = db.execute("SELECT * FROM message WHERE id = ?", (id_,)).fetchone()
     if row is None:
         raise DamagedSpool(f"message {id_} is missing")

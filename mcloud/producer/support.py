@@ -1,8 +1,9 @@
 """The versions of envelopes that the function of a site reads, for the senders.
 
 The function stores a note (see ``processor.support``). It is read only if a message needs more than
-the oldest version. If the note is missing or old, a canary is sent to the site: a function that can
-read more then stores the note, and one of an older release processes the canary like any message.
+the oldest version. If the note is missing or old, a canary is sent to the site. A function that can
+read more then stores the note, and a function of an older release processes the canary like any
+message.
 """
 
 import threading
@@ -22,12 +23,14 @@ from mcloud.processor.support import ENVELOPES, SUPPORT, EnvelopeSupport
 OLDEST = 1
 """Version that every function reads."""
 
-AGAIN = 2.0  # seconds between two reads while the function cannot read the newest version
-AWAY = 10.0  # seconds until the next read after one that failed
-RENEWED = 60.0  # seconds between two reads once it can
+# seconds between two reads of the note while the function cannot read the newest version
+AGAIN = 2.0
+AWAY = 10.0  # seconds until the next read after a failed one
+# seconds between two reads of the note once the function can read the newest version
+RENEWED = 60.0
 ASKED = 60.0  # seconds between two canaries
 FUNCTION_ANSWERS = 60.0
-"""Seconds within which a function stores its note after a canary, if it ever does."""
+"""Seconds after a canary within which a function stores its note, if it supports notes."""
 STALE = 2 * ANNOUNCEMENT + 100.0
 """Seconds after which a note is too old: the function should have renewed it twice."""
 
@@ -41,9 +44,9 @@ class Reads:
     is_asked: bool = True
     """Whether the control store has answered or failed at least once."""
     problem: str = ""
-    """Why the control store has no answer, with the remedy; empty if it has one."""
+    """Reason why the control store has no answer, with the remedy; empty if it has one."""
     is_refused: bool = False
-    """Whether the problem lasts until somebody changes something."""
+    """Whether the problem lasts until a person changes something."""
 
     def why_not(self, version: int, site: str) -> str:
         """Return why messages of a version are not sent, and the remedy."""
@@ -59,7 +62,7 @@ class Reads:
 
 
 def _in_thread(look: Callable[[], None]) -> None:
-    # A daemon, because a call that hangs must not keep the process alive.
+    # The thread is a daemon, because a call that hangs must not keep the process alive.
     threading.Thread(target=look, name="support", daemon=True).start()
 
 
@@ -126,8 +129,8 @@ class Support:
         look_at = now + AGAIN
         try:
             note = SUPPORT.decode(ENVELOPES, self._site.control.get(SUPPORT.name, ENVELOPES))
-        except Exception as error:  # noqa: BLE001 - the thread must say that it has ended
-            # The highest known version stays. The call may have taken long.
+        except Exception as error:  # noqa: BLE001 - the error is returned as the state of the call
+            # The highest known version is kept. The call may have taken a while.
             known = replace(
                 self._known,
                 is_asked=True,
@@ -141,7 +144,7 @@ class Support:
                 look_at = now + RENEWED
             elif now >= self._ask_at:
                 self._ask_at = now + ASKED
-                with suppress(Exception):  # unchanged; the site is called again
+                with suppress(Exception):  # the note is unchanged, and the site is called again
                     self._site.queue.send([encode([canary.trade(1)])])
         with self._lock:
             self._known, self._look_at, self._looking_since = known, look_at, None

@@ -1,7 +1,7 @@
 """The watermark: positions up to which every site had all trades, in a file beside the spool.
 
-It outlives a damaged spool. An old watermark is still true, because delivered trades do not go
-away. It only makes the cursor fetch more trades again.
+It outlives a damaged spool. An old watermark is still true, because delivered trades stay
+delivered. It only causes the cursor to fetch more trades again.
 """
 
 import json
@@ -15,7 +15,7 @@ from mcloud.producer.cursor import Position
 
 
 def write(path: Path, positions: Sequence[Position]) -> None:
-    """Replace the file as a whole, or raise McloudError and leave the old one."""
+    """Replace the file as a whole, or raise McloudError and leave the old file unchanged."""
     text = json.dumps(positions)
     files.write(path, f"{_checksum(text)} {text}\n")
 

@@ -87,7 +87,7 @@ _indexes = _Memory[Hashable, dict[BlockKey, BlockEntry]](100)
 def may_hold(hour: int, now: Callable[[], float] = time.time) -> bool:
     """Return whether blocks may hold trades of an hour (its start in ms).
 
-    The answer becomes true half an hour before compaction takes them, since clocks differ.
+    It returns True half an hour before compaction takes the trades, since clocks differ.
     """
     return now() * 1000 >= hour + HOUR + SETTLED / 2
 

@@ -25,13 +25,13 @@ def merge_into(target: Candles, candle: Candle) -> Merged:
     """Merge a candle into the target's candle. If the target has it already, nothing is written.
 
     Raises:
-        Contention: other writers came first at every attempt; nothing was written.
+        Contention: other writers were first at every attempt; nothing was written.
     """
     before = candle
 
     def change(stored: Candle) -> Folded:
         nonlocal before
-        before = stored  # the last attempt is the one that counts
+        before = stored  # the value of the last attempt is used
         return merge(stored, candle)
 
     after = target.update(candle.symbol, candle.start, change)
@@ -83,7 +83,7 @@ def stream(
 
 def _first_damaged(candles: Candles, symbol: str, start: int, end: int) -> int:
     """Return the minute of the first candle from ``start`` on that cannot be read."""
-    # This range has no candle. If reading it is refused too, the cause is not a candle.
+    # This range has no candle. If reading it is refused too, the cause is not a damaged candle.
     deque(candles.range(symbol, END - MINUTE, END), maxlen=0)
     while end - start > MINUTE:
         middle = start + (end - start) // MINUTE // 2 * MINUTE

@@ -12,7 +12,8 @@ from mcloud.replication.progress import ProgressTracker
 from mcloud.replication.workers import Workers, results
 
 CHUNK = 500  # candles written by one call
-BULK = 25  # from this number of candles on, write before reading: most of them will be new
+# number of candles from which the writer writes before it reads, because most of them will be new
+BULK = 25
 
 
 class CandleWriter:
@@ -38,7 +39,7 @@ class CandleWriter:
         self._tracker = tracker
 
     def bring(self, candles: Sequence[Candle], held: States) -> None:
-        """Write those candles of the source to the target that it is not known to hold."""
+        """Write the source's candles to the target, except for those that it is known to hold."""
         self._source.add(held)
         unknown = self._target.lacking(held)
         lacking = [each for each in candles if (each.symbol, each.start) in unknown]

@@ -27,12 +27,15 @@ class Pauses:
     """Seconds between two polls."""
 
     busy: float = 0.5
-    """Between two reads of the changes, after a change. DynamoDB allows five reads per second and
-    shard."""
+    """Seconds between two reads of the changes, after a change. DynamoDB allows five reads per
+    second and shard.
+    """
     idle: float = 5.0
-    """Between two reads of the changes, when nothing has changed for a while."""
+    """Seconds between two reads of the changes, when nothing has changed for a while."""
     raw: float = 10.0
-    """Between two listings of one hour's raw archive. A listing costs twelve times a read."""
+    """Seconds between two listings of one hour's raw archive. A listing costs twelve times as much
+    as a read.
+    """
 
 
 class ChangeFollower:
@@ -76,12 +79,13 @@ class ChangeFollower:
         """Whether the last poll found more changes than one page holds."""
         self._calm_at = clock()
         self._seen = KnownStates(SEEN)
-        """Changes that are done. A source may report a change again."""
+        """Changes that have been processed. A source may report a change again."""
         self.is_quiet = False
         """Whether the last poll found no change."""
 
     def next_due(self) -> float:
-        # The pause between two pages leaves time for the comparison, and ends with it.
+        # The pause between two pages leaves time for the comparison. It ends when the comparison is
+        # complete.
         return 0.0 if self._has_more and self._state.is_compared else self._look_at
 
     def look_again(self) -> None:
@@ -90,7 +94,7 @@ class ChangeFollower:
         self._look_at = self._clock()
 
     def take(self) -> None:
-        """Bring one page of changes to the target."""
+        """Copy one page of changes to the target."""
         before = self._state.checkpoint or self._start()
         asked = self._clock()
         try:
@@ -100,7 +104,7 @@ class ChangeFollower:
             self._tracker.count(trimmed=1)
             self._compare_all()
             return
-        # The last of several changes of a candle contains the others.
+        # The last of several changes of a candle includes the others.
         latest = {(each.symbol, each.start): each for each in page.candles if self._has(each)}
         self._tracker.report_damaged(f"{self._source.name}: {why}" for why in page.damaged)
         held = self._seen.lacking(states(latest.values()))
@@ -110,7 +114,8 @@ class ChangeFollower:
             self._candle_writer.bring([each for each in sound if each.fragments], held)
         marks: dict[tuple[str, int], float] = {}
         if self._scope.raw:
-            # By the clock of the source: the changes came after the poll before this one.
+            # The time is of the source's clock: the changes were made after the poll before this
+            # one.
             since = before.as_of or page.as_of
             marks = {(symbol, start // HOUR * HOUR): since for symbol, start in held}
         self._state.advance(page.position, page.as_of, marks)
@@ -126,7 +131,7 @@ class ChangeFollower:
             self._pause = min(max(self._pause * 2, FIRST_PAUSE), self._pauses.idle)
         self._has_more = not page.is_last
         if self._has_more:
-            # The comparison needs time as well, so these changes may come a little later.
+            # The comparison needs time as well, so these changes may be read a little later.
             took = self._clock() - asked
             self._pause = 0.0 if before.is_compared else max(PACE, took / SHARE)
         self._look_at = self._clock() + self._pause
@@ -167,7 +172,7 @@ class ChangeFollower:
 def _has_candles(site: Site, symbol: str) -> bool:
     try:
         return site.candles.last(symbol) is not None
-    except DamagedData:  # a damaged candle is a candle too
+    except DamagedData:  # a damaged candle also proves that there is data
         return True
 
 

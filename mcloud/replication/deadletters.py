@@ -24,7 +24,7 @@ AT_ONCE = 5  # searches at the same time
 LOGGED = 4 * 86_400.0  # seconds of the log to search; a message becomes a dead letter within hours
 REFUSED = "refused a message"  # the message that the functions log
 
-# Attribute with the `redrive` run that sent a message. A letter that has it has come back.
+# Attribute with the id of the `redrive` run that sent a message. A letter with it has failed again.
 MARK = "redriven"
 # Prefix of the attributes that Pub/Sub adds to a letter.
 _FOREIGN = "CloudPubSub"
@@ -80,11 +80,11 @@ class LetterDocument:
     bytes: int
     """Size of its body."""
     deliveries: int | None
-    """Number of deliveries before it became a dead letter. None if the queue does not say."""
+    """Number of deliveries before it became a dead letter. None if the queue does not report it."""
     has_come_back: bool
     readable: bool
     reason: str
-    """Reason why it is a dead letter, as far as it is known."""
+    """Known reason why it is a dead letter."""
     attributes: Mapping[str, str]
 
 
@@ -210,7 +210,7 @@ def redrive(
             held = [letter for letter in held if letter.receipt not in gone]
             tell(len(done.sent))
     finally:
-        # The letters that stay were hidden until now, so that none was taken twice.
+        # The remaining letters were hidden until now, so that none was taken twice.
         queue.release_dead_letters(held)
     return done
 
@@ -223,7 +223,7 @@ def drop(queue: Queue, count: int, path: Path) -> int:
     dropped = 0
     make_private(path.parent)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    # Unbuffered, so that closing the file does not repeat a write that a full disk refused.
+    # The file is unbuffered, so that closing it does not repeat a write that a full disk refused.
     with os.fdopen(descriptor, "wb", buffering=0) as file:
         while dropped < count:
             taken = queue.take_dead_letters(min(BATCH, count - dropped))
@@ -232,7 +232,8 @@ def drop(queue: Queue, count: int, path: Path) -> int:
             try:
                 for letter in taken:
                     line = f"{json.dumps(encode(_saved(letter)))}\n".encode()
-                    if file.write(line) < len(line):  # the disk became full within the line
+                    # the disk became full while the line was written
+                    if file.write(line) < len(line):
                         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
                 os.fsync(descriptor)
             except OSError as error:

@@ -1,10 +1,10 @@
-"""Keep a pair from copying a trade into a second minute: each id belongs in one candle only.
+"""Prevents a pair from copying a trade into a second minute: each id belongs in one candle only.
 
 A pair knows the ids that either site holds in candles, and which of them are disputed. These are a
-few runs of ids per symbol, whatever the number of trades. Usually a changed candle has new ids that
-neither site holds. If it has ids that a site holds already, and the target does not hold them in
-this candle, the candles of both sites are surveyed as by ``verify`` to find what is disputed. This
-is rare; otherwise it happens once for each symbol, when everything is compared.
+few runs of ids per symbol, regardless of the number of trades. Usually a changed candle has new ids
+that neither site holds. If it has ids that a site holds already, and the target does not hold them
+in this candle, the candles of both sites are surveyed, as ``verify`` does, to find the disputed
+ids. This is rare. Otherwise a survey is made once for each symbol, when everything is compared.
 """
 
 from collections.abc import Callable, Mapping

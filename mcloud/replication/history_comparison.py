@@ -24,7 +24,9 @@ END = MAX_TIME  # ms; the highest time that to_timestamp can write
 
 
 class HistoryComparison:
-    """Copies what the target lacks of the source's older candles; a ``scheduled_work.Work``."""
+    """Copies those of the source's older candles that the target lacks; a
+    ``scheduled_work.Work``.
+    """
 
     def __init__(
         self,
@@ -82,7 +84,7 @@ class HistoryComparison:
         self._tracker.log.info("%s: all earlier data is compared", self._tracker.name)
 
     def _compare(self, symbol: str) -> None:
-        # After an error the comparison starts again where the state says.
+        # After an error the comparison starts again from the stored state.
         streams, self._streams = self._streams, {}
         stream = streams.pop(symbol, None) or self._read(symbol)
         for following in self._following():

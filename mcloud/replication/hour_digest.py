@@ -67,7 +67,7 @@ def _digest(candles: Iterable[Candle]) -> HourDigest:
     # Ids alone are not enough, since the numbers may differ. The fragments contain both.
     state, count, ids, is_odd = blake2b(digest_size=16), 0, Ids(), False
     trades = voids = 0
-    # ``highest`` is the highest id so far; ``before`` leaves the preceding minute out.
+    # ``highest`` is the highest id so far; ``before`` is the same without the preceding minute.
     before, highest, latest = -1, -1, 0
     for candle in candles:
         count += 1

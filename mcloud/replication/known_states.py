@@ -1,8 +1,8 @@
 """The candle states that sites are known to hold, so that they are not written again.
 
-A candle that a replicator writes to a site comes back as a change of that site, and in mode
-``both`` every site folds the same trades by itself. Without this memory, each of these would cost a
-needless read.
+A candle that a replicator writes to a site is reported as a change of that site, and in mode
+``both`` every site folds the same trades independently. Without this memory, each of these would
+cost an unnecessary read.
 """
 
 import hashlib
@@ -66,8 +66,8 @@ class KnownIds:
 class KnownStates:
     """Candle states that one site holds, or held before it added trades to them.
 
-    A site does not lose trades, so that an older state is as good as held. Several threads can use
-    it: a race can make it forget a state, and nothing worse.
+    A site does not lose trades, so an older state counts as held. Several threads can use it. A
+    race can only cause it to forget a state.
     """
 
     def __init__(self, limit: int = LIMIT) -> None:

@@ -139,7 +139,7 @@ class Pair:
         self._following.look_again()
 
     def progress(self) -> PairProgress:
-        """Return what the pair has done, and its lag at this moment. Any thread may call it."""
+        """Return the work that the pair has done, and its current lag. Any thread may call it."""
         return self._tracker.progress()
 
     def note_lag(self, part: str) -> None:

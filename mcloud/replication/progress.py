@@ -134,7 +134,7 @@ class ProgressTracker:
             self.log.warning("%s: %s: %s", self.name, what, each)
 
     def progress(self) -> PairProgress:
-        """Return what the pair has done, and its lag at this moment."""
+        """Return the work that the pair has done, and its current lag."""
         with self._changing:
             progress = self._progress
         checkpoint = self._state.checkpoint
@@ -158,5 +158,5 @@ class ProgressTracker:
 
 
 def _new(found: Iterable[str], known: Sequence[str]) -> list[str]:
-    """Return the entries that are not known yet, as many as there is room for."""
+    """Return the entries that are not known yet, up to the limit."""
     return [each for each in found if each not in known][: EXAMPLES - len(known)]

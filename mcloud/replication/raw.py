@@ -2,8 +2,8 @@
 
 Comparing names is not enough: the Lambda function archives a batch of messages, the Cloud Function
 archives each message, and compaction puts the trades of both into blocks. Two sites can therefore
-have the same trades in different objects. The key of an object in the folder of an hour tells which
-ids it holds, unless ids are missing in between. The index of a block tells its ids; see ``blocks``.
+have the same trades in different objects. The key of an object in the folder of an hour shows which
+ids it holds, unless ids are missing in between. The index of a block shows its ids; see ``blocks``.
 """
 
 import hashlib
@@ -283,7 +283,7 @@ def copy(source: Archive, target: Archive, objects: Iterable[StoredObject]) -> C
 
     Raises:
         Refused: one object was refused, after all others were copied.
-        McloudError: at once, if a site cannot be reached.
+        McloudError: a site cannot be reached. This is raised immediately.
     """
     count = size = 0
     damaged = []

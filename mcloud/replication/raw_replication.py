@@ -48,11 +48,11 @@ class RawReplication:
         return min(map(self._due, self._state.marks), default=NEVER)
 
     def take(self) -> None:
-        """Copy the raw trades that the target lacks of one marked hour."""
+        """Copy the missing raw trades of one marked hour to the target."""
         now = self._clock()
         marks = self._state.marks
         due = [hour for hour in marks if self._due(hour) <= now]
-        # Hours that change now come before hours from the comparison.
+        # Hours with current changes come before hours from the comparison.
         hour = min(due, key=lambda hour: (not marks[hour], marks[hour], hour))
         # If this hour fails, the other hours come first.
         self._not_before[hour] = now + max(self._pause, SETBACK)

@@ -128,7 +128,7 @@ def replicate(
             thread.start()
         while any(thread.is_alive() for thread in threads) and not stop.wait(TICK):
             progress([pair.progress() for pair in pairs])
-        # Do not wait for a call that hangs: the next run repeats it.
+        # A call that hangs is not awaited, because the next run repeats it.
         deadline = time.monotonic() + LAST_WORDS
         for thread in threads:
             thread.join(max(0.0, deadline - time.monotonic()) if stop.is_set() else None)

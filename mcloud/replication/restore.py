@@ -241,7 +241,7 @@ class Restore:
                 " directions",
             )
 
-    # Work
+    # Execution
 
     def _mend_damaged(self) -> None:
         """Replace the target's damaged objects from the source."""
@@ -284,7 +284,7 @@ class Restore:
     def _copy_hour(self, copier: Copier, hour: Hour) -> None:
         symbol, start = hour
         if self._scope.raw:
-            # Raw trades come first: without them, nobody can make a candle again.
+            # Raw trades are copied first, because without them nobody can make a candle again.
             here, there = self._source.archive, self._target.archive
             selected = raw.select(here, there, symbol, start, lambda: self._of(symbol))
             copied = copier.copy([piece.stored for piece in selected.whole])

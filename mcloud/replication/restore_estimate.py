@@ -81,7 +81,7 @@ def estimate(
     damaged: int,
     disputed: Mapping[str, Ids] = MappingProxyType({}),
 ) -> RestoreEstimate:
-    """Estimate the work to bring what the target lacks from the source.
+    """Estimate the work to copy the target's missing data from the source.
 
     Args:
         look: the survey of both sites.

@@ -108,7 +108,7 @@ def verify(
 
 
 class Survey:
-    """The candles and raw trades of every symbol and hour, by site, and what is wrong with them."""
+    """The candles and raw trades of every symbol and hour, by site, and their errors."""
 
     def __init__(
         self,
@@ -338,7 +338,7 @@ class Survey:
             if finding not in self.found:
                 self.found.append(finding)
 
-    # Judging
+    # Evaluation
 
     def _judge(self, readers: Workers, hours: Iterable[Hour]) -> list[Finding]:
         self._tell("comparing")
@@ -533,7 +533,7 @@ def compare(symbol: str, states: Mapping[str, Mapping[int, Candle]]) -> Iterator
         traded = {name: _traded(candle) for name, candle in held.items()}
         for name in states:
             lacks = Ids(whole.runs).minus(ids.get(name, Ids()))
-            # If another site has a trade, a void is not enough.
+            # If another site has a trade with the id, a void is not enough.
             lacks.update(_traded(whole).minus(traded.get(name, Ids())))
             if lacks:
                 there = tuple(
@@ -567,7 +567,8 @@ def _without(finding: Finding, ids: Ids) -> list[Finding]:
     held = Ids(finding.runs)
     if not held.common(ids):
         return [finding]
-    if finding.kind == "disputed":  # it names whole blocks, and some of these ids are in them
+    # the finding names whole blocks, and some of these ids are in them
+    if finding.kind == "disputed":
         return []
     runs = tuple(held.minus(ids).runs)
     return [replace(finding, runs=runs)] if runs else []

@@ -1,1 +1,1 @@
-"""The way of a trade through the pipeline, from the records of each place."""
+"""The path of a trade through the pipeline, from the records at each stage."""

@@ -28,11 +28,13 @@ from mcloud.trace.timeline import (
     stages,
 )
 
-DEADLINE = 30.0  # seconds for a site
-HOURS = 48  # hours of raw trades to search if the time of a trade is not known well
-BEFORE, AFTER = 15 * 60.0, 15 * 60.0  # seconds of log, around when a site stored the trade
-LATELY = 3600.0  # seconds of log to search if the time of arrival is unknown
-WAITING = 24 * 3600.0  # seconds of log to search after a sending, if the arrival is unknown
+DEADLINE = 30.0  # seconds for each site
+HOURS = 48  # hours of raw trades to search if the time of a trade is only roughly known
+# seconds of the log to search before and after a site stored the trade
+BEFORE, AFTER = 15 * 60.0, 15 * 60.0
+LATELY = 3600.0  # seconds of the log to search if the time of arrival is unknown
+# seconds of the log to search after a message was sent, if the time of arrival is unknown
+WAITING = 24 * 3600.0
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ class Traced:
 
     @property
     def looked(self) -> list[str]:
-        """Places without the trade, and places that could not be searched, in words."""
+        """Places without the trade, and places that could not be searched, as text."""
         lines = [] if self.records else [f"producers of this folder: no record ({self.producers})"]
         for name, found in self.sites.items():
             notes = {
@@ -171,7 +173,7 @@ def find(
     *,
     now: Callable[[], float] = time.time,
 ) -> Traced:
-    """Find a trade. A place that cannot be read is noted in the result, and stops nothing else."""
+    """Find a trade. A place that cannot be read is noted in the result; the others are searched."""
     records = tuple(
         SourceRecord(run.name, journey)
         for run in producers
@@ -243,7 +245,7 @@ def _in_archive(
     try:
         pieces = raw.pieces(site.archive, symbol, hours)
         candidates = [each for each in pieces if each.first_id <= trade_id <= each.last_id]
-        # The object that was written first is the one by which the trade arrived.
+        # Times ascend with ids, except for differences of a few milliseconds.
         for piece in sorted(candidates, key=_written):
             trades = raw.read(site.archive, piece)
             if trades is None:

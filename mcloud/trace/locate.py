@@ -11,23 +11,23 @@ Read = Callable[[int, int], Iterable[Candle]]
 1970.
 """
 
-PROBE = 10 * MINUTE  # ms; read at a time where candles are expected
-WIDER = 8  # times, after an empty probe
+PROBE = 10 * MINUTE  # ms; time range of a read where candles are expected
+WIDER = 8  # factor of the range after an empty read
 
 
 class Place(NamedTuple):
     candle: Candle | None
     """The candle with the trade."""
     around: tuple[int, int | None] | None
-    """Bounds of the trade's time in ms. The last is None if that may be now; the whole is
-    None if the candles do not show it.
+    """Bounds of the trade's time in ms. The second bound is None if that may be now. The field is
+    None if the candles do not show the time.
     """
     note: str = ""
     """Why there is no candle."""
 
 
 def locate(read: Read, newest: Candle | None, trade_id: int) -> Place:
-    """Find a trade by reading some dozens of candles, however many there are."""
+    """Find a trade by reading some dozens of candles, regardless of the total number."""
     if newest is None:
         return Place(None, None, "there are no candles of the symbol")
     if trade_id > newest.last_id:

@@ -20,7 +20,8 @@ EXCHANGE, RECEIVED, SPOOLED, SENT, PROCESSED, ARCHIVED, STORED = STAGES = (
     "stored",
 )
 
-WHOLE_SECONDS = 2.0  # S3's dates are cut to the second, and its clock is not the function's
+# S3 truncates dates to the second, and its clock differs from that of the function
+WHOLE_SECONDS = 2.0
 NOBODY = "no producer of this machine has a record of it"
 
 
@@ -63,7 +64,7 @@ class SiteFindings:
 
 
 def pick(records: Sequence[SourceRecord], site: str) -> SourceRecord | None:
-    """Return the record of the message that brought the trade to a site, or else of the first
+    """Return the record of the message that delivered the trade to a site, or else of the first
     message with the trade.
     """
     sent = [each for each in records if site in each.journey.sent]
@@ -137,7 +138,7 @@ def _stored_line(found: SiteFindings) -> LogLine | None:
     """Return the first log line about storing the trade since the object was written.
 
     If there is no such line, return the first one about storing it. Earlier lines are about a
-    deleted object, as after a reset of the site.
+    deleted object, for example after a reset of the site.
     """
     lines = [each for each in found.lines if each.message == "stored"]
     if found.written is not None:

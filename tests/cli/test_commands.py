@@ -479,7 +479,7 @@ def test_a_recording_without_the_trades_asked_for_is_no_success(
     done = mcloud_up.run("produce", *asked, "-o", "json")
     assert done.returncode == 3
     assert json.loads(done.stdout)["complete"] is False
-    assert "holds no trade of the symbols asked for" in done.stderr
+    assert "holds no trade of the requested symbols" in done.stderr
 
 
 def _read_all(terminal: int) -> Iterator[str]:

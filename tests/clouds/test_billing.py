@@ -219,7 +219,7 @@ def test_a_query_that_takes_its_time_and_comes_in_pages() -> None:
         (google_error(400, "bytes billed limit exceeded"), Refused, "limit exceeded"),
         (google_error(429, "quota"), Unavailable, "quota"),
         ((503, "busy"), Unavailable, "HTTP 503"),
-        (done(), Refused, "has nothing of p in these days"),
+        (done(), Refused, "has no costs of p in these days"),
     ],
 )
 def test_the_export_refuses(answer: Answer, error: type[Exception], words: str) -> None:
@@ -237,7 +237,7 @@ def test_no_server() -> None:
     "table", ["", "export.table", "p.d.t`; DROP TABLE x; --", "p.d.t t", "P d"]
 )
 def test_what_is_no_table(table: str) -> None:
-    with pytest.raises(ConfigError, match="gcp_billing_table is no table"):
+    with pytest.raises(ConfigError, match="gcp_billing_table is not a table"):
         BillingExport("p", "mcloud", table)
 
 

@@ -116,7 +116,7 @@ GOOGLE = [
         " token"
         " (60 minutes) and in a reasonable timeframe. Check your iat and exp values in the JWT"
         ' claim."}',
-        "this machine's clock is wrong, and Google refuses what it signs",
+        "this machine's clock is wrong, so that Google rejects its signatures",
         "timedatectl set-ntp true",
     ),
     (  # golang.org/x/oauth2 of a token that was revoked
@@ -200,30 +200,30 @@ AWS = [
         "operation error STS: AssumeRole, https response error StatusCode: 403, RequestID:"
         " 59fbba66, api error InvalidClientTokenId: The security token included in the request is"
         " invalid",
-        "AWS does not know these credentials",
+        "AWS does not recognise these credentials",
         "`aws account enable-region --region-name REGION`",
     ),
     (
         "SignatureDoesNotMatch: Signature expired: 20200706T195306Z is now earlier than"
         " 20200707T071347Z (20200707T072847Z - 15 min.)",
-        "this machine's clock is wrong, and AWS refuses what it signs",
+        "this machine's clock is wrong, so that AWS rejects its signatures",
         "timedatectl set-ntp true",
     ),
     (
         "RequestTimeTooSkewed: The difference between the request time and the current time is too"
         " large.",
-        "this machine's clock is wrong, and AWS refuses what it signs",
+        "this machine's clock is wrong, so that AWS rejects its signatures",
         "timedatectl set-ntp true",
     ),
     (
         "SignatureDoesNotMatch: The request signature we calculated does not match the signature"
         " you provided. Check your AWS Secret Access Key and signing method.",
-        "AWS does not know these credentials",
+        "AWS does not recognise these credentials",
         "check AWS_ACCESS_KEY_ID",
     ),
     (  # S3 has a code of its own for what is InvalidClientTokenId elsewhere
         "InvalidAccessKeyId: The AWS Access Key Id you provided does not exist in our records.",
-        "AWS does not know these credentials",
+        "AWS does not recognise these credentials",
         "check AWS_ACCESS_KEY_ID",
     ),
     (  # https://github.com/awslabs/aws-deployment-framework/issues/283

@@ -416,7 +416,7 @@ class TestControl:
         put_raw(site, "lag", lag.key, {"lag": json.dumps(asdict(lag))})
         site.control.keep("lag", "gcp aws all", {"source": "gcp", "seconds": 4})
         assert list(map(str, site.control.lags())) == [
-            "the lag gcp aws 1/2 is damaged: document is no text; `mcloud documents repair` "
+            "the lag gcp aws 1/2 is damaged: document is not a text; `mcloud documents repair` "
             "repairs it",
             "the lag gcp aws all is damaged: target is missing; `mcloud documents repair` "
             "repairs it",

@@ -144,7 +144,7 @@ def test_a_day_of_absence_is_trimmed() -> None:
         stream.age(DAY / 2)
     stream.age(DAY / 2)
     # Reading the shard from its beginning does not show it, since its first record is gone.
-    with pytest.raises(Trimmed, match="older than what DynamoDB keeps"):
+    with pytest.raises(Trimmed, match="older than the records that DynamoDB keeps"):
         drain(reader(stream), position, {})
 
 

@@ -147,7 +147,7 @@ def test_sites_of_one_cloud_share_its_free_tier() -> None:
 
 def test_a_bill_beside_the_estimate_and_why_they_differ() -> None:
     bill = Bill(
-        *("AWS Cost Explorer", "what has the tags"),
+        *("AWS Cost Explorer", "resources with the tags"),
         (
             BillLine("2026-11-01", "Amazon DynamoDB", Decimal("3.5"), Decimal(0)),
             BillLine("2026-11-02", "Amazon DynamoDB", Decimal(0), Decimal("-0.5")),

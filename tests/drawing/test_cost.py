@@ -33,7 +33,7 @@ def shown(drawn: RenderableType, width: int = 120) -> list[str]:
 
 def test_a_report() -> None:
     bill = Bill(
-        *("AWS Cost Explorer", "what has the tags"),
+        *("AWS Cost Explorer", "resources with the tags"),
         (BillLine("2026-11-01", "Amazon DynamoDB", Decimal("2"), Decimal(0)),),
         *(NOW - 7200, Decimal("0.01")),
     )

@@ -194,7 +194,7 @@ def test_what_cannot_be_packed() -> None:
         (body(v=2), "without streams"),
         (body(v=2, streams={}), "without streams"),
         (body(v=2, streams=[]), "without streams"),
-        (body(v=2, streams=[5]), "no JSON object"),
+        (body(v=2, streams=[5]), "not a JSON object"),
         (body(v=2, streams=[VALID, VALID]), "a symbol comes twice"),
         (body(v=2, streams=[VALID | {"p": ["1", "0"], "q": ["1", "5"]}]), "not a void"),
         (body(v=2, streams=[VALID | {"p": ["0", "1"], "q": ["0", "1"]}]), "not a void"),

@@ -83,7 +83,7 @@ def test_no_credentials(site: Terminal) -> None:
         ),
         (
             "InvalidClientTokenId",
-            "AWS does not know these credentials;"
+            "AWS does not recognise these credentials;"
             " check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE",
         ),
     ],

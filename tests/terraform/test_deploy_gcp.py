@@ -505,10 +505,10 @@ def test_refused_in_the_middle(
         ),
         (
             "googleapi: Error 403: Permission denied on resource project mcloud-local.",
-            "the Google project is wrong, or not for you: googleapi: Error 403: Permission denied"
-            " on resource project mcloud-local.; correct `project` in mcloud.toml: its id, not its"
-            " name or number, then run the same command again: it continues from what is in the"
-            " state\n",
+            "the Google project is wrong, or you have no access to it: googleapi: Error 403:"
+            " Permission denied on resource project mcloud-local.; correct `project` in"
+            " mcloud.toml: its id, not its name or number, then run the same command"
+            " again: it continues from what is in the state\n",
         ),
         (
             'the user does not have permission to access Project "mcloud-local" or it may not'

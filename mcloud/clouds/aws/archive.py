@@ -55,7 +55,7 @@ class S3Archive:
                     IfMatch=version,
                 )
             except ClientError as error:
-                # The object has another version, is being written, or is gone.
+                # The object has another version, is being written, or no longer exists.
                 if error.response["Error"]["Code"] in _CHANGED:
                     return False
                 raise
@@ -92,12 +92,13 @@ class S3Archive:
 
 
 def _md5(etag: str) -> str:
-    """The MD5 of an object's bytes, where its ETag is one.
+    """Return the MD5 of an object's content if its ETag is an MD5, otherwise an empty string.
 
-    It is for what was written in one request, in the clear or with S3's own key; of several parts
-    it ends in their number. Under a KMS key or a customer's it is 32 other digits, which a listing
-    does not tell: such an object looks different from its copies, and has to be read to be known.
-    See https://docs.aws.amazon.com/AmazonS3/latest/API/API_Object.html.
+    The ETag is an MD5 if the object was written in one request, and is unencrypted or encrypted
+    with S3's own key. The ETag of a multipart upload ends with the number of parts. With a KMS or
+    customer key, the ETag is 32 other digits, and a listing does not show this. Such an object
+    seems to differ from its copies until it is read. See
+    https://docs.aws.amazon.com/AmazonS3/latest/API/API_Object.html.
     """
     digits = etag.strip('"')
     return digits if _MD5.fullmatch(digits) else ""

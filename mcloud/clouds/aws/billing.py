@@ -1,4 +1,4 @@
-"""The bill of a stack, from Cost Explorer, by its tags."""
+"""The bill of a stack, from Cost Explorer, selected by tags."""
 
 import time
 from datetime import date, timedelta
@@ -10,13 +10,13 @@ from mcloud.clouds.billing import Bill, BillLine
 from mcloud.clouds.resources import AwsResources
 from mcloud.errors import Refused
 
-REQUEST = Decimal("0.01")  # dollars, for a page of the answer
+REQUEST = Decimal("0.01")  # dollars, for each page of an answer
 REGIONS = {"aws": "us-east-1", "aws-cn": "cn-northwest-1"}
 """Region of Cost Explorer, by the partition of the stack."""
 
 
 class CostExplorer:
-    """See ``billing.Billing``."""
+    """Implementation of ``billing.Billing`` for AWS."""
 
     def __init__(self, resources: AwsResources, stack: str, client: Any = None) -> None:
         self._endpoint = resources.endpoint_url
@@ -58,11 +58,11 @@ class CostExplorer:
         scope = ", ".join(f"{key}={value}" for key, value in self._tags.items())
         if not lines:
             raise Refused(
-                f"Cost Explorer knows nothing with the tags {scope}",
+                f"Cost Explorer has no costs with the tags {scope}",
                 remedy="activate them as cost allocation tags in the console, and wait a day",
             )
         return Bill(
-            *("AWS Cost Explorer", f"what has the tags {scope}", tuple(lines)),
+            *("AWS Cost Explorer", f"resources with the tags {scope}", tuple(lines)),
             *(time.time(), REQUEST * pages),
         )
 
@@ -71,7 +71,7 @@ class CostExplorer:
         if partition not in REGIONS:
             raise Refused(
                 f"Cost Explorer does not exist in the partition {partition} of {self._region}",
-                remedy="look at the bill in the account that pays for this one",
+                remedy="check the bill in the account that pays for this one",
             )
         return make_client("ce", REGIONS[partition])
 

@@ -1,4 +1,4 @@
-"""A bucket of S3 that is emptied."""
+"""Deletes all versions of the objects in an S3 bucket."""
 
 import shlex
 from collections.abc import Iterator, Sequence
@@ -9,7 +9,7 @@ from mcloud.clouds.bucket import ObjectVersion, explain_lock
 
 
 class S3Bucket:
-    """See ``bucket.Bucket``."""
+    """Implementation of ``bucket.Bucket`` for S3."""
 
     workers = 8
 
@@ -21,7 +21,7 @@ class S3Bucket:
     def versions(self) -> Iterator[list[ObjectVersion]]:
         from botocore.exceptions import ClientError
 
-        # A page has as many versions as one request may delete.
+        # One request deletes up to 1,000 versions, which is also the size of a page.
         pages = self._client.get_paginator("list_object_versions").paginate(Bucket=self._bucket)
         with translated(self._what):
             try:
@@ -40,7 +40,7 @@ class S3Bucket:
                 Bucket=self._bucket, Delete={"Objects": objects, "Quiet": True}
             )
         errors = answer.get("Errors", ())
-        # What passes by itself comes last: another attempt does not help if one is kept.
+        # Temporary errors come last: if a version is locked, another attempt does not help.
         for each in sorted(errors, key=lambda each: passes(each["Code"])):
             key, version = each["Key"], each["VersionId"]
             error = from_code(f"{self._what}/{key} (version {version})", {"Error": each})

@@ -12,8 +12,10 @@ from mcloud.market.candle import Candle, Folded, to_timestamp
 
 _TEXTS = ("symbol", "timestamp", "fragments")
 _VERSION = ("version", "fragments")
-"""Attributes that together tell one state of an item from all others. The version alone would not
-be enough: it starts again from 1 if another writer deletes the item, and may have been removed."""
+"""Attributes that together distinguish each state of an item from all others. The version alone is
+not enough: another writer may have removed the attribute, or deleted the item, after which it
+starts from 1 again.
+"""
 
 Item = dict[str, Any]
 """An item in boto3's form: ``{"symbol": {"S": "BTCUSDT"}, …}``."""
@@ -23,8 +25,9 @@ class DynamoCandles:
     def __init__(
         self, client: Any, table: str, make_streams: Callable[[], Any] = lambda: None
     ) -> None:
-        """``make_streams`` makes a client of DynamoDB Streams; without it there is no ``tip`` and
-        no ``changes``, which the processor does not use."""
+        """``make_streams`` creates a client of DynamoDB Streams, which ``tip`` and ``changes``
+        need. The processor uses neither and omits it.
+        """
         self._client = client
         client.meta.events.register(
             "before-parse.dynamodb.Query", _take_items, unique_id="mcloud-take-items"
@@ -52,7 +55,8 @@ class DynamoCandles:
         optimistic.rewrite(read, write, change)
 
     def create(self, candles: Sequence[Candle]) -> list[Candle]:
-        # One by one: a batch of DynamoDB has no conditions, and a transaction costs twice as much.
+        # Candles are written one by one, because a batch of DynamoDB has no conditions and a
+        # transaction costs twice as much.
         return [candle for candle in candles if self._write(candle, None) is None]
 
     def range(
@@ -66,8 +70,8 @@ class DynamoCandles:
             return
         # BETWEEN includes its upper end; keys are whole minutes, so one second less excludes it.
         first, last = {"S": to_timestamp(start)}, {"S": to_timestamp(end - 1000)}
-        # In the older form of a condition. Both say the same, but the embedded DynamoDB parses an
-        # expression anew for every candle of the symbol, which takes it five times as long.
+        # The legacy form of a condition has the same meaning. The embedded DynamoDB parses an
+        # expression anew for each candle of the symbol, and takes five times as long.
         request = {
             "TableName": self._table,
             "KeyConditions": {
@@ -120,7 +124,7 @@ class DynamoCandles:
     def _write(self, candle: Candle, before: Item | None) -> Item | None:
         """Write a candle in place of the item ``before``.
 
-        Return the new item, or None if ``before`` is no longer the stored one.
+        Return the new item, or None if ``before`` is no longer the stored item.
         """
         item = _encode(candle, _version(before) + 1)
         with translated(f"DynamoDB {self._table}"):
@@ -144,9 +148,10 @@ class DynamoCandles:
 
 
 def _unchanged(before: Item | None) -> dict[str, Any]:
-    """The condition that an item is still as it was read."""
+    """Return the condition that an item has not changed since it was read."""
     if before is None:
-        # By a key, which whatever somebody else wrote there has as well.
+        # The condition names a key attribute, because every item has it, even one that another
+        # program wrote.
         return {"ConditionExpression": "attribute_not_exists(symbol)"}
     terms = [f"{each} = :{each}" if each in before else _absent(each) for each in _VERSION]
     values = {f":{each}": before[each] for each in _VERSION if each in before}
@@ -159,7 +164,7 @@ def _absent(name: str) -> str:
 
 
 def _version(item: Item | None) -> int:
-    """The version of an item; 0 where it has none."""
+    """Return the version of an item, or 0 if it has none."""
     version = (item or {}).get("version", {}).get("N", "")
     return int(version) if version.isdecimal() else 0
 
@@ -171,10 +176,11 @@ def _key(symbol: str, start: int) -> Item:
 def _take_items(
     response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: Any
 ) -> None:
-    """Take the items out of an answer before botocore reads it, which copies them value by value.
+    """Remove the items from an answer before botocore parses it, because its parser copies them
+    value by value.
 
-    What comes out is the same, in half of the time that a whole symbol takes. The event is
-    botocore's own for such a thing: https://github.com/boto/botocore, ``endpoint.py``.
+    The result is the same, and reading a whole symbol takes half the time. botocore provides this
+    event for the purpose: https://github.com/boto/botocore, ``endpoint.py``.
     """
     kind = response_dict["headers"].get("content-type", "")
     if response_dict["status_code"] >= 300 or not kind.startswith("application/x-amz-json"):

@@ -1,4 +1,4 @@
-"""Why AWS refused; see ``mcloud.clouds.causes``."""
+"""Known reasons for refusals by AWS; see ``mcloud.clouds.causes``."""
 
 from mcloud.clouds.causes import RENAME, TAKEN, Cause
 
@@ -29,9 +29,9 @@ CAUSES = (
         is_whole=True,
     ),
     Cause(
-        # A wrong clock. SigV4 allows 5 minutes (15 for S3 and STS).
+        # SigV4 allows a clock to be wrong by 5 minutes, S3 and STS by 15 minutes.
         r"RequestTimeTooSkewed|Signature expired: |Signature not yet current",
-        "this machine's clock is wrong, and AWS refuses what it signs",
+        "this machine's clock is wrong, so that AWS rejects its signatures",
         "set the clock, for example with `timedatectl set-ntp true`",
         is_whole=True,
     ),
@@ -73,8 +73,8 @@ CAUSES = (
         r"InvalidClientTokenId|UnrecognizedClientException|InvalidAccessKeyId|InvalidToken"
         r"|SignatureDoesNotMatch|InvalidSignatureException"
         r"|AuthFailure|security token included in the request is invalid",
-        "AWS does not know these credentials",
-        # STS answers alike in an opt-in region that the account has not enabled:
+        "AWS does not recognise these credentials",
+        # STS gives the same answer in an opt-in region that the account has not enabled:
         # https://github.com/hashicorp/terraform-provider-aws/issues/32549
         "check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE; where they are right,"
         " enable the region with `aws account enable-region --region-name REGION`",
@@ -125,7 +125,7 @@ LACKS = Cause(
 
 MISSING = Cause(
     r"NonExistentQueue|QueueDoesNotExist|NoSuchBucket|ResourceNotFoundException",
-    "what the site needs does not exist on AWS",
+    "a resource of the site does not exist on AWS",
     "run `mcloud deploy`, or correct the names of the site's resources in mcloud.toml",
 )
 """Causes for a missing resource of a deployed site. Terraform also says this before a create."""

@@ -15,12 +15,13 @@ from mcloud.clouds.ports import Changes
 from mcloud.errors import Refused, Trimmed
 from mcloud.market.candle import Candle
 
-PAGE = 1000  # records of a shard, the most that an answer holds
-RETENTION = 23 * 3600  # seconds; DynamoDB says 24 hours
-REFRESH = 60.0  # seconds that a list of shards is good for
-REFRESH_FOR_CHILDREN = 1.0  # seconds; DynamoDB lists shards ten times a second at most
+PAGE = 1000  # maximum number of records in an answer about a shard
+RETENTION = 23 * 3600  # seconds; DynamoDB documents 24 hours
+REFRESH = 60.0  # seconds after which the list of shards is queried again
+REFRESH_FOR_CHILDREN = 1.0  # seconds; DynamoDB limits DescribeStream to ten calls per second
 # An answer may be empty although more records follow: "it might take multiple calls to get to a
-# portion of the shard that contains stream records" (GetRecords). After so many it is believed.
+# portion of the shard that contains stream records" (GetRecords). After this many empty answers in
+# a row, the shard counts as read.
 EMPTY = 5
 
 _GONE = ("TrimmedDataAccessException", "ResourceNotFoundException")
@@ -34,12 +35,14 @@ class _Listing(NamedTuple):
 
 
 class _Cursor(NamedTuple):
-    """AWS's own place in a shard. It passes empty stretches and lives for 15 minutes."""
+    """AWS's iterator of a shard. It advances over stretches without records and expires after 15
+    minutes.
+    """
 
     since: State
     iterator: str
     empty: int
-    """Empty answers in a row."""
+    """Number of empty answers in a row."""
 
 
 class _Read(NamedTuple):
@@ -47,7 +50,7 @@ class _Read(NamedTuple):
     state: State
     is_drained: bool
     now: float
-    """AWS's time, seconds since 1970."""
+    """AWS's time in seconds since 1970."""
 
 
 class DynamoChanges:
@@ -98,8 +101,11 @@ class DynamoChanges:
             for record in read.records:
                 self._take(record, images)
         if nows and max(nows) - before.as_of > RETENTION:
-            # A shard that is read from its beginning does not say that this was cut off.
-            raise Trimmed(f"{self._what}: the position is older than what DynamoDB keeps")
+            # Reading a trimmed shard from its beginning succeeds, so the missing records would go
+            # unnoticed.
+            raise Trimmed(
+                f"{self._what}: the position is older than the records that DynamoDB keeps"
+            )
         as_of = max(before.as_of, min(behind or nows or [before.as_of]))
         candles, damaged = self._candles(images)
         after = ShardPosition(before.stream, as_of, states)
@@ -110,13 +116,13 @@ class DynamoChanges:
         return self._make_streams()
 
     def _known(self, position: ShardPosition) -> tuple[_Listing, bool]:
-        """The list of shards, and whether it was read just now."""
+        """Return the list of shards, and whether this call queried it."""
         listing = self._listing
         is_new = listing is None or not self._is_good(listing, position)
         if listing is None or is_new:
             listing, _ = self._list()
         if listing.stream != position.stream:
-            raise Trimmed(f"{self._what}: the table has another stream now, {listing.stream}")
+            raise Trimmed(f"{self._what}: the table now has another stream, {listing.stream}")
         return listing, is_new
 
     def _is_good(self, listing: _Listing, position: ShardPosition) -> bool:
@@ -127,7 +133,7 @@ class DynamoChanges:
         return age < REFRESH_FOR_CHILDREN or not shards.awaits_children(states, listing.shards)
 
     def _list(self) -> tuple[_Listing, float]:
-        """All shards of the table's present stream, and AWS's time."""
+        """Return all shards of the table's current stream, and AWS's time."""
         found: list[StreamShard] = []
         with translated(f"DynamoDB {self._table}"):
             table = self._dynamodb.describe_table(TableName=self._table)["Table"]
@@ -198,7 +204,7 @@ class DynamoChanges:
         """Keep the last state of each item."""
         keys = record["dynamodb"]["Keys"]
         key = keys["symbol"]["S"], keys["timestamp"]["S"]
-        if record["eventName"] == "REMOVE":  # a candle that should never have been there
+        if record["eventName"] == "REMOVE":  # nothing in mcloud deletes a valid candle
             images.pop(key, None)
             return
         image = record["dynamodb"].get("NewImage")
@@ -232,6 +238,6 @@ def _time_of(record: dict[str, Any]) -> float:
 
 
 def _now(answer: dict[str, Any]) -> float:
-    """AWS's time, by the answer's date; this machine's own clock may be wrong."""
+    """Return AWS's time from the date of an answer, because this machine's clock may be wrong."""
     date = answer["ResponseMetadata"]["HTTPHeaders"].get("date")
     return parsedate_to_datetime(date).timestamp() if date else time.time()

@@ -1,4 +1,4 @@
-"""boto3 clients, and the border where botocore's errors become ours."""
+"""boto3 clients, and the conversion of botocore's errors into those of mcloud."""
 
 import os
 import threading
@@ -16,13 +16,13 @@ from mcloud.deadline import Asker
 from mcloud.errors import McloudError, Refused, Unavailable
 from mcloud.local_faults import is_local
 
-# Codes that pass by themselves. The rest of the 4xx codes are a no that stays a no.
+# Codes of temporary errors. All other 4xx codes are permanent.
 _PASSING = {
-    "BadDigest",  # S3 received something else than was sent
+    "BadDigest",  # S3 received different data from what was sent
     "BandwidthLimitExceeded",
     "ConcurrentAccess",
     "ConcurrentModificationException",
-    "ConditionalRequestConflict",  # two wrote one S3 key at the same moment
+    "ConditionalRequestConflict",  # two requests wrote one S3 key at the same time
     "DataUnavailableException",
     "EC2ThrottledException",
     "IDPCommunicationError",
@@ -35,8 +35,8 @@ _PASSING = {
     "InternalServiceError",
     "InternalServiceException",
     "InternalStreamingException",
-    "KMSThrottling",  # as SNS says it
-    "KmsThrottled",  # as SQS says it
+    "KMSThrottling",  # spelling of SNS
+    "KmsThrottled",  # spelling of SQS
     "LimitExceededException",
     "OperationAborted",
     "OverLimit",  # too many SQS messages are in flight
@@ -64,10 +64,12 @@ _PASSING = {
 ATTEMPTS = 5
 
 _lock = threading.RLock()
-"""Held while sessions and clients are made: botocore does that in one thread at a time only."""
+"""Held while sessions and clients are created, which is not thread-safe in botocore."""
 
 _sessions: dict[frozenset[tuple[str, str]], "tuple[Any, _Credentials]"] = {}
-"""The session and the credentials of this process, by the environment that they were made from."""
+"""The session and the credentials of this process, by the environment variables that they were
+created from.
+"""
 
 
 def make_client(
@@ -76,13 +78,14 @@ def make_client(
     """Return a thread-safe boto3 client. No credentials are fetched before its first call.
 
     Args:
-        endpoint_url: the embedded AWS, which accepts any credentials. Without it the usual chain of
-            credentials applies, once for all clients of the process.
+        endpoint_url: URL of the embedded AWS, which accepts any credentials. Without it the usual
+            chain of credentials applies, once for all clients of the process.
     """
     from botocore.config import Config
 
     config = Config(
-        # A name that CloudTrail shows; botocore's own is put together for each request anew.
+        # CloudTrail shows this name. botocore would build its own user agent again for each
+        # request.
         user_agent=f"mcloud/{__version__}",
         retries={"mode": "standard", "total_max_attempts": attempts},
         connect_timeout=5,
@@ -107,7 +110,7 @@ def check_credentials(region: str, seconds: float) -> None:
     """Fetch the credentials of the real AWS, unless those of this process are still valid.
 
     Raises:
-        Unavailable: they cannot be fetched now, or not in time. It is a local fault.
+        Unavailable: they cannot be fetched now, or not in time. The error counts as local.
         Refused: there are none, or they have expired.
     """
     with _lock, translated("AWS"):
@@ -120,7 +123,8 @@ def check_credentials(region: str, seconds: float) -> None:
         raise answer
 
 
-_fetching: Asker[str] = Asker(most=32)  # threads that wait at once; a further one is late
+# maximum number of waiting threads; a further one fails with a timeout
+_fetching: Asker[str] = Asker(most=32)
 
 
 def partition_of(region: str) -> str:
@@ -132,10 +136,10 @@ def partition_of(region: str) -> str:
 
 
 class _Credentials:
-    """The credentials of all clients, fetched by one chain when the first of them needs them.
+    """The credentials of all clients. One chain fetches them when a client first needs them.
 
-    What fails here says nothing about a site, so that it never counts as an outage. It has the
-    methods of ``botocore.credentials.Credentials`` that clients call.
+    A failure here is an error of this machine and not of a site, so that it never counts as an
+    outage. The class has the methods of ``botocore.credentials.Credentials`` that clients call.
     """
 
     def __init__(self, resolver: Any) -> None:
@@ -144,7 +148,9 @@ class _Credentials:
         self._loaded: Any = None
 
     def load_credentials(self) -> "_Credentials":
-        """Return itself: botocore asks the component ``credential_provider`` for this."""
+        """Return this object: botocore calls the component ``credential_provider`` with this
+        method.
+        """
         return self
 
     def get_frozen_credentials(self) -> Any:
@@ -163,8 +169,9 @@ class _Credentials:
 
 
 def _session(region: str) -> "tuple[Any, _Credentials]":
-    """Return the session of this process and its credentials; ``region`` is that of STS where
-    nothing else names one."""
+    """Return the session of this process and its credentials. ``region`` is the region of STS
+    unless the configuration names one.
+    """
     import botocore.session
     from botocore.credentials import create_credential_resolver
 
@@ -180,13 +187,15 @@ def _session(region: str) -> "tuple[Any, _Credentials]":
 
 
 def _cache() -> Any:
-    """Return the AWS CLI's cache of assumed roles: a profile with MFA then asks once for the CLI
-    and all processes of mcloud."""
+    """Return the AWS CLI's cache of assumed roles. With it, a profile with MFA requests one code
+    for the CLI and all processes of mcloud.
+    """
     from botocore.utils import JSONFileCache
 
     class Cache(JSONFileCache):  # type: ignore[misc]
         def __setitem__(self, key: str, value: object) -> None:
-            with suppress(OSError):  # a home that is read-only; the role is assumed again
+            # the home directory is read-only, so that the role is assumed again next time
+            with suppress(OSError):
                 super().__setitem__(key, value)
 
     return Cache(os.path.expanduser("~/.aws/cli/cache"))
@@ -208,10 +217,10 @@ def _for_boto3(core: Any) -> Any:
 
 
 def _of_its_own() -> dict[str, tuple[Any, ...]]:
-    """The variables of a session without the user's files and environment.
+    """Return the variables of a session that ignores the user's files and environment.
 
-    The embedded AWS needs nothing of them, as little as credentials, and a file that is broken or a
-    profile that is missing would be in its way.
+    The embedded AWS needs no configuration and no credentials. A damaged file or a missing profile
+    would only cause an error.
     """
     from botocore.session import Session
 
@@ -223,7 +232,9 @@ def _of_its_own() -> dict[str, tuple[Any, ...]]:
 
 @contextmanager
 def translated(what: str) -> Iterator[None]:
-    """Turn botocore's errors into Unavailable or Refused; ``what`` names service and resource."""
+    """Convert botocore's errors into Unavailable or Refused; ``what`` names the service and the
+    resource.
+    """
     from botocore import exceptions
     from botocore.exceptions import BotoCoreError, ClientError
     from botocore.parsers import ResponseParserError
@@ -250,15 +261,15 @@ def translated(what: str) -> Iterator[None]:
 
 @contextmanager
 def _own_credentials() -> Iterator[None]:
-    """Turn every error of the chain of credentials into one of this machine."""
+    """Convert every error of the chain of credentials into an error of this machine."""
     what = "the AWS credentials cannot be fetched"
     try:
         with translated(what):
             yield
-    except Unavailable as error:  # of STS, of the sign-in portal or of a metadata server
+    except Unavailable as error:  # from STS, the sign-in portal or a metadata server
         raise Unavailable(error.message, remedy=error.remedy, is_local=True) from error
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-        # A credential_process that cannot be started, or prints something else than JSON.
+        # A credential_process cannot be started, or its output is not valid JSON.
         raise Refused(f"{what}: {type(error).__name__}: {error}", remedy=PROCESS) from error
 
 
@@ -293,7 +304,7 @@ def from_code(what: str, response: dict[str, Any]) -> McloudError:
 
 def passes(code: str) -> bool:
     """Return whether an error code of AWS stands for a temporary error."""
-    # SQS also returns the long names of its old protocol: AWS.SimpleQueueService.…
+    # SQS also returns the long codes of its old protocol: AWS.SimpleQueueService.…
     return code.rpartition(".")[2] in _PASSING
 
 

@@ -11,7 +11,7 @@ from mcloud.clouds.aws.client import translated
 from mcloud.clouds.ports import HEARTBEAT, RECORD, ControlRecord, Heartbeat, Lag
 from mcloud.documents import Damaged, decode, parse
 
-MOST_DIGITS = 38  # of a number in DynamoDB
+MOST_DIGITS = 38  # maximum number of digits of a number in DynamoDB
 
 
 class DynamoControl:
@@ -25,7 +25,8 @@ class DynamoControl:
             try:
                 self._beat(beat)
             except errors.Refused as error:
-                # A damaged heartbeat takes no counts, and must not hold up those behind it.
+                # DynamoDB cannot add counts to a damaged heartbeat. The other heartbeats are still
+                # written.
                 refusal = error
         if refusal is not None:
             raise refusal
@@ -127,7 +128,7 @@ class DynamoControl:
 
     def _beat(self, beat: Heartbeat) -> None:
         with translated(f"DynamoDB {self._table}"):
-            # An update expression has no max(): the condition makes one.
+            # An update expression has no max(), so the condition keeps the newer time.
             try:
                 self._add(beat, with_time=True)
             except self._client.exceptions.ConditionalCheckFailedException:
@@ -140,7 +141,8 @@ class DynamoControl:
         }
         if after:
             request["KeyConditionExpression"] += " AND #key > :after"
-            request["ExpressionAttributeNames"] = {"#key": "key"}  # a reserved word
+            # ``key`` is a reserved word of DynamoDB
+            request["ExpressionAttributeNames"] = {"#key": "key"}
             request["ExpressionAttributeValues"][":after"] = {"S": after}
         pages = self._client.get_paginator("query").paginate(TableName=self._table, **request)
         with translated(f"DynamoDB {self._table}"):
@@ -181,7 +183,7 @@ def _item(kind: str, key: str, document: Mapping[str, Any]) -> dict[str, Any]:
 def _document(kind: str, item: dict[str, Any]) -> Any:
     where, value = f"the {kind} {item['key']['S']}", _plain(item)
     if not isinstance(value.get("document"), str):
-        return Damaged("document is no text", where, found=value)
+        return Damaged("document is not a text", where, found=value)
     return parse(value["document"], where)
 
 
@@ -191,8 +193,9 @@ def _heartbeat(item: dict[str, Any]) -> Heartbeat | Damaged:
 
 
 def _plain(item: dict[str, Any]) -> dict[str, Any]:
-    """The attributes of an item as plain values; one of a type that mcloud never writes as bytes,
-    which no document has."""
+    """Return the attributes of an item as plain values. An attribute of a type that mcloud never
+    writes becomes bytes, which no document contains.
+    """
     return {name: _value(*next(iter(each.items()))) for name, each in item.items()}
 
 

@@ -34,27 +34,27 @@ class CloudWatchLogs:
                 try:
                     answer = self._client.filter_log_events(**request)
                 except self._client.exceptions.ResourceNotFoundException:
-                    return []  # Lambda makes the group when it writes first
-            # The embedded AWS does not look inside of JSON and hands over everything.
+                    return []  # Lambda creates the log group when it first writes to it
+            # The embedded AWS ignores filters on JSON fields and returns all lines.
             found += filter(None, (_line(each, symbol, trade_id) for each in answer["events"]))
             request["nextToken"] = answer.get("nextToken")
             if not request["nextToken"] or len(found) >= ENOUGH:
                 return sorted(found, key=lambda line: line.at or 0.0)[:ENOUGH]
             if time.monotonic() > deadline:
-                raise Unavailable(f"{what}: no end after {LOG_SEARCH:g} s")
+                raise Unavailable(f"{what}: the search did not finish within {LOG_SEARCH:g} s")
 
 
 def pattern(symbol: str, trade_id: int) -> str:
-    """Matches lines whose ids take in a trade, where the log is."""
+    """Return a filter pattern for the lines whose range of ids includes a trade."""
     return f'{{ $.symbol = "{symbol}" && $.first_id <= {trade_id} && $.last_id >= {trade_id} }}'
 
 
 def _line(event: dict[str, Any], symbol: str, trade_id: int) -> LogLine | None:
     try:
         fields = json.loads(event["message"])
-        # CloudWatch compares numbers as floats; ids may be longer.
+        # CloudWatch compares numbers as floats, which cannot hold the longest ids exactly.
         if fields["symbol"] != symbol or not fields["first_id"] <= trade_id <= fields["last_id"]:
             return None
         return LogLine(event["timestamp"] / 1000, fields.pop("message"), fields)
     except (ValueError, KeyError, TypeError):
-        return None  # one of Lambda's own lines, or about something else
+        return None  # a line of Lambda itself, or about something else

@@ -1,4 +1,4 @@
-"""Ages, calls and throttles, from CloudWatch: one request, billed by the metric."""
+"""Ages, calls and throttles from CloudWatch, in one request that is billed by the metric."""
 
 import time
 from collections.abc import Mapping
@@ -9,8 +9,8 @@ from mcloud.clouds.aws.client import translated
 from mcloud.clouds.figures import FIGURES, MeasuredFigure
 from mcloud.clouds.ports import Figure, Figures
 
-PERIOD = 60  # seconds; all of these are reported by the minute
-LAG = 60.0  # seconds until a minute's figure is there
+PERIOD = 60  # seconds; CloudWatch reports all of these metrics by the minute
+LAG = 60.0  # seconds until the figure of a minute is available
 
 
 class _Metric(NamedTuple):
@@ -22,7 +22,8 @@ class _Metric(NamedTuple):
     """Factor from the unit of CloudWatch to that of the figure."""
 
 
-# By the names of `figures.FIGURES`; https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/
+# Metrics by the names of `figures.FIGURES`;
+# https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/
 # aws-services-cloudwatch-metrics.html
 _METRICS = {
     "oldest_age": _Metric("AWS/SQS", "ApproximateAgeOfOldestMessage", "Maximum", "QueueName"),
@@ -33,7 +34,7 @@ _METRICS = {
     "writes": _Metric("AWS/DynamoDB", "ConsumedWriteCapacityUnits", "Sum", "TableName"),
     "write_throttles": _Metric("AWS/DynamoDB", "WriteThrottleEvents", "Sum", "TableName"),
 }
-METRICS = len(_METRICS)  # billed for each look
+METRICS = len(_METRICS)  # number of metrics that each query is billed for
 
 
 class CloudWatchMetrics:
@@ -47,7 +48,8 @@ class CloudWatchMetrics:
 
     def figures(self, window: float) -> Figures:
         now = time.time()
-        # Whole minutes only, or CloudWatch cuts the first one.
+        # The window starts at a full minute, because CloudWatch would truncate the first one
+        # otherwise.
         start = (now - window) // PERIOD * PERIOD
         points: dict[str, dict[float, float]] = {id_: {} for id_ in _METRICS}
         with translated("CloudWatch"):
@@ -62,7 +64,8 @@ class CloudWatchMetrics:
                     points[result["Id"]] |= zip(stamps, result["Values"], strict=True)
         measured = {each.name: _figure(each, points[each.name], now) for each in FIGURES}
         if not points["write_throttles"] and points["writes"]:
-            # Reported only when there are some: in a table that is written to, silence means none.
+            # CloudWatch reports throttles only if there are any. If the table was written to, no
+            # report means 0.
             measured["write_throttles"] = Figure(0.0, measured["writes"].as_of)
         return Figures(queue=None, dead_letters=None, window=now - start, measured=measured)
 
@@ -85,7 +88,7 @@ class CloudWatchMetrics:
 def _figure(declared: MeasuredFigure, points: Mapping[float, float], now: float) -> Figure:
     """Return the value of the last minute that has one or, for a count, the sum.
 
-    A sum counts until the last minute that must have been reported by now.
+    A sum ends at the last minute that CloudWatch must have reported by now.
     """
     if not points:
         return Figure(None, now)

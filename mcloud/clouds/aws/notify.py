@@ -1,4 +1,4 @@
-"""SNS."""
+"""Messages to SNS topics."""
 
 from collections.abc import Mapping
 from functools import cached_property
@@ -8,7 +8,9 @@ from mcloud.clouds.aws.client import make_client, translated
 
 
 class SnsTopic:
-    """See ``notify.Topic``. Needs ``sns:Publish``, and the use of the key of an encrypted topic."""
+    """Implementation of ``notify.Topic`` for SNS. It needs ``sns:Publish``, and permission to use
+    the key of an encrypted topic.
+    """
 
     def __init__(self, arn: str, region: str, endpoint_url: str = "") -> None:
         self._arn = arn

@@ -1,4 +1,4 @@
-"""One cheap read a service."""
+"""Health checks that make one cheap read from each service."""
 
 import base64
 from collections.abc import Callable
@@ -26,10 +26,11 @@ class AwsProbe:
         }
 
     def check(self, service: str, timeout: float) -> None:
-        # Credentials that take too long are not a service that takes too long.
+        # A slow fetch of credentials must not count as a slow service.
         if not self._to.endpoint_url:
             check_credentials(self._to.region, timeout / 2)
-        # The deadline is the client's own (see `make_client`): botocore has none for one call.
+        # The timeout is that of the client (see `make_client`), because botocore has none for one
+        # call.
         with translated(f"the {service}"):
             self._reads[service]()
 
@@ -44,5 +45,5 @@ class AwsProbe:
 
 def _active(configuration: dict[str, Any]) -> None:
     state = configuration.get("State", "Active")
-    if state not in ("Active", "Inactive"):  # Inactive wakes up at the next call
+    if state not in ("Active", "Inactive"):  # the next call activates an Inactive function
         raise Refused(f"the function is {state}: {configuration.get('StateReason', 'no reason')}")

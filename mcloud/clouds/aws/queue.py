@@ -1,4 +1,4 @@
-"""SQS."""
+"""The queue of trades in SQS."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -9,9 +9,9 @@ from mcloud.clouds.ports import DEAD_LETTER_HOLD, DeadLetter, Depth, Unsent
 from mcloud.errors import Refused, Unavailable
 from mcloud.market.envelope import Message
 
-MAX_ENTRIES = 10  # a batch
-MAX_BATCH = 1024 * 1024  # bytes, all its messages together
-MAX_BATCH_IN_CHINA = 256 * 1024  # the larger one is in the commercial and GovCloud regions only
+MAX_ENTRIES = 10  # maximum number of messages in a batch
+MAX_BATCH = 1024 * 1024  # bytes; limit of all messages of a batch together
+MAX_BATCH_IN_CHINA = 256 * 1024  # only the commercial and GovCloud regions have the larger limit
 
 
 class SqsQueue:
@@ -71,7 +71,7 @@ class SqsQueue:
                     MaxNumberOfMessages=min(MAX_ENTRIES, limit - len(found)),
                     MessageAttributeNames=["All"],
                     VisibilityTimeout=DEAD_LETTER_HOLD,
-                    WaitTimeSeconds=1,  # a short poll asks some of the servers only
+                    WaitTimeSeconds=1,  # a short poll queries only some of the servers
                 )
                 received = answer.get("Messages", [])
                 empty = 0 if received else empty + 1
@@ -98,7 +98,7 @@ class SqsQueue:
         self._tell(failed, len(letters), "released")
 
     def _tell(self, failed: Sequence[dict[str, Any]], count: int, done: str) -> None:
-        """Raise if a batch left some out; the others are done."""
+        """Raise an error if some entries of a batch failed. The other entries are done."""
         if not failed:
             return
         reasons = sorted({f"{each['Code']}: {each.get('Message', '')}" for each in failed})
@@ -123,7 +123,7 @@ class SqsQueue:
 
 
 def _batches(messages: Sequence[Message], most: int) -> Iterator[list[tuple[int, Message]]]:
-    """Fill batches as full as SQS allows, each message with its position."""
+    """Fill batches up to the limits of SQS. Each message comes with its position."""
     batch: list[tuple[int, Message]] = []
     size = 0
     for index, message in enumerate(messages):
@@ -137,7 +137,8 @@ def _batches(messages: Sequence[Message], most: int) -> Iterator[list[tuple[int,
 
 
 def _is_back(failure: dict[str, Any]) -> bool:
-    """Return whether a letter could not be released because its hold is over: it is back already.
+    """Return whether a letter could not be released because its hold has expired and it is already
+    visible.
 
     SQS has three answers for that: the code MessageNotInflight, and InvalidParameterValue with
     "Value … for parameter ReceiptHandle is invalid. Reason: Message does not exist or is not
@@ -167,5 +168,5 @@ def _dead_letter(message: dict[str, Any]) -> DeadLetter:
             name: attribute.get("StringValue", "")
             for name, attribute in message.get("MessageAttributes", {}).items()
         },
-        deliveries=None,  # what SQS counts includes every look at it
+        deliveries=None,  # the count of SQS includes every read of the letter
     )

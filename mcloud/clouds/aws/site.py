@@ -14,7 +14,7 @@ from mcloud.clouds.resources import AwsResources
 
 
 class AwsSite:
-    """See ``ports.Site``."""
+    """Implementation of ``ports.Site`` for AWS."""
 
     cloud = "aws"
 
@@ -23,7 +23,7 @@ class AwsSite:
         self.resources = resources
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Another process opens it anew.
+        # A site that is sent to another process is opened again there.
         return type(self), (self.name, self.resources)
 
     @cached_property
@@ -67,7 +67,7 @@ class AwsSite:
 
     @cached_property
     def probe(self) -> AwsProbe:
-        # Tried once: a probe that is tried again hides what it is to find.
+        # Calls are not retried, because a retry would hide the failures that a probe has to detect.
         sqs, lambda_, dynamodb, s3 = (
             self._client(name, attempts=1) for name in ("sqs", "lambda", "dynamodb", "s3")
         )

@@ -1,6 +1,6 @@
 """Spans to X-Ray, through the daemon that Lambda runs beside every function.
 
-A UDP packet a segment: nothing is waited for, and no SDK is loaded. See
+Each segment is one UDP packet, so that nothing has to wait and no SDK is loaded. See
 https://docs.aws.amazon.com/xray/latest/devguide/xray-api-segmentdocuments.html.
 """
 
@@ -18,7 +18,7 @@ _HEADER = b'{"format":"json","version":1}\n'
 
 class XRay:
     def __init__(self, daemon: str) -> None:
-        """``daemon`` is AWS_XRAY_DAEMON_ADDRESS: ``host:port``, or that for UDP and for TCP."""
+        """``daemon`` is AWS_XRAY_DAEMON_ADDRESS: one ``host:port``, or one each for UDP and TCP."""
         udp = next((each[4:] for each in daemon.split() if each.startswith("udp:")), daemon)
         host, _, port = udp.rpartition(":")
         self._address = host, int(port)
@@ -33,7 +33,7 @@ class XRay:
 
 
 def segments(spans: Sequence[Span]) -> list[dict[str, Any]]:
-    """A segment for each span whose parent is elsewhere, with those below it inside."""
+    """Return a segment for each span whose parent is elsewhere. It contains the spans below it."""
     inner = {span.span_id for span in spans}
     return [
         {

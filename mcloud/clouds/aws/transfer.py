@@ -1,16 +1,17 @@
-"""Cloud Storage to S3 by AWS DataSync, in its Enhanced mode, which needs no agent.
+"""Copies from Cloud Storage to S3 with AWS DataSync, in its Enhanced mode, which needs no agent.
 
-It never ran against the real clouds: the tests hold the requests to the API's model in botocore.
+This code has never run against the real clouds. The tests validate its requests against the API
+model in botocore.
 
-An operator runs this with his own rights, no component of the stack does. They need
-``datasync:CreateLocationObjectStorage``, ``CreateLocationS3``, ``CreateTask``, ``ListTasks``,
-``StartTaskExecution``, ``ListTaskExecutions``, ``DescribeTaskExecution``, ``DescribeTask``,
-``DeleteTask``, ``DeleteLocation``, ``ListLocations``, ``TagResource``, ``ListTagsForResource``,
-``iam:PassRole`` for the role, ``iam:CreateServiceLinkedRole`` for the Enhanced mode, and
-``secretsmanager:CreateSecret`` and the like, for DataSync keeps the key there until the end. The
-role trusts ``datasync.amazonaws.com`` and may list the S3 bucket, and read and write its objects.
-Cloud Storage is read with an HMAC key, from KEY and SECRET in the environment; it is sent to
-DataSync and nowhere else.
+An operator runs this with their own permissions, and no component of the stack does. The
+permissions are ``datasync:CreateLocationObjectStorage``, ``CreateLocationS3``, ``CreateTask``,
+``ListTasks``, ``StartTaskExecution``, ``ListTaskExecutions``, ``DescribeTaskExecution``,
+``DescribeTask``, ``DeleteTask``, ``DeleteLocation``, ``ListLocations``, ``TagResource``,
+``ListTagsForResource``, ``iam:PassRole`` for the role, ``iam:CreateServiceLinkedRole`` for the
+Enhanced mode, and ``secretsmanager:CreateSecret`` and related actions, because DataSync stores the
+key in Secrets Manager until the end. The role trusts ``datasync.amazonaws.com``, and may list the
+S3 bucket, and read and write its objects. Cloud Storage is read with an HMAC key, from KEY and
+SECRET in the environment. The key is sent to DataSync and nowhere else.
 """
 
 import os
@@ -25,13 +26,13 @@ from mcloud.errors import ConfigError
 
 KEY, SECRET = "MCLOUD_GCS_HMAC_KEY", "MCLOUD_GCS_HMAC_SECRET"
 
-TAG = "mcloud"  # of a location: the name of the task that it was made for
+TAG = "mcloud"  # tag of a location; its value is the name of the task that uses it
 
 _STATES = {"SUCCESS": DONE, "ERROR": FAILED}
 
 
 class DataSync:
-    """See ``transfer.Transfer``.
+    """Implementation of ``transfer.Transfer`` with DataSync.
 
     Raises:
         ConfigError: there is no HMAC key in the environment.
@@ -79,7 +80,8 @@ class DataSync:
                     "OverwriteMode": "NEVER",
                     "PreserveDeletedFiles": "PRESERVE",
                     "VerifyMode": "ONLY_FILES_TRANSFERRED",
-                    "ObjectTags": "NONE",  # Cloud Storage has none, and the run would fail at once
+                    # Cloud Storage has no tags, and the run would fail immediately
+                    "ObjectTags": "NONE",
                 },
                 # A folder includes everything in it. [AWS: FilterRule]
                 Includes=[

@@ -24,7 +24,9 @@ _CLASSES = {
     "s3_glacier_ir_gib_months": "GlacierInstantRetrievalStorage",
 }
 _SIZES = (*_CLASSES, "objects")
-_SIZE_UNTOLD = "unknown: S3 tells a bucket's size up to two days later, and nothing of an empty one"
+_SIZE_UNTOLD = (
+    "unknown: S3 reports a bucket's size up to two days later, and no size of an empty one"
+)
 _REQUESTS_OFF = "unknown: the bucket's request metrics are off"
 
 
@@ -153,7 +155,7 @@ class CloudWatchUsage:
             for name in ("sent", "received", "deleted"):
                 _add(days, seen[f"{queue} {name}"], chunks)
             _add(days, seen[f"{queue} empty"])
-        source = "CloudWatch AWS/SQS; at most: up to ten messages share a request"
+        source = "CloudWatch AWS/SQS; an upper bound: up to ten messages share a request"
         yield _metered("sqs_requests", days, source, end, exact=False)
         yield _metered("messages", seen["queue deleted"], "CloudWatch AWS/SQS", end, exact=False)
 
@@ -202,7 +204,7 @@ class CloudWatchUsage:
             yield Metered("log_gib_months", None, f"unknown: {groups}", end, exact=False)
             return
         kept = Decimal(sum(group.get("storedBytes", 0) for group in groups)) / GIB * share
-        source = "DescribeLogGroups, as if it had been so all the month"
+        source = "DescribeLogGroups, assuming the same size all month"
         yield Metered("log_gib_months", kept, source, end, exact=False)
         retentions = [group["retentionInDays"] for group in groups if "retentionInDays" in group]
         if retentions:
@@ -224,7 +226,7 @@ class CloudWatchUsage:
             yield Metered("alarm_months", None, f"unknown: {alarms}", end, exact=False)
         for meter in ("dashboard_months", "kms_key_months"):
             yield Metered(meter, share, "one in terraform/aws", end, exact=False)
-        yield Metered("xray_traces", None, "unknown: X-Ray tells no count", end, exact=False)
+        yield Metered("xray_traces", None, "unknown: X-Ray reports no count", end, exact=False)
 
     def _alarms(self) -> Decimal:
         prefix = f"{_stack(self._to)}-"
@@ -253,7 +255,7 @@ def _items(
             yield Metered(meter, None, f"unknown: {unread[0]}", end, exact=False)
             continue
         size = sum((Decimal(t.get("TableSizeBytes", 0)) for t in tables.values()), Decimal(0))
-        source = "DescribeTable, up to six hours old, as if it had been so all the month"
+        source = "DescribeTable, up to six hours old, assuming the same size all month"
         yield Metered(meter, size / GIB * share, source, end, exact=False)
 
 
@@ -289,7 +291,7 @@ def _objects(seen: Mapping[str, Days], start: float, end: float) -> Iterator[Met
         earlier = [day for day in objects if day < first]
         before = objects[max(earlier)] if earlier else Decimal(0)
         grown = max(Decimal(0), objects[max(objects)] - before)
-        source = "CloudWatch AWS/S3: as many as there are more objects, without listings"
+        source = "CloudWatch AWS/S3: the number of additional objects, without listings"
         yield Metered("s3_puts", grown, source, end, exact=False)
     else:
         yield Metered("s3_puts", None, _REQUESTS_OFF, end, exact=False)

@@ -73,8 +73,8 @@ class GcsArchive:
                     yield folder.removeprefix(_SYMBOLS).rstrip("/")
 
     def _upload(self, item: ArchiveObject, **condition: int) -> None:
-        # Not `content_encoding = "gzip"`: Cloud Storage then inflates it on the way out, and the
-        # bytes that are read back are no longer those that were written.
+        # `content_encoding = "gzip"` is not set: Cloud Storage would decompress the content when it
+        # is read, and return other bytes than were written.
         self._bucket.blob(item.key).upload_from_string(
             item.body,
             content_type="application/gzip",
@@ -86,5 +86,5 @@ class GcsArchive:
 
 
 def _md5(digest: str | None) -> str:
-    """In hex; a composite object has none."""
+    """Return the MD5 in hexadecimal, or an empty string for a composite object, which has none."""
     return base64.b64decode(digest).hex() if digest else ""

@@ -1,6 +1,6 @@
-"""The bill of a project, from its export to BigQuery, over REST: one query needs no SDK.
+"""The bill of a project, from its export to BigQuery. It uses REST, because one query needs no SDK.
 
-The table is that of the standard usage cost:
+The table has the schema of the standard usage cost export:
 https://docs.cloud.google.com/billing/docs/how-to/export-data-bigquery-tables/standard-usage
 """
 
@@ -21,15 +21,15 @@ from mcloud.clouds.gcp.client import (
 from mcloud.errors import ConfigError, Refused, Unavailable
 
 ADDRESS = "https://bigquery.googleapis.com"
-TIMEOUT = 30.0  # seconds that the query may take, and a request
-MOST_BYTES = 2**30  # that the query may read; it is refused, and costs nothing, above
-LEAST_BYTES = 10 * 2**20  # that BigQuery bills a query
+TIMEOUT = 30.0  # seconds; limit for the query and for each request
+MOST_BYTES = 2**30  # bytes that the query may read; above this limit it fails and costs nothing
+LEAST_BYTES = 10 * 2**20  # minimum number of bytes that BigQuery bills for a query
 PER_BYTE = Decimal("6.25") / 2**40  # dollars
 
 _TABLE = re.compile(r"[a-z][a-z0-9.:-]*\.\w+\.\w+")
 
-# Costs are in the account's currency, and the rate is that from dollars. The partition is the day
-# of the export, which is never before the use.
+# Costs are in the account's currency, and the conversion rate is the one from US dollars. The
+# partition is the day of the export, which is never before the day of use.
 _QUERY = """
 SELECT
   FORMAT_TIMESTAMP('%F', usage_start_time) AS day,
@@ -50,7 +50,7 @@ ORDER BY day, service, labelled
 
 
 class BillingExport:
-    """See ``billing.Billing``."""
+    """Implementation of ``billing.Billing`` for Google Cloud."""
 
     def __init__(
         self,
@@ -62,7 +62,7 @@ class BillingExport:
     ) -> None:
         if not _TABLE.fullmatch(table):
             raise ConfigError(
-                f"gcp_billing_table is no table: {table!r}; "
+                f"gcp_billing_table is not a table: {table!r}; "
                 "such as my-project.billing.gcp_billing_export_v1_0123AB_4567CD_89EF01"
             )
         self._project = project
@@ -79,7 +79,7 @@ class BillingExport:
     def _bill(self, rows: list[dict[str, str]], size: int) -> Bill:
         if not rows:
             raise Refused(
-                f"{self._table} has nothing of {self._project} in these days",
+                f"{self._table} has no costs of {self._project} in these days",
                 remedy="a new export fills within a day, and has no earlier months",
             )
         lines = tuple(
@@ -101,7 +101,7 @@ class BillingExport:
         )
 
     def _rows(self, first: str, last: str) -> tuple[list[dict[str, str]], int]:
-        """The rows, and the bytes that were read for them."""
+        """Return the rows, and the number of bytes that the query read."""
         session = self._session or make_session("bigquery")
         parameters = {
             "stack": self._stack,
@@ -147,7 +147,7 @@ class BillingExport:
             answer = self._more(session, answer)
 
     def _more(self, session: GcpSession, answer: dict[str, Any]) -> dict[str, Any]:
-        """The next page, or the answer to a query that has taken its time."""
+        """Return the next page, or the result of a query that was still running."""
         job = answer["jobReference"]
         parameters = {"timeoutMs": int(TIMEOUT * 1000), "location": job.get("location", "")}
         if answer.get("pageToken"):

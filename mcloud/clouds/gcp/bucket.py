@@ -1,4 +1,4 @@
-"""A bucket of Cloud Storage that is emptied."""
+"""Deletes all versions of the objects in a Cloud Storage bucket."""
 
 import shlex
 from collections.abc import Iterator, Sequence
@@ -9,12 +9,12 @@ from mcloud.clouds.bucket import ObjectVersion, explain_lock
 from mcloud.clouds.gcp.client import TIMEOUT, storage_retry, translated
 from mcloud.errors import Refused
 
-BATCH = 50  # versions that one worker deletes, one request each
+BATCH = 50  # number of versions that one worker deletes, with one request for each
 DAY = 24 * 3600.0
 
 
 class GcsBucket:
-    """See ``bucket.Bucket``."""
+    """Implementation of ``bucket.Bucket`` for Cloud Storage."""
 
     workers = 32
 

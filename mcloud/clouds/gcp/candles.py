@@ -10,7 +10,7 @@ from mcloud.clouds.ports import Changes, StoredCandle
 from mcloud.errors import DamagedData, Unavailable
 from mcloud.market.candle import MINUTE, Candle, Folded, to_timestamp
 
-BATCH = 500  # writes a request
+BATCH = 500  # maximum number of writes in a request
 
 
 class FirestoreCandles:
@@ -63,8 +63,8 @@ class FirestoreCandles:
         end: int,
         unmarked: Callable[[int, str], None] = lambda start, why: None,
     ) -> Iterator[Candle]:
-        # A stream that is cut, as by its deadline long ones are, is not tried again by the client:
-        # what has been seen of it is not asked for once more.
+        # The client does not retry a stream that is interrupted, for example by its deadline. The
+        # query is therefore repeated from the last candle that was read.
         while True:
             begin = start
             try:
@@ -81,7 +81,8 @@ class FirestoreCandles:
         from google.cloud.firestore_v1 import Query
         from google.cloud.firestore_v1.base_query import FieldFilter
 
-        # Wants the composite index (symbol, timestamp descending): names have no descending one.
+        # The query needs the composite index (symbol, timestamp descending), because Firestore has
+        # no descending index of document names.
         query = (
             self._collection.where(filter=FieldFilter("symbol", "==", symbol))
             .order_by("timestamp", direction=Query.DESCENDING)
@@ -102,15 +103,17 @@ class FirestoreCandles:
         from google.cloud.firestore_v1.base_query import FieldFilter
         from google.cloud.firestore_v1.types import RunQueryRequest, RunQueryResponse
 
-        # By document name: ordered by time, and served without a composite index. The names alone
-        # will not do: BTCUSDT_250926_2024-… is between BTCUSDT_2024-… and BTCUSDT_9999-….
+        # The order by document name is the order of time, and needs no composite index. A range of
+        # names alone is not enough: BTCUSDT_250926_2024-… is between BTCUSDT_2024-… and
+        # BTCUSDT_9999-….
         query = (
             self._collection.where(filter=FieldFilter("symbol", "==", symbol))
             .where(filter=FieldFilter("__name__", ">=", self._key(symbol, start)))
             .where(filter=FieldFilter("__name__", "<", self._key(symbol, end)))
             .order_by("__name__")
         )
-        # Not the query's own stream, whose snapshots of the same bytes take four times as long.
+        # The query's own stream() would take four times as long to build snapshots from the same
+        # bytes.
         request = RunQueryRequest(
             parent=self._collection._parent_info()[0], structured_query=query._to_protobuf()
         )
@@ -125,14 +128,14 @@ class FirestoreCandles:
                 if message.HasField("document"):
                     candle = optimistic.read_record(_record(message.document))
                     if STAMP not in message.document.fields:
-                        why = f"the stored candle has no field {STAMP!r}; no replicator sees it"
+                        why = f"the stored candle has no field {STAMP!r}; replicators do not see it"
                         unmarked(candle.start, why)
                     yield candle
 
     def _create(self, candles: Sequence[Candle]) -> list[Candle]:
         """Create the candles of one request, and return those that already exist.
 
-        Firestore answers for each document. Those that it could not write now are sent again.
+        Firestore returns a status for each document. Candles with a temporary error are sent again.
         """
         from google.api_core.exceptions import AlreadyExists, from_grpc_status
 
@@ -158,8 +161,8 @@ class FirestoreCandles:
         """Send one request, and return the status of each document."""
         from google.cloud.firestore_v1.types import BatchWriteRequest
 
-        # Not a commit, which one candle that is there already would refuse as a whole. Not the
-        # client's BulkWriteBatch either: its ways of making the same bytes take four times as long.
+        # A commit would fail as a whole if one of the candles already exists. The client's
+        # BulkWriteBatch takes four times as long to build the same bytes.
         request = BatchWriteRequest(database=self._client._database_string)
         writes = BatchWriteRequest.pb(request).writes
         folder = self._collection._parent_info()[1]
@@ -181,7 +184,7 @@ class FirestoreCandles:
         candle = _decode(snapshot)
         if (candle.symbol, candle.start) != (symbol, start):
             raise DamagedData(
-                f"the stored candle {snapshot.id} is damaged: it says {candle.symbol}"
+                f"the stored candle {snapshot.id} is damaged: its content is of {candle.symbol}"
                 f" {candle.timestamp}"
             )
         return optimistic.Read(candle, snapshot.update_time)
@@ -189,7 +192,7 @@ class FirestoreCandles:
     def _write(self, candle: Candle, update_time: Any) -> Any:
         """Write a candle in place of the document with this update time.
 
-        Return the new update time, or None if the document has another one by now.
+        Return the new update time, or None if the update time of the document has changed.
         """
         from google.api_core.exceptions import (
             Aborted,
@@ -212,7 +215,7 @@ class FirestoreCandles:
             except (Aborted, AlreadyExists, FailedPrecondition, NotFound):
                 return None
             except InvalidArgument as error:
-                # The database was restored: the stored document is older than the given time.
+                # The database was restored, so the stored document is older than the given time.
                 if "base version" not in str(error):
                     raise
                 return None
@@ -233,7 +236,9 @@ class FirestoreCandles:
 
 
 def _fill(write: Any, name: str, candle: Candle) -> None:
-    """Make a raw protobuf the write of what ``_encode`` says, of a document not there yet."""
+    """Fill a raw protobuf with the write that creates a document of the fields that ``_encode``
+    returns.
+    """
     from google.cloud.firestore_v1.types import DocumentTransform
 
     write.update.name = name
@@ -249,7 +254,7 @@ def _fill(write: Any, name: str, candle: Candle) -> None:
 
 
 def _record(document: Any) -> dict[str, Any]:
-    """The fields of a raw protobuf."""
+    """Return the fields of a raw protobuf."""
     return {
         name: getattr(value, value.WhichOneof("value_type") or "null_value")
         for name, value in document.fields.items()

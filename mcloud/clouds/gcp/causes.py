@@ -1,11 +1,11 @@
-"""Why Google Cloud refused; see ``mcloud.clouds.causes``."""
+"""Known reasons for refusals by Google Cloud; see ``mcloud.clouds.causes``."""
 
 from mcloud.clouds.causes import RENAME, TAKEN, Cause
 
 SIGN_IN = "run `gcloud auth application-default login`, or correct GOOGLE_APPLICATION_CREDENTIALS"
 
-# The project and the API as an error names them, in its sentence or in its ErrorInfo. In a sentence
-# a word may follow "project", so that an id there counts only with a digit or a hyphen in it.
+# The project and the API, as they appear in the sentence of an error or in its ErrorInfo. In a
+# sentence any word may follow "project", so an id there has to include a digit or a hyphen.
 _ID = r"[a-z][a-z0-9-]{4,28}[a-z0-9]|\d{6,}"
 _PROJECT = (
     r"(?=(?:.*?\b[Pp]rojects?(?:(?:=|/)|(?: '?#?)(?=[a-z-]*[0-9]|[a-z]+-))"
@@ -15,9 +15,10 @@ _API = r"(?=(?:.*?(?<![\w.@])(?P<api>(?!www|console|developers)[a-z]+\.googleapi
 
 CAUSES = (
     Cause(
-        # https://cloud.google.com/storage/docs/troubleshooting: iat and exp of a JWT.
+        # Google rejects a JWT by its iat and exp:
+        # https://cloud.google.com/storage/docs/troubleshooting.
         r"Token must be a short-lived token|[Tt]oken used too (?:early|late)",
-        "this machine's clock is wrong, and Google refuses what it signs",
+        "this machine's clock is wrong, so that Google rejects its signatures",
         "set the clock, for example with `timedatectl set-ntp true`",
         is_whole=True,
     ),
@@ -37,8 +38,8 @@ CAUSES = (
         is_whole=True,
     ),
     Cause(
-        # https://github.com/terraform-google-modules/terraform-example-foundation/issues/353. Its
-        # ErrorInfo says SERVICE_DISABLED, but of Google's own project.
+        # https://github.com/terraform-google-modules/terraform-example-foundation/issues/353. The
+        # ErrorInfo says SERVICE_DISABLED, but names a project of Google.
         r"authenticated using end user credentials|requires a quota project",
         "this Google API needs a project that your own account is billed to",
         "run `gcloud auth application-default set-quota-project {project}`",
@@ -70,7 +71,7 @@ CAUSES = (
         r"[Pp]roject \S+ (?:was )?not found|requested project was not found|CONSUMER_INVALID"
         r"|Permission denied on resource project|USER_PROJECT_DENIED|CONSUMER_SUSPENDED"
         r"|may not exist or .*project|permission to access Project .* or it may not exist",
-        "the Google project is wrong, or not for you",
+        "the Google project is wrong, or you have no access to it",
         "correct `project` in mcloud.toml: its id, not its name or number",
     ),
     Cause(
@@ -113,7 +114,7 @@ LACKS = Cause(
 
 MISSING = Cause(
     r"Error 404|\A404 |NOT_FOUND",
-    "what the site needs does not exist on Google Cloud",
+    "a resource of the site does not exist on Google Cloud",
     "run `mcloud deploy`, or correct the names of the site's resources in mcloud.toml",
 )
 """Causes for a missing resource of a deployed site. Terraform also says this before a create."""

@@ -1,4 +1,4 @@
-"""Changes in the candle collection, found by the time that Firestore writes into every candle."""
+"""Changes in the candle collection, found by the timestamp that Firestore stores in each candle."""
 
 import json
 import time
@@ -16,11 +16,11 @@ from mcloud.market.candle import Candle
 STAMP = "updated"
 PAGE = 300  # candles
 SECOND = 1_000_000  # µs
-# A candle is stamped when Firestore begins with its write and seen when the write is done, and one
-# that was stamped earlier may be done later. No write of ours is given more than a few seconds.
+# Firestore stamps a candle when the write begins, and shows it when the write has finished. A write
+# with an earlier stamp may finish later. The timeout of every write of mcloud is a few seconds.
 OVERLAP = 60 * SECOND
-SWEEP = 30 * SECOND  # between two looks at an overlap
-CLOCK_GOOD_FOR = 60.0  # seconds
+SWEEP = 30 * SECOND  # time between two repeated reads of the overlap
+CLOCK_GOOD_FOR = 60.0  # seconds until Firestore's time is queried again
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -31,8 +31,9 @@ class QueryPosition(NamedTuple):
 
     stamp: int
     name: str
-    """Name of the candle with that stamp after which the page begins; empty to begin with the
-    stamp."""
+    """Name of the candle with that stamp after which the page begins. If empty, the page begins
+    with the first candle of that stamp.
+    """
     settled: int
     """Stamp before which no unread candle can appear any more."""
     seen: int
@@ -73,17 +74,17 @@ def begin(now: int) -> QueryPosition:
 def advance(
     position: QueryPosition, rows: Sequence[ChangeRow], now: int, *, is_end: bool
 ) -> tuple[QueryPosition, bool]:
-    """The position after a page, and whether nothing more waits.
+    """Return the position after a page, and whether no further changes are waiting.
 
     Args:
         rows: the page, by stamp and name.
-        now: the moment that the page shows, or an earlier one.
+        now: time at which the page was read, or an earlier time.
         is_end: whether the page reaches the newest candle.
     """
     stamp, name = (rows[-1].stamp, rows[-1].name) if rows else position[:2]
     settled, began = position.settled, position.began
     if settled >= position.stamp:
-        # Up to here nothing is missing, so a pass that begins here misses nothing.
+        # Nothing is missing up to here, so a pass that begins here misses nothing.
         began = now
         settled = max(settled, now - OVERLAP if is_end else min(stamp, now - OVERLAP))
     seen = began if is_end else position.seen
@@ -138,8 +139,9 @@ class FirestoreChanges:
     def _query(self, position: QueryPosition) -> Any:
         from google.cloud.firestore_v1.base_query import FieldFilter
 
-        # Served by the index that Firestore keeps of every field, which goes on by name. The filter
-        # is for times only; a cursor alone would go on to whatever else somebody writes there.
+        # The query uses the automatic index of this field, in which equal stamps are ordered by
+        # name. The filter restricts it to timestamps. With a cursor alone, the query would continue
+        # into values of other types that another program wrote.
         stamp = _EPOCH + timedelta(microseconds=position.stamp)
         query = (
             self._collection.where(filter=FieldFilter(STAMP, ">=", stamp))
@@ -152,7 +154,9 @@ class FirestoreChanges:
         return query.start_after([stamp, self._collection.document(position.name)])
 
     def _time(self) -> int:
-        """A moment that Firestore's clock has passed: this machine's own may be wrong."""
+        """Return a time that has passed on Firestore's clock, because this machine's clock may be
+        wrong.
+        """
         told, heard = self._clock
         since = time.monotonic() - heard
         if since > CLOCK_GOOD_FOR:
@@ -161,7 +165,7 @@ class FirestoreChanges:
 
     def _ask_time(self) -> int:
         with translated(self._what):
-            # There is none of this name; the answer tells when that was true.
+            # No document has this name. The answer includes the read time anyway.
             return self._heard(
                 self._collection.document("time").get(timeout=TIMEOUT, retry=retry()).read_time
             )

@@ -219,9 +219,7 @@ class _Tokens:
         if left <= 0:
             # Not an error of google.auth, which would try again.
             server = urlsplit(url).hostname
-            raise http.NoAnswer(
-                f"{server} does not answer: not in time", "not in time", is_local=True
-            )
+            raise http.NoAnswer(f"{server} did not answer in time", "not in time", is_local=True)
         return left
 
     def __call__(
@@ -278,7 +276,7 @@ def _token_understood() -> Iterator[None]:
     except GoogleAuthError:  # some of them are a ValueError as well
         raise
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        said = "the answer of the token server has not the documented form"
+        said = "the answer of the token server does not have the documented form"
         raise Unavailable(said, is_local=True) from error
 
 
@@ -362,7 +360,7 @@ def understood(what: str) -> Iterator[None]:
     try:
         yield
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, ArithmeticError) as error:
-        raise Unavailable(f"{what}: the answer has not the documented form") from error
+        raise Unavailable(f"{what}: the answer does not have the documented form") from error
 
 
 def refused(

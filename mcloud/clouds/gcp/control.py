@@ -119,7 +119,9 @@ class FirestoreControl:
             if written is not None:
                 return written
             time.sleep(random.uniform(0, LONGEST_PAUSE / 10))
-        raise Contention(f"{self._what}: the control record changed under every attempt")
+        raise Contention(
+            f"{self._what}: another writer changed the control record during every attempt"
+        )
 
     def forget_record(self) -> None:
         with translated(self._what):
@@ -131,10 +133,10 @@ class FirestoreControl:
     def _all(
         self, kind: str, after: str = "", limit: int | None = None
     ) -> list[tuple[str, dict[str, Any]]]:
-        """The names of documents, and their fields."""
+        """Return the names of documents, and their fields."""
         from google.cloud.firestore_v1.base_query import FieldFilter
 
-        # Ordered by name, which for one kind is by key.
+        # Within a kind, the order of names is that of keys.
         query = self._collection.where(filter=FieldFilter("kind", "==", kind))
         if after:
             query = query.where(
@@ -187,7 +189,7 @@ def _record(snapshot: Any) -> ControlRecord | Damaged | None:
 def _document(kind: str, key: str, fields: dict[str, Any]) -> Any:
     where = f"the {kind} {key}"
     if not isinstance(fields.get("document"), str):
-        return Damaged("document is no text", where, found=fields)
+        return Damaged("document is not a text", where, found=fields)
     return parse(fields["document"], where)
 
 

@@ -49,7 +49,9 @@ class CloudLogging:
             if not body["pageToken"] or len(found) >= ENOUGH:
                 return found[:ENOUGH]
             if time.monotonic() > deadline:
-                raise Unavailable(f"Cloud Logging: no end after {LOG_SEARCH:g} s")
+                raise Unavailable(
+                    f"Cloud Logging: the search did not finish within {LOG_SEARCH:g} s"
+                )
 
     def _ask(self, body: Mapping[str, Any]) -> dict[str, Any]:
         with translated("Cloud Logging"):
@@ -80,7 +82,9 @@ class FileLogs:
 
 
 def filter_of(function: str, symbol: str, trade_id: int, start: float, end: float) -> str:
-    """Matches lines whose ids take in a trade, in Google's language."""
+    """Return a filter, in the Logging query language, for the lines whose range of ids includes a
+    trade.
+    """
     return " AND ".join(
         (
             'resource.type="cloud_run_revision"',
@@ -99,7 +103,8 @@ def _read(text: bytes, symbol: str, trade_id: int) -> LogLine | None:
         fields = json.loads(text)
     except ValueError:
         return None
-    # A file has no times but those in its lines, and a refusal has none.
+    # The lines of a file have no write time. ``stored`` replaces it, but a refusal does not have
+    # that field.
     stored = fields.get("stored") if isinstance(fields, dict) else None
     at = stored / 1000 if isinstance(stored, int) else None
     return _line(fields, symbol, trade_id, at)
@@ -107,7 +112,7 @@ def _read(text: bytes, symbol: str, trade_id: int) -> LogLine | None:
 
 def _line(fields: dict[str, Any], symbol: str, trade_id: int, at: float | None) -> LogLine | None:
     try:
-        # Cloud Logging keeps numbers as floats; ids may be longer.
+        # Cloud Logging stores numbers as floats, which cannot hold the longest ids exactly.
         if fields["symbol"] != symbol or not fields["first_id"] <= trade_id <= fields["last_id"]:
             return None
         return LogLine(at, fields.pop("message"), fields)

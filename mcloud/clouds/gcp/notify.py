@@ -1,4 +1,4 @@
-"""Pub/Sub, as a way to tell somebody."""
+"""Notifications through Pub/Sub topics."""
 
 from collections.abc import Mapping
 from functools import cached_property
@@ -8,7 +8,7 @@ from mcloud.clouds.gcp.client import TIMEOUT, make_publisher, translated
 
 
 class PubSubTopic:
-    """See ``notify.Topic``. Needs ``pubsub.topics.publish``."""
+    """Implementation of ``notify.Topic`` for Pub/Sub. It needs ``pubsub.topics.publish``."""
 
     def __init__(self, name: str, endpoint: str = "") -> None:
         self._name = name

@@ -1,4 +1,4 @@
-"""One cheap read a service."""
+"""Health checks that make one cheap read from each service."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -30,9 +30,9 @@ class GcpProbe:
         self._to = to
         self._root = root
         subscription = f"projects/{to.project}/subscriptions/{to.subscription}"
-        # The control collection stands for the candles: it is in the same database, and small.
-        # Listing one object asks for a right that the operator has anyway; reading the bucket's
-        # own settings would need another.
+        # The control collection represents the candles: it is in the same database, and small.
+        # Listing one object needs a permission that the operator has anyway, while reading the
+        # bucket's settings would need another one.
         self._reads: dict[str, Callable[[float], object]] = {
             "queue": lambda timeout: subscriber.get_subscription(
                 subscription=subscription, timeout=timeout, retry=None
@@ -49,7 +49,7 @@ class GcpProbe:
         }
 
     def check(self, service: str, timeout: float) -> None:
-        # Credentials that take too long are not a service that takes too long.
+        # A slow fetch of credentials must not count as a slow service.
         if not self._to.pubsub_endpoint:
             check_credentials(lambda: self._session, timeout / 2)
         with translated(f"the {service}"):
@@ -57,7 +57,7 @@ class GcpProbe:
 
     def code(self, timeout: float) -> FunctionCode:
         if self._to.function_url:
-            return FunctionCode("")  # the embedded one always runs the code of this mcloud
+            return FunctionCode("")  # the embedded function always runs the code of this mcloud
         with translated("the function"):
             found = self._function(timeout)
         failures = [
@@ -77,7 +77,8 @@ class GcpProbe:
     def _check_function(self, timeout: float) -> None:
         to = self._to
         if to.function_url:
-            # The embedded one: it refuses a request that is no event, and lives if it refuses.
+            # The embedded function refuses a request that is not an event. A refusal shows that it
+            # is running.
             limit = replace(http.GOOGLE, seconds=timeout, most=0)
             status = http.ask("GET", to.function_url, limit).status
             if status in (429, 503):

@@ -1,4 +1,4 @@
-"""Pub/Sub."""
+"""The queue of trades in Pub/Sub."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -11,15 +11,17 @@ from mcloud.clouds.ports import DEAD_LETTER_HOLD, DeadLetter, Depth, Unsent
 from mcloud.clouds.resources import GcpResources
 from mcloud.market.envelope import Message
 
-MAX_MESSAGES = 1000  # a publish request
-MAX_REQUEST = 9_000_000  # bytes; the limit is 10 MB, with what protobuf adds
-MAX_RECEIPTS = 1000  # an acknowledgement; its limit of 512 KiB is about twice as many
+MAX_MESSAGES = 1000  # maximum number of messages in a publish request
+MAX_REQUEST = 9_000_000  # bytes; the limit is 10 MB, including the overhead of protobuf
+# maximum number in an acknowledgement; its limit of 512 KiB is about twice as many
+MAX_RECEIPTS = 1000
 REDELIVERY = 600.0  # seconds; ack deadline and longest backoff in terraform/gcp/messaging.tf
 
 
 @dataclass(frozen=True)
 class PullPatience:
-    """Patience with Pub/Sub, which answers a pull late, in part or not at all while messages wait.
+    """Time to keep pulling. While messages wait, Pub/Sub may answer a pull late, in part or with
+    nothing.
 
     https://cloud.google.com/pubsub/docs/pull#unary_pull_code_samples
     """
@@ -27,9 +29,9 @@ class PullPatience:
     timeout: float
     """Seconds to wait for an answer."""
     seconds: float
-    """Shortest time without a dead letter until the queue counts as read."""
+    """Minimum time without a dead letter after which the queue counts as read."""
     empty: int
-    """Number of empty answers in a row until the queue counts as read."""
+    """Number of empty answers in a row after which the queue counts as read."""
     pause: float = 1.0
     """Seconds between an empty answer and the next pull."""
 
@@ -39,9 +41,10 @@ EMBEDDED = PullPatience(timeout=3.0, seconds=0.0, empty=1)
 
 
 class PubSubQueue:
-    """Publishes with requests of its own making, not through the client's background batcher.
+    """Publishes with its own requests instead of the client's background batcher.
 
-    A call knows which messages are in, needs no flow control, and leaves nothing in memory.
+    Each call returns when its messages are in the topic, needs no flow control, and leaves nothing
+    in memory.
     """
 
     is_live = False
@@ -73,9 +76,9 @@ class PubSubQueue:
                         PubsubMessage(data=m.body.encode(), attributes=m.attributes) for m in batch
                     ],
                     timeout=TIMEOUT,
-                    retry=None,  # whoever sends tries again, and should hear why
+                    retry=None,  # the caller retries, and needs to know the reason
                 )
-        return []  # Pub/Sub takes a request whole or not at all
+        return []  # Pub/Sub accepts either all messages of a request or none
 
     def depth(self) -> Depth:
         backlog = self._metrics.backlog(self._to.subscription)
@@ -122,7 +125,7 @@ class PubSubQueue:
         return [_dead_letter(received) for received in answer.received_messages]
 
     def delete_dead_letters(self, letters: Sequence[DeadLetter]) -> None:
-        # Pub/Sub does not say where a hold had passed: such a letter may come back.
+        # Pub/Sub does not report letters whose hold had expired. They may be delivered again.
         with translated(f"Pub/Sub {self._dlq}"):
             for receipts in _receipts(letters):
                 self._subscriber.acknowledge(

@@ -1,18 +1,20 @@
-"""The pace of bulk writes to Firestore, which needs time to spread new traffic over its servers."""
+"""The rate of bulk writes to Firestore, which needs time to distribute new traffic over its
+servers.
+"""
 
 import threading
 import time
 from collections.abc import Callable
 
-FIRST_RATE = 500.0  # writes a second in the first phase
+FIRST_RATE = 500.0  # writes per second in the first phase
 GROWTH = 1.5
-PHASE = 300.0  # seconds
+PHASE = 300.0  # seconds in a phase
 
 
 class WriteRamp:
-    """Google's rule "500/50/5": 500 writes a second at first, and 50% more every five minutes.
+    """Google's rule "500/50/5": 500 writes per second at first, and 50% more every five minutes.
 
-    A pause as long as a phase begins anew. All threads that write share one ramp.
+    After a pause as long as a phase, the rule starts again. All threads that write share one ramp.
 
     https://firebase.google.com/docs/firestore/best-practices#ramping_up_traffic
     """
@@ -28,7 +30,7 @@ class WriteRamp:
         self._begun = self._free = float("-inf")
 
     def wait(self, writes: int) -> None:
-        """Wait until this many more writes may be sent."""
+        """Wait until this number of further writes may be sent."""
         with self._lock:
             now = self._clock()
             if now - self._free >= PHASE:

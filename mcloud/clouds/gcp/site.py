@@ -17,7 +17,7 @@ from mcloud.clouds.resources import GcpResources
 
 
 class GcpSite:
-    """See ``ports.Site``."""
+    """Implementation of ``ports.Site`` for Google Cloud."""
 
     cloud = "gcp"
 
@@ -26,7 +26,7 @@ class GcpSite:
         self.resources = resources
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Another process opens it anew.
+        # A site that is sent to another process is opened again there.
         return type(self), (self.name, self.resources)
 
     @cached_property

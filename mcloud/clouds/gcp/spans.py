@@ -1,4 +1,4 @@
-"""Spans to Cloud Trace, by its REST interface: a function has what that needs loaded anyway.
+"""Spans to Cloud Trace, through its REST API: a function has already loaded the libraries for that.
 
 See https://cloud.google.com/trace/docs/reference/v2/rest/v2/projects.traces/batchWrite.
 """
@@ -35,7 +35,7 @@ class CloudTrace:
 
 
 def document(span: Span, project: str) -> dict[str, Any]:
-    """A span as Cloud Trace takes it."""
+    """Return a span in the format of Cloud Trace."""
     return {
         "name": f"projects/{project}/traces/{span.trace_id}/spans/{span.span_id}",
         "spanId": span.span_id,

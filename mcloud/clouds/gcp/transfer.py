@@ -1,10 +1,10 @@
-"""S3 to Cloud Storage by Google's Storage Transfer Service.
+"""Copies from S3 to Cloud Storage with Google's Storage Transfer Service.
 
-It never ran against the real clouds: the requests are those of its REST reference, and the tests
-hold them to that.
+This code has never run against the real clouds. The requests follow the service's REST reference,
+and the tests validate them against it.
 
-An operator runs this with his own rights, no component of the stack does. They need
-``storagetransfer.jobs.create``, ``.get``, ``.run``, ``.delete`` and
+An operator runs this with their own permissions, and no component of the stack does. The
+permissions are ``storagetransfer.jobs.create``, ``.get``, ``.run``, ``.delete`` and
 ``storagetransfer.operations.get`` on the project, as in ``roles/storagetransfer.admin``. The
 service's own account (``project-NUMBER@storage-transfer-service.iam.gserviceaccount.com``) writes
 into the bucket (``roles/storage.objectAdmin`` and ``storage.buckets.get``) and assumes the AWS
@@ -32,11 +32,13 @@ _FAILED = ("FAILED", "ABORTED")
 
 
 class _Missing(Refused):
-    """HTTP 404."""
+    """Raised for HTTP 404."""
 
 
 class StorageTransfer:
-    """See ``transfer.Transfer``. ``root`` is the address of the API."""
+    """Implementation of ``transfer.Transfer`` with the Storage Transfer Service. ``root`` is the
+    address of the API.
+    """
 
     service = _SERVICE
 
@@ -75,7 +77,7 @@ class StorageTransfer:
         try:
             return self._run(job)
         except (Refused, Unavailable):
-            with suppress(Refused, Unavailable):  # the first error says more
+            with suppress(Refused, Unavailable):  # the first error is more informative
                 self._delete(job)
             raise
 
@@ -85,7 +87,7 @@ class StorageTransfer:
             job = self._ask("GET", _job(token), query={"projectId": self._project})
         except _Missing:
             return ""
-        if job.get("status") == "DELETED":  # the service remembers such ones for a month
+        if job.get("status") == "DELETED":  # the service lists deleted jobs for a month
             return ""
         return str(job.get("latestOperationName") or self._run(job["name"]))
 
@@ -96,7 +98,7 @@ class StorageTransfer:
         except _Missing:
             return Transferred(GONE)
         about = run.get("metadata", {})
-        # Numbers of 64 bits are texts in Google's JSON, and those that are 0 are left out.
+        # Google's JSON encodes 64-bit numbers as strings and omits those that are 0.
         counters = {key: int(count) for key, count in about.get("counters", {}).items()}
         state = RUNNING
         if run.get("done"):
@@ -145,12 +147,12 @@ class StorageTransfer:
 
 
 def _job(token: str) -> str:
-    """A name for a job. [Google: TransferJob.name]"""
+    """Return the name of a job. [Google: TransferJob.name]"""
     return f"transferJobs/mcloud-{token}"
 
 
 def _why(run: dict[str, Any]) -> str:
-    """The first of what went wrong."""
+    """Return the first error of a run."""
     if "error" in run:
         return str(run["error"].get("message", "no message"))
     for kind in run.get("metadata", {}).get("errorBreakdowns", ()):

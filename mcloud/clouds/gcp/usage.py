@@ -14,11 +14,11 @@ from mcloud.clouds.resources import GcpResources
 from mcloud.deadline import gather
 from mcloud.errors import McloudError
 
-SHORTEST = 60  # seconds that the API sums up at least
-DEADLINE = 25.0  # seconds, for all of it
-LAG = 240.0  # seconds until a figure is there (Google's metrics list)
+SHORTEST = 60  # seconds; shortest period that the API can aggregate
+DEADLINE = 25.0  # seconds for all queries together
+LAG = 240.0  # seconds until a figure is available (Google's metrics list)
 
-# Methods of Cloud Storage's API by what they cost; deletes are free.
+# Methods of Cloud Storage's API by their price class; deletes are free.
 _CLASS_A = {
     *("WriteObject", "InsertObject", "StartResumableWrite", "ResumableWrite", "ComposeObject"),
     *("CopyObject", "RewriteObject", "ListObjects", "ListBuckets", "PatchObject", "UpdateObject"),
@@ -51,14 +51,16 @@ _STORAGE = {
 class _Query(NamedTuple):
     metric: str
     resource: str
-    """A condition on the resource, or empty."""
+    """Filter on the resource; may be empty."""
     label: str = ""
-    """The label by which the sums are kept apart."""
+    """Label by which the sums are grouped."""
     gauge: bool = False
 
 
 class MonitoringUsage:
-    """See ``ports.Usage``. Two requests a metric: whole days, and the day that goes on."""
+    """Implementation of ``ports.Usage`` for Google Cloud. It makes two requests for each metric:
+    one for whole days, and one for the current day.
+    """
 
     def __init__(
         self, client: Any, to: GcpResources, has_free_tier: Callable[[], bool] = lambda: True
@@ -85,7 +87,7 @@ class MonitoringUsage:
             *made.objects(),
             *made.others(),
             Metered("egress_bytes", None, "unknown: not metered by the site", end, exact=False),
-            Metered("trace_spans", None, "unknown: Cloud Trace tells no count", end, exact=False),
+            Metered("trace_spans", None, "unknown: Cloud Trace reports no count", end, exact=False),
             Metered("own_metric_reads", Decimal(read), "this call", end, exact=True),
         ]
 
@@ -126,7 +128,7 @@ class MonitoringUsage:
             **{
                 f"{what} {kind}": _Query(
                     f"firestore.googleapis.com/document/{what}_{kind}",
-                    # The older of the two is of the whole project.
+                    # The older of the two metrics covers the whole project.
                     database if kind == "ops_count" else "",
                 )
                 for what in ("read", "write", "delete")
@@ -169,9 +171,10 @@ class MonitoringUsage:
     def _read(
         self, query: _Query, start: float, end: float
     ) -> tuple[dict[str, dict[str, Decimal]], int]:
-        """By label and day, and how many series were returned, which is what is billed."""
+        """Return the sums by label and day, and the number of returned series, which are billed."""
         found: dict[str, dict[str, Decimal]] = defaultdict(lambda: defaultdict(Decimal))
-        # Whole seconds: with a part of one over, the first of the periods would be of yesterday.
+        # The end is a whole second. With a fraction of a second, the first period would begin on
+        # the previous day.
         end = end // 1
         midnight = end // SECONDS * SECONDS
         returned = 0
@@ -184,7 +187,7 @@ class MonitoringUsage:
                 name = _label(series, query.label)
                 for point in series.points:
                     closed = point.interval.end_time.timestamp()
-                    # A period is named by its end: for a whole day that is the next midnight.
+                    # A period has the time of its end. For a whole day that is the next midnight.
                     day = day_of(closed - 1)
                     found[name][day] += _number(point.value)
         return {name: dict(days) for name, days in found.items()}, returned
@@ -215,7 +218,7 @@ class MonitoringUsage:
 
 
 class _Made:
-    """Meters out of what was read."""
+    """Meters derived from the query results."""
 
     def __init__(
         self, answers: Mapping[str, Any], start: float, end: float, free_tier: tuple[bool, str]
@@ -229,21 +232,21 @@ class _Made:
         source = "Cloud Monitoring"
         bytes_ = [name for name in self._answers if name.startswith(("published", "delivered"))]
         yield self._sum("pubsub_bytes", tuple(bytes_), f"{source}, byte_cost")
-        # A push that succeeds counts as an acknowledgement. The number of pushes would count each
+        # A successful push counts as an acknowledgement. The number of pushes would count each
         # attempt.
         yield self._sum("messages", ("messages",), source)
         for meter in _OF_FUNCTIONS:
-            # The processor's, and those of the anomaly function beside it.
+            # The figures of the processor and of the anomaly function.
             exact = meter not in ("function_seconds", "log_bytes")
             yield self._sum(meter, (f"{meter} 0", f"{meter} 1"), source, exact=exact)
         if self._known("function_requests 1"):
             job = share_of_month(self._start, self._end)
-            words = "one, as the anomaly function is called"
+            words = "one job, because the anomaly function was called"
             yield Metered("scheduler_job_months", job, words, self._end, exact=False)
         yield self._sum(
             "metric_reads",
             ("metric_reads",),
-            f"{source}; at least: the project's requests, which return a series or more each",
+            f"{source}; a lower bound: the project's requests, each of which returns a series",
         )
 
     def database(self) -> Iterator[Metered]:
@@ -303,7 +306,7 @@ class _Made:
         return Metered(meter, total, source, self._end - LAG, exact, dict(days))
 
     def _level(self, meter: str, names: tuple[str, ...], wanted: Callable[[str], bool]) -> Metered:
-        """Bytes that were there, day by day, in GiB-months."""
+        """Return the stored bytes, day by day, in GiB-months."""
         bytes_ = self._sum(meter, names, "Cloud Monitoring, by the day", wanted=wanted)
         if bytes_.units is None:
             return bytes_
@@ -321,7 +324,7 @@ def _label(series: Any, label: str) -> str:
 
 
 def _number(value: Any) -> Decimal:
-    # One of them is set, and the other reads as 0.
+    # One of the two is set, and the other reads as 0.
     return Decimal(value.int64_value) or Decimal(str(value.double_value))
 
 

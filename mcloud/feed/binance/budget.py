@@ -5,16 +5,16 @@ from collections import deque
 from collections.abc import Callable
 
 MINUTE = 60.0  # seconds
-# A request may take this long, and then counts at the exchange later than here. Its weight
-# therefore counts here for the window plus this time.
+# The exchange may count a request this much later than it is counted here. The weight therefore
+# counts here for the window plus this time.
 IN_FLIGHT = 10.0
 
-MARGIN = 0.1  # of the limit, which is left for other programs with the same IP address
+MARGIN = 0.1  # share of the limit that is left for other programs with the same IP address
 
 
 class WeightBudget:
-    """Two counts: a sliding window over the weight that was granted here, and the weight that the
-    exchange reported, plus what was granted since. It is thread-safe.
+    """Two counts of used weight: a sliding window over the weight that was granted here, and the
+    weight that the exchange reported plus what was granted since. It is thread-safe.
 
     Args:
         limit: limit of the exchange, in weight per ``window``, of which ``margin`` is not used.
@@ -44,9 +44,9 @@ class WeightBudget:
     def ask(self, weight: int, share: float = 1.0) -> float:
         """Take ``weight`` and return 0, or take nothing and return the seconds to wait first.
 
-        After the wait, the caller asks again, because another thread may have been faster. A single
-        weight above the limit is granted alone, rather than never. With a ``share`` of the limit,
-        the rest is left to other callers.
+        After the wait, the caller calls this again, because another thread may have been faster. A
+        single weight above the limit is granted when nothing else is in the window, because it
+        would never fit otherwise. With a ``share`` of the limit, the rest is left to other callers.
         """
         with self._lock:
             now = self._clock()

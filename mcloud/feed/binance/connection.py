@@ -22,7 +22,7 @@ from mcloud.feed.binance.plan import MESSAGE_INTERVAL
 Take = Callable[[list[bytes]], bool]
 """Takes messages in the order of receipt, and returns whether the server announced its end."""
 
-LARGEST = 2**20  # bytes of a message, in one frame or several; a trade has 200
+LARGEST = 2**20  # maximum bytes of a message, in one frame or several; a trade has 200
 
 # If a server continues after a failed handshake, websockets logs a traceback.
 QUIET = logging.getLogger("mcloud.websockets")

@@ -83,8 +83,8 @@ class Endpoints:
 
 _SPOT = Endpoints(DEFAULT, "wss://stream.binance.com:9443", "https://api.binance.com")
 
-# Weights of binance.com, which are rather too high than too low. The limit was 1,200 and
-# has been announced to become 6,000. https://docs.binance.us
+# Weights of binance.com, which are at least as high as the true ones. The limit was 1,200, and an
+# increase to 6,000 has been announced. https://docs.binance.us
 _US = replace(
     _SPOT,
     name="binance-us",
@@ -107,9 +107,9 @@ _DATA = replace(
 )
 
 # USDⓈ-M futures. Since 2026-04-23 the streams are divided among /public, /market and /private. A
-# stream on the wrong route is accepted and brings nothing: `@trade`, which is documented nowhere,
-# comes on /public. historicalTrades needs an API key (X-MBX-APIKEY) and gives 500 trades a page,
-# none older than some months. It leaves out the ids that the stream marks as no market trades.
+# stream on the wrong route is accepted but delivers nothing. The undocumented `@trade` is on
+# /public. historicalTrades needs an API key (X-MBX-APIKEY) and returns 500 trades per page, none
+# older than some months. It omits the ids that the stream marks as no market trades.
 # https://developers.binance.com/docs/derivatives/usds-margined-futures/websocket-market-streams
 _FUTURES = Endpoints(
     "binance-futures",
@@ -127,7 +127,7 @@ _FUTURES = Endpoints(
     ping_interval=180.0,
 )
 
-# COIN-M futures, with the same properties.
+# COIN-M futures have the same properties.
 # https://developers.binance.com/docs/derivatives/coin-margined-futures
 _COIN_FUTURES = replace(
     _FUTURES,
@@ -156,7 +156,7 @@ def endpoints(name: str = DEFAULT, *, ws_url: str = "", rest_url: str = "") -> E
     if ws_url:
         chosen = replace(chosen, ws_url=_checked("--ws-url", ws_url, ("ws", "wss")))
     if rest_url:
-        # Its first answer shows whether it has historicalTrades.
+        # The first answer of the server shows whether it has historicalTrades.
         url = _checked("--rest-url", rest_url, ("http", "https"))
         chosen = replace(chosen, rest_url=url, has_history=True)
     return chosen

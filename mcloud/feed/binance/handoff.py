@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from mcloud.market.trade import Trade
 
-LIMIT = 20_000  # trades, about 10 MB
+LIMIT = 20_000  # number of trades, about 10 MB
 # A wake-up for every message would cost more than processing it.
 NAP = 0.005  # seconds
 

@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from mcloud.errors import UsageError
 from mcloud.market.trade import split_market
 
-MAX_STREAMS = 1024  # per connection
-STREAMS = 200  # default, so that the loss of a connection affects few symbols
+MAX_STREAMS = 1024  # maximum number of streams per connection
+# default number of streams per connection, so that the loss of one affects few symbols
+STREAMS = 200
 
-CONNECTIONS, CONNECTIONS_WINDOW = 300, 300.0  # new ones an IP address, seconds
+# maximum number of new connections per IP address, and its period in seconds
+CONNECTIONS, CONNECTIONS_WINDOW = 300, 300.0
 # Half is left for other producers on this machine, which do not know of each other.
 CONNECTIONS_MARGIN = 0.5
 
@@ -24,7 +26,7 @@ MESSAGE_INTERVAL = 0.5  # seconds
 # Servers were seen to refuse URLs above 8,004 characters and SUBSCRIBE messages above 436 names;
 # proxies in between are stricter.
 MAX_URL = 2000  # characters
-NAMES = 100  # a message
+NAMES = 100  # maximum number of names in a message
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,8 @@ PATIENCE = MINUTE + IN_FLIGHT + 5.0  # seconds
 # Seconds, as documented: bans last from 2 minutes to 3 days.
 SHORTEST_BAN, LONGEST_BAN = 120.0, 259_200.0
 
-BACKGROUND = 0.25  # of the budget, for requests that can wait, so that repair has the rest
+# share of the budget for requests that can wait, so that the rest is left for repairs
+BACKGROUND = 0.25
 
 AGGREGATES_PAGE = 1000  # maximum number of aggregate trades in an answer
 GUESSES = 8  # requests for aggregates that the search for an id may use
@@ -129,7 +130,7 @@ class BinanceRest:
     def search(
         self, symbol: str, first_id: int, last_id: int, margin: int, *, background: bool = False
     ) -> HistoryAnswer:
-        """Return what the exchange says about the ids of a range, and up to ``margin`` around it.
+        """Return the exchange's data about a range of ids, and up to ``margin`` ids around it.
 
         Without ``historicalTrades`` the newest trades are searched, and then the aggregate trades,
         which have the first and the last id of each aggregate. They show which ids are used, but
@@ -176,7 +177,7 @@ class BinanceRest:
             if spans[-1].last < trade_id:
                 low = first_id + len(spans) - 1, spans[-1].last
                 if not high[0]:
-                    return spans  # these are the newest
+                    return spans  # the newest aggregates
             else:
                 high = first_id, spans[0].first
             if high[0] - low[0] <= 1:
@@ -313,8 +314,8 @@ class BinanceRest:
         if answer.retry_after is not None:
             seconds = answer.retry_after
         elif until := _BANNED_UNTIL.search(answer.text):
-            # By the clock of the exchange: if ours were an hour behind, a ban would be an hour
-            # longer.
+            # The end is computed with the clock of the exchange: if ours were an hour behind, a ban
+            # would last an hour longer.
             date = _date(answer.headers.get("Date", ""))
             seconds = int(until[1]) / 1000 - (self._wall() if date is None else date)
         return min(max(1.0, seconds), LONGEST_BAN)
@@ -354,7 +355,8 @@ def _date(header: str) -> float | None:
 
 def _key_header(api_key: str, url: str) -> dict[str, str]:
     if not re.fullmatch("[!-~]{1,256}", api_key):
-        # A text that was pasted by mistake is not shown either.
+        # The message does not include the text, which may be another secret that was pasted by
+        # mistake.
         raise ConfigError(
             f"{API_KEY} is not an API key: it has spaces or characters that are not ASCII"
         )
@@ -367,7 +369,8 @@ def _key_header(api_key: str, url: str) -> dict[str, str]:
 
 
 def _status(symbol: Mapping[str, Any]) -> str:
-    # COIN-M futures have another field for it, and futures do not have the one of spot.
+    # The field has another name for COIN-M futures, and futures do not have that of the spot
+    # market.
     status = str(symbol.get("status", symbol.get("contractStatus")))
     if status == TRADING and symbol.get("isSpotTradingAllowed", True) is not True:
         return "no spot trading"
@@ -375,7 +378,9 @@ def _status(symbol: Mapping[str, Any]) -> str:
 
 
 def _span(row: Any) -> IdSpan | None:
-    """Return the id of a row. The id of a trade that cannot be read is used: it is not a void."""
+    """Return the id of a row. If the trade cannot be read, its id still counts as used, so that it
+    does not become a void.
+    """
     try:
         id_, time = check_int("id", row["id"], MAX_ID), to_milliseconds(row["time"])
         return IdSpan(id_, id_, check_int("time", time, MAX_TIME))

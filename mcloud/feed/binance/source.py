@@ -32,7 +32,8 @@ GRACE = 2.0  # seconds by which the stream may be behind REST
 
 # The list of symbols has a weight of 20 of 6,000 per minute.
 LIST_EVERY = 180.0  # seconds
-SPREAD = 0.2  # share of an interval by which it varies, so that producers do not ask together
+# share of an interval by which it varies, so that producers do not send requests together
+SPREAD = 0.2
 
 _NO_HISTORY = (
     "{} cannot repair by id: what is missed and older than the newest {} trades of a symbol stays "
@@ -258,7 +259,7 @@ class BinanceSource:
                 self._failed.result()
         finally:
             self._failed.cancel()
-            # A consumer that is gone must not keep the connections open.
+            # The connections must close even if the consumer has stopped reading.
             self._handoff.lift()
             tasks += [*self._running.values(), stopping]
             for task in tasks:
@@ -346,7 +347,7 @@ class BinanceSource:
                 listing = await _in_thread(partial(rest.listing, background=True))
             except Throttled:
                 continue  # repairs come first
-            except Exception as error:  # noqa: BLE001 - a list must never end the streams
+            except Exception as error:  # noqa: BLE001 - an error of the list must never end the streams
                 reason = str(error) or type(error).__name__
                 self._last_error = f"the list of symbols could not be read: {reason}"
                 continue
@@ -359,7 +360,7 @@ class BinanceSource:
         self._paces.begin((*changes.listed, *changes.resumed), now)
         self._paces.end((*changes.ended, *changes.dropped))
         if any(self._last_error.startswith(f"{each} is silent") for each in changes.ended):
-            self._last_error = ""  # that is why
+            self._last_error = ""  # the error was about this check
         self._drop(changes.dropped)
         self._add(changes.listed)
         self._opened.extend(changes.resumed)

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 SHORTEST = 10.0  # seconds of silence that are normal in any market
-USUAL_GAPS = 20.0  # times the usual gap is suspicious
+USUAL_GAPS = 20.0  # multiple of the usual gap after which silence is suspicious
 UNKNOWN = 60.0  # seconds, for a symbol without a known pace
 _WEIGHT = 0.1  # weight of the newest gap in the moving average
 _MOST_DOUBLINGS = 6
@@ -21,7 +21,7 @@ class Paces:
         self._paces = {symbol: _Pace(now) for symbol in symbols}
 
     def seen(self, symbol: str, id_: int, now: float) -> None:
-        """Note a trade. Of several at once the last one is enough."""
+        """Note a trade. If several arrived together, the last one is enough."""
         if pace := self._paces.get(symbol):
             pace.seen(id_, now)
 
@@ -43,19 +43,22 @@ class Paces:
         return None if pace is None or pace.last is None else now - pace.last
 
     def suspect(self, now: float) -> str | None:
-        """Return the symbol that has been silent for longest relative to its pace, if too long."""
+        """Return the symbol that has been silent for longest relative to its pace, or None if no
+        silence is suspicious.
+        """
         overdue = {symbol: pace.overdue(now) for symbol, pace in self._paces.items()}
         worst = max(overdue, key=overdue.__getitem__, default=None)
         return worst if worst is not None and overdue[worst] > 1 else None
 
     def stalled(self) -> list[str]:
-        """Return the symbols of which the exchange had a trade, at the last check, that never
-        came.
+        """Return the symbols of which the exchange had a trade, at the last check, that was never
+        received.
         """
         return [symbol for symbol, pace in self._paces.items() if pace.stalled]
 
     def is_stalled(self, symbol: str, newest_id: int) -> bool:
-        """Return whether the newest trade of the exchange, whose id was just fetched, never came.
+        """Return whether the newest trade of the exchange, whose id was just fetched, was never
+        received.
 
         For a symbol without any trade so far, the first answer is only recorded, and the next check
         is due soon. A missing trade counts against the stream once, because it may have been lost
@@ -85,7 +88,7 @@ class _Pace:
     """Start of the current silence."""
     last: float | None = None
     id: int | None = None
-    """Highest id that has come, or is older than the trades that can come."""
+    """Highest id that was received, or that is older than the trades still to be received."""
     gap: float | None = None
     doublings: int = 0
     is_compared: bool = True
@@ -98,7 +101,8 @@ class _Pace:
 
     def seen(self, id_: int, now: float) -> None:
         if self.last is not None:
-            # A longer gap was a stall or a lost connection, and says little about the market.
+            # A longer gap was caused by a stall or a lost connection, and says little about the
+            # market.
             gap = min(now - self.last, self.limit)
             self.gap = gap if self.gap is None else self.gap + _WEIGHT * (gap - self.gap)
         self.last = self.since = now
