@@ -17,7 +17,7 @@ from mcloud.cost.marginal import message_units
 from mcloud.cost.month import Month
 from mcloud.cost.prices import COMMITMENTS, PRICES
 from mcloud.cost.usage import MESSAGES, SiteUsage
-from mcloud.cost.words import plain
+from mcloud.cost.words import plain, usd
 
 LEAST = Decimal("0.01")  # dollars a month
 ZERO = Decimal(0)
@@ -25,8 +25,10 @@ ZERO = Decimal(0)
 FRESHNESS = 5  # default of a producer, in seconds
 COARSER = (10, 30, 60)  # seconds that might be waited for a message to fill
 FULL_MESSAGE = 64 * 1024  # bytes
-SMALL = 128 * 1024  # bytes; S3's lifecycle leaves smaller objects where they are
-AGE = 30  # days after which the modules move raw trades to a colder class
+SMALL = 128 * 1024
+"""Bytes from which the modules move an object to a colder class. The cost of the move is then saved
+within a year."""
+AGE = 90  # days after which they move it
 RETENTION = Decimal(7)  # days
 SMALLEST_MEMORY = 256  # MB that still leave the function room; it takes 90
 SPARE = 2  # times the mean: room that provisioned capacity leaves for busy hours
@@ -215,10 +217,13 @@ def _retention(ground: _Ground, profile: str) -> Iterator[Advice]:
 
 
 def _lifecycle(ground: _Ground, profile: str) -> Iterator[Advice]:
-    """Advise a lifecycle if raw trades older than a month are still in the most expensive class."""
-    hot, cold = {
-        "aws": ("s3_gib_months", "s3_glacier_ir_gib_months"),
-        "gcp": ("gcs_gib_months", "gcs_coldline_gib_months"),
+    """Advise a colder class if old raw trades are still in the most expensive one.
+
+    Small objects cost more to move than they save, and are to be compacted first.
+    """
+    hot, cold, move = {
+        "aws": ("s3_gib_months", "s3_glacier_ir_gib_months", "s3_glacier_ir_transitions"),
+        "gcp": ("gcs_gib_months", "gcs_coldline_gib_months", "gcs_coldline_transitions"),
     }[ground.usage.cloud]
     metered = ground.found(hot)
     if metered is None or len(metered.days) < 2:
@@ -231,26 +236,31 @@ def _lifecycle(ground: _Ground, profile: str) -> Iterator[Advice]:
     objects = ground.value("stored_objects")
     if old <= 0:
         return
-    small = bool(objects) and old * 2**30 / objects < SMALL
     # Compare the bills of both classes: units that are free in one are paid for in the other.
     moved = min(old, ground.units[hot])
     colder = {hot: ground.units[hot] - moved, cold: ground.units.get(cold, ZERO) + moved}
     saving = ground.cost(ground.units) - ground.cost({**ground.units, **colder})
-    yield Advice(
-        ground.usage.site,
-        "pack raw trades into larger objects"
-        if small and ground.usage.cloud == "aws"
-        else "move raw trades older than a month to a colder class",
-        "mcloud produce --freshness 60"
-        if small and ground.usage.cloud == "aws"
-        else f"mcloud deploy {ground.usage.site}",
-        "S3 leaves objects below 128 KiB where they are"
-        if small and ground.usage.cloud == "aws"
-        else f"{old:.1f} GiB are old and in the dearest class: the stack's lifecycle rules are "
-        "not in effect",
-        saving,
-        at_most=True,
-    )
+    moving = (objects or ZERO) * PRICES[ground.usage.cloud, move].each
+    if objects and old * 2**30 / objects < SMALL:
+        yield Advice(
+            ground.usage.site,
+            "pack raw trades into larger objects",
+            f"mcloud compact {ground.usage.site}",
+            "objects below 128 KiB stay in the most expensive class: moving them would cost "
+            f"{usd(moving)}, once",
+            saving,
+            at_most=True,
+        )
+    else:
+        yield Advice(
+            ground.usage.site,
+            f"move raw trades older than {AGE} days to a colder class",
+            f"mcloud deploy {ground.usage.site}",
+            f"{old:.1f} GiB are old and in the most expensive class: the stack's lifecycle rules "
+            f"are not in effect; moving the objects costs {usd(moving)}, once",
+            saving,
+            at_most=True,
+        )
 
 
 def _provisioned(ground: _Ground, profile: str) -> Iterator[Advice]:

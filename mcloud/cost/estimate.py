@@ -36,7 +36,7 @@ _START = 1_735_776_000_000  # of the simulation: a whole hour, in ms since 1970
 _PATTERN = 40_000  # trades whose prices and quantities are repeated; more than zlib sees at once
 _FILLS = 3  # trades of an order, on average; see `feed.simulate`
 _AT_ONCE = 16  # requests of a function to its stores; see `processor.ingest`
-_BATCH = 10  # messages of a batch of Lambda
+_BATCH = 100  # messages of a batch of Lambda
 _POLLS = 5 * 3  # of idle pollers of a queue, per minute: each waits for 20 s
 _CHECKS = 5  # candles that a check for anomalies reads of each symbol, once a minute
 _ALARMS = 12  # of the AWS module with its defaults
@@ -98,7 +98,7 @@ class Flow:
     published: float = 0
     """Bytes of messages, counting at least 1,000 for each."""
     calls: float = 0
-    """Batches of messages: those of a window, at most ten together."""
+    """Batches of messages: those of a window, at most a hundred together."""
     rows: float = 0
     """Symbols in messages: each is a line in the log."""
     writes: float = 0

@@ -116,6 +116,11 @@ _ROWS = (
         *("aws", "s3_glacier_ir_gib_months", "storage", "GiB-month", "0.004", 1, 0, "s3"),
         doubt=_UNSEEN,
     ),
+    # Moves of objects by the lifecycle.
+    _price(
+        *("aws", "s3_glacier_ir_transitions", "storage", "object", "0.02", 1000, 0, "s3"),
+        doubt=_UNSEEN,
+    ),
     # PUT, COPY, POST and LIST.
     _price("aws", "s3_puts", "storage", "request", "0.005", 1000, 0, "s3"),
     # GET and all others but DELETE, which is free.
@@ -209,6 +214,10 @@ _ROWS = (
     ),
     _price(
         *("gcp", "gcs_coldline_gib_months", "storage", "GiB-month", "0.004", 1, 0, "storage"),
+        doubt=_UNSEEN,
+    ),
+    _price(
+        *("gcp", "gcs_coldline_transitions", "storage", "object", "0.02", 1000, 0, "storage"),
         doubt=_UNSEEN,
     ),
     # Writes and listings.

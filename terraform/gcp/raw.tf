@@ -16,19 +16,8 @@ resource "google_storage_bucket" "raw" {
     retention_duration_seconds = 7 * 24 * 3600
   }
 
-  # Every class answers at once; the colder, the dearer a read.
-  lifecycle_rule {
-    action {
-      type          = "SetStorageClass"
-      storage_class = "NEARLINE"
-    }
-
-    condition {
-      age            = 30
-      matches_prefix = ["raw/"]
-    }
-  }
-
+  # The change of class is billed per object ($0.02 per 1,000), which small objects never earn back.
+  # Only objects from 128 KiB on have a custom time; see mcloud/clouds/gcp/archive.py.
   lifecycle_rule {
     action {
       type          = "SetStorageClass"
@@ -36,8 +25,8 @@ resource "google_storage_bucket" "raw" {
     }
 
     condition {
-      age            = 90
-      matches_prefix = ["raw/"]
+      days_since_custom_time = 90
+      matches_prefix         = ["raw/"]
     }
   }
 

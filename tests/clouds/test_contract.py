@@ -21,6 +21,7 @@ from google.api_core.exceptions import ServiceUnavailable
 from mcloud import errors
 from mcloud.clouds.factory import open_site
 from mcloud.clouds.gcp import candles as gcp_candles
+from mcloud.clouds.gcp.archive import COLD_SIZE
 from mcloud.clouds.optimistic import CandleMemory
 from mcloud.clouds.ports import ControlRecord, Heartbeat, Lag, Site, StoredCandle
 from mcloud.documents import Damaged
@@ -320,6 +321,18 @@ class TestArchive:
         assert site.archive.put(item) is False
         assert site.archive.get(item.key) == item.body
         assert unpack(site.archive.get(item.key)) == trades(500)
+
+    def test_only_large_objects_may_move_to_a_colder_class(self, site: Site) -> None:
+        """On S3 the lifecycle rule has a minimum size. On Cloud Storage it needs a custom time."""
+        if site.cloud != "gcp":
+            pytest.skip("the rule of the bucket decides")
+        bucket: Any = site.archive._bucket  # type: ignore[attr-defined]
+        for size, is_large in ((COLD_SIZE - 1, False), (COLD_SIZE, True)):
+            item = ArchiveObject(f"raw/symbol=BTCUSDT/{size}", b"x" * size)
+            site.archive.put(item)
+            blob = bucket.get_blob(item.key)
+            assert (blob.custom_time is not None) == is_large
+            assert site.archive.get(item.key) == item.body
 
     def test_lists_a_prefix_by_key(self, site: Site) -> None:
         items = pack(trades(30)) + pack(trades(30, symbol="ETHUSDT")) + pack(trades(30, first=7))

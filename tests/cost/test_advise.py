@@ -4,7 +4,9 @@ from decimal import Decimal
 
 import pytest
 
-from mcloud.cost.advise import FRESHNESS, FULL_MESSAGE, LEAST, Advice, advise
+from mcloud.clouds.gcp.archive import COLD_SIZE
+from mcloud.cost.advise import FRESHNESS, FULL_MESSAGE, LEAST, SMALL, Advice, advise
+from mcloud.cost.prices import PRICES
 from mcloud.cost.usage import SiteUsage
 from mcloud.documents import encode
 from mcloud.producer.parcels import ProduceSettings
@@ -126,7 +128,9 @@ def test_old_trades_in_the_dearest_class() -> None:
         {"stored_objects": 10**9},
         more=(daily("s3_gib_months", [100] * 15),),
     )
-    assert only(tiny, title="larger objects").why.startswith("S3 leaves objects below 128 KiB")
+    packed = only(tiny, title="larger objects")
+    assert packed.how == "mcloud compact aws"
+    assert packed.why.endswith("moving them would cost $20,000.00, once")
     young = usage("aws", {}, more=(daily("s3_gib_months", [n * 7 for n in range(15)]),))
     assert not any("colder" in name for name in said(young))
 
@@ -212,3 +216,19 @@ def test_a_saving_is_that_of_a_whole_month_whenever_it_was_measured() -> None:
     )
     (found,) = advise([late], MONTH, at("2026-11-30T00:00"), profile="prod", free_tier=False)
     assert found.saving == pytest.approx(3000 * Decimal("0.03") * 23 / 30)
+
+
+@pytest.mark.parametrize(
+    ("hot", "cold", "move"),
+    [
+        ("s3_gib_months", "s3_glacier_ir_gib_months", "s3_glacier_ir_transitions"),
+        ("gcs_gib_months", "gcs_coldline_gib_months", "gcs_coldline_transitions"),
+    ],
+)
+def test_the_smallest_object_that_is_moved_earns_its_move_within_a_year(
+    hot: str, cold: str, move: str
+) -> None:
+    prices = {price.meter: price.each for price in PRICES.values()}
+    saving = (prices[hot] - prices[cold]) * SMALL / 2**30
+    assert prices[move] < 12 * saving
+    assert SMALL == COLD_SIZE

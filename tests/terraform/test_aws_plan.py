@@ -30,6 +30,14 @@ def test_queue_outlives_the_function(planned: list[dict[str, Any]]) -> None:
     assert kept == [10, 14]
 
 
+def test_small_raw_objects_keep_their_storage_class(planned: list[dict[str, Any]]) -> None:
+    """Each move to another class is billed."""
+    rules = only(planned, "aws_s3_bucket_lifecycle_configuration", "raw")["rule"]
+    (moving,) = [rule for rule in rules if rule["transition"]]
+    assert moving["filter"][0]["and"][0]["object_size_greater_than"] == 131_072
+    assert [each["storage_class"] for each in moving["transition"]] == ["GLACIER_IR"]
+
+
 def test_mapping_answers_by_the_message(planned: list[dict[str, Any]]) -> None:
     mapping = only(planned, "aws_lambda_event_source_mapping", "trades")
     assert mapping["function_response_types"] == ["ReportBatchItemFailures"]

@@ -32,6 +32,17 @@ def test_messages_that_fail_are_dead_lettered(gcp_state: list[dict[str, Any]]) -
         assert each["expiration_policy"] == [{"ttl": ""}]
 
 
+def test_small_raw_objects_keep_their_storage_class(gcp_state: list[dict[str, Any]]) -> None:
+    """Each move to another class is billed, and only large objects have a custom time."""
+    bucket = only(gcp_state, "google_storage_bucket", "raw")
+    moves = [
+        rule["condition"][0]
+        for rule in bucket["lifecycle_rule"]
+        if rule["action"][0]["type"] == "SetStorageClass"
+    ]
+    assert [each["days_since_custom_time"] for each in moves] == [90]
+
+
 def test_pubsub_may_dead_letter(gcp_state: list[dict[str, Any]]) -> None:
     publisher = only(gcp_state, "google_pubsub_topic_iam_member", "dlq_publisher")
     subscriber = only(gcp_state, "google_pubsub_subscription_iam_member", "dlq_subscriber")

@@ -3,6 +3,7 @@
 import base64
 from collections.abc import Iterator
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Any
 
 from mcloud.clouds.gcp.client import TIMEOUT, storage_retry, translated
@@ -10,6 +11,10 @@ from mcloud.clouds.ports import StoredObject
 from mcloud.market.archive import ArchiveObject, prefix
 
 _SYMBOLS = prefix("").rstrip("/")
+
+COLD_SIZE = 128 * 1024
+"""Bytes from which an object may move to a colder class. The change of class is billed per object,
+and smaller objects never earn that back."""
 
 
 class GcsArchive:
@@ -75,7 +80,11 @@ class GcsArchive:
     def _upload(self, item: ArchiveObject, **condition: int) -> None:
         # `content_encoding = "gzip"` is not set: Cloud Storage would decompress the content when it
         # is read, and return other bytes than were written.
-        self._bucket.blob(item.key).upload_from_string(
+        blob = self._bucket.blob(item.key)
+        if len(item.body) >= COLD_SIZE:
+            # The bucket's lifecycle rule counts from this time, and ignores objects without one.
+            blob.custom_time = datetime.now(UTC)
+        blob.upload_from_string(
             item.body,
             content_type="application/gzip",
             checksum="crc32c",
