@@ -19,7 +19,7 @@ _MEASURES: Final = StructuredQuery.FindNearest.DistanceMeasure
 
 @dataclass(frozen=True)
 class Nearest:
-    """What a query asks for; the measure is one of the API's.
+    """The search that a query asks for; the measure is one of the API's.
 
     ``result_field`` is the name of the field that shows the distance, or "".
     """
@@ -78,7 +78,7 @@ class Nearest:
 
 
 def parse_nearest(message: Any) -> Nearest | None:
-    """Return what a StructuredQuery asks for in ``find_nearest``, or None; or INVALID_ARGUMENT."""
+    """Return the search of a StructuredQuery, or None without one; or INVALID_ARGUMENT."""
     if not message.HasField("find_nearest"):
         return None
     if message.HasField("limit"):
