@@ -101,6 +101,33 @@ class TestErrors:
         with pytest.raises(exceptions.InvalidArgument):
             cloud.publisher.create_topic(name=f"projects/{PROJECT}/topics/{name}")
 
+    @pytest.mark.parametrize("name", ["topics/123", "topics/goog-a", "subscriptions/abc", "x"])
+    def test_bad_names_of_topics(self, cloud: Cloud, name: str) -> None:
+        full = f"projects/{PROJECT}/{name}"
+        calls: list[Callable[[], object]] = [
+            lambda: cloud.publisher.get_topic(topic=full),
+            lambda: cloud.publisher.delete_topic(topic=full),
+            lambda: cloud.publish(full, {"data": b"x"}),
+        ]
+        for call in calls:
+            with pytest.raises(exceptions.InvalidArgument):
+                call()
+
+    @pytest.mark.parametrize("name", ["subscriptions/123", "subscriptions/goog-a", "topics/abc"])
+    def test_bad_names_of_subscriptions(self, cloud: Cloud, name: str) -> None:
+        full = f"projects/{PROJECT}/{name}"
+        calls: list[Callable[[], object]] = [
+            lambda: cloud.subscriber.get_subscription(subscription=full),
+            lambda: cloud.subscriber.delete_subscription(subscription=full),
+            lambda: cloud.subscriber.acknowledge(subscription=full, ack_ids=["a"]),
+            lambda: cloud.pull(full),
+        ]
+        for call in calls:
+            with pytest.raises(exceptions.InvalidArgument):
+                call()
+        with Stream(cloud, full) as stream, pytest.raises(exceptions.InvalidArgument):
+            stream.next()
+
     @pytest.mark.parametrize(
         "settings",
         [

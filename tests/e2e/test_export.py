@@ -34,7 +34,7 @@ def test_messages_wait_for_cloud_storage_and_are_written_once(embedded: State) -
     )
     messages = [{"data": data} for data in (b"1", b"2", b"3")]
     publisher.publish(request={"topic": topic, "messages": messages})
-    outage.begin(home, "gcp", "archive", "refuse")
+    outage.begin(home, "gcp", "archive", "refuse", None)
     try:
         with pytest.raises(LocalError, match="HTTP 503"):
             flush(to.pubsub_endpoint)

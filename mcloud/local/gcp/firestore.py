@@ -1,7 +1,7 @@
 """The embedded Firestore: its RPCs, for the real ``google-cloud-firestore`` client.
 
-Databases are made by being named. Composite indexes, security rules, vector searches and pipelines
-are not offered; Google's own emulator (``--emulators official``) has some of them.
+Databases are made by being named. Composite indexes, security rules and pipelines are not
+offered; Google's own emulator (``--emulators official``) has some of them.
 """
 
 import asyncio

@@ -187,7 +187,10 @@ class ListenStream:
         if kind == "query":
             database, parent = parent_path(message.query.parent)
             self._check_database(database)
-            return QuerySource(parse_query(parent, message.query.structured_query))
+            query = parse_query(parent, message.query.structured_query)
+            if query.nearest is not None:
+                raise invalid("A vector search cannot be listened to.")
+            return QuerySource(query)
         if kind == "documents":
             names = tuple(dict.fromkeys(message.documents.documents))
             for name in names:

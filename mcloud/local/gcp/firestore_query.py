@@ -18,6 +18,7 @@ from mcloud.local.gcp.firestore_names import (
     field_path,
     invalid,
 )
+from mcloud.local.gcp.firestore_nearest import Nearest, parse_nearest
 from mcloud.local.gcp.firestore_protos import Document, DocumentMessage, StructuredQuery, Value
 from mcloud.local.gcp.firestore_values import Key
 from mcloud.local.gcp.rpc import Refusal
@@ -56,6 +57,7 @@ class Query:
     offset: int
     limit: int | None
     mask: tuple[FieldPath, ...] | None
+    nearest: Nearest | None = None
 
     def covers(self, collection: str) -> bool:
         """Whether the query is about documents of the collection with that path."""
@@ -63,12 +65,10 @@ class Query:
 
 
 def parse_query(parent: str, message: Any, aggregated: frozenset[FieldPath] = frozenset()) -> Query:
-    """A StructuredQuery below a parent path; INVALID_ARGUMENT or UNIMPLEMENTED if it cannot be.
+    """A StructuredQuery below a parent path, or INVALID_ARGUMENT.
 
     ``aggregated`` are the fields of which sums or averages are computed.
     """
-    if message.HasField("find_nearest"):
-        raise Refusal(grpc.StatusCode.UNIMPLEMENTED, "the embedded Firestore has no vector search")
     if len(message.from_) > 1:
         raise invalid("StructuredQuery.from cannot have more than one collection selector.")
     if message.offset < 0:
@@ -102,6 +102,7 @@ def parse_query(parent: str, message: Any, aggregated: frozenset[FieldPath] = fr
             if message.HasField("select")
             else None
         ),
+        nearest=parse_nearest(message),
     )
 
 
@@ -134,6 +135,8 @@ def run_query(documents: Documents, query: Query) -> list[DocumentMessage]:
         for order in reversed(query.orders):
             found.sort(key=_sort_key(order), reverse=order.descending)
         matches = iter(found)
+    if query.nearest is not None:
+        return query.nearest.select(list(matches))
     end = None if query.limit is None else query.offset + query.limit
     return list(islice(matches, query.offset, end))
 

@@ -113,6 +113,15 @@ def delete_at(fields: FieldsMessage, path: FieldPath) -> None:
     fields.pop(path[-1], None)
 
 
+def vector_of(value: ValueMessage) -> tuple[float, ...] | None:
+    """The numbers of a vector, or None for any other value."""
+    fields = value.map_value.fields
+    if not _is_vector(fields):
+        return None
+    elements = fields["value"].array_value.values
+    return tuple(float(element.double_value or element.integer_value) for element in elements)
+
+
 def settle(fields: FieldsMessage) -> None:
     """Make a document's fields what Firestore stores, in place; INVALID_ARGUMENT if it cannot.
 

@@ -425,12 +425,14 @@ class PubSub:
         try:
             return self._topics[name]
         except KeyError:
+            rules.check_name(name, "topics")
             raise rules.not_found(name) from None
 
     def _subscription(self, name: str) -> Subscription:
         try:
             return self._subscriptions[name]
         except KeyError:
+            rules.check_name(name, "subscriptions")
             raise rules.not_found(name) from None
 
     def _check_dead_letter_topic(self, settings: Any) -> None:

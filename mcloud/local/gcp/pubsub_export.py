@@ -27,8 +27,11 @@ UPLOAD: Final = http.HttpLimit(64 * http.KIB, 60.0)
 UPLOAD_MARGIN: Final = 120.0  # seconds for which a lease outlasts the file
 OUTAGE_PAUSE: Final = 1.0  # seconds until a file is due again while Pub/Sub is out
 
-_RESOURCE_ERROR: Final = types.Subscription.State.RESOURCE_ERROR
-_ACTIVE: Final = types.Subscription.State.ACTIVE
+_REFUSALS: Final = {
+    401: State.PERMISSION_DENIED,
+    403: State.PERMISSION_DENIED,
+    404: State.NOT_FOUND,
+}
 
 
 class Buckets:
@@ -74,6 +77,7 @@ class File:
     size: int = 0
 
     def body(self) -> bytes:
+        """Return the payloads, each on a line of its own."""
         return b"\n".join(owed.message.data for owed in self.messages)
 
 
@@ -199,16 +203,16 @@ class Exporter:
         return status
 
     def _note_state(self, status: int) -> None:
+        """Show in the settings whether the bucket takes files; a passing fault changes nothing."""
         settings = self._subscription.settings
         if not self.serves(settings):
             return
-        refusals = {401: State.PERMISSION_DENIED, 403: State.PERMISSION_DENIED}
-        refusals[404] = State.NOT_FOUND
         if _is_written(status):
-            settings.cloud_storage_config.state, settings.state = State.ACTIVE, _ACTIVE
-        elif status in refusals:
-            settings.cloud_storage_config.state = refusals[status]
-            settings.state = _RESOURCE_ERROR
+            settings.cloud_storage_config.state = State.ACTIVE
+            settings.state = types.Subscription.State.ACTIVE
+        elif status in _REFUSALS:
+            settings.cloud_storage_config.state = _REFUSALS[status]
+            settings.state = types.Subscription.State.RESOURCE_ERROR
 
 
 def _without_state(config: Any) -> Any:

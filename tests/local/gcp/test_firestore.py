@@ -12,8 +12,6 @@ from google.api_core import exceptions
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import firestore
 from google.cloud.firestore_v1 import types
-from google.cloud.firestore_v1.base_vector_query import DistanceMeasure
-from google.cloud.firestore_v1.vector import Vector
 
 from mcloud.local.gcp.firestore import Firestore
 
@@ -179,10 +177,6 @@ def test_five_hundred_transforms_of_one_document(client: firestore.Client) -> No
 
 def test_what_is_not_offered_names_itself(client: firestore.Client) -> None:
     client.document("c/a").set({})
-    with pytest.raises(exceptions.MethodNotImplemented, match="vector search"):
-        client.collection("c").find_nearest(
-            "v", Vector([1.0]), limit=1, distance_measure=DistanceMeasure.EUCLIDEAN
-        ).get()
     with pytest.raises(exceptions.MethodNotImplemented, match="PartitionQuery"):
         list(client.collection_group("c").get_partitions(3))
     with pytest.raises(exceptions.MethodNotImplemented, match="explain_options"):
