@@ -53,5 +53,6 @@ resource "terraform_data" "protection" {
     google_logging_metric.stored,
     google_monitoring_alert_policy.silence,
     google_cloud_scheduler_job.anomaly,
+    terraform_data.name,
   ]
 }
