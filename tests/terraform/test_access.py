@@ -64,8 +64,8 @@ def test_google_roles_have_what_the_doctor_asks_for(
     gcp_state: list[dict[str, Any]], component: str
 ) -> None:
     allowed = granted(gcp_state, component)
-    # Google's smallest role to read documents also lists them and shows the database itself, and the
-    # one for metrics shows the project.
+    # Google's smallest role to read documents also lists them and shows the database itself, and
+    # the one for metrics shows the project.
     if component == "producer":
         allowed -= {
             ("database", "datastore.databases.getMetadata"),
