@@ -134,6 +134,13 @@ resource "google_pubsub_topic_iam_member" "producer" {
   member = google_service_account.producer.member
 }
 
+# With `--mode nearest`, a producer measures how fast the queue answers.
+resource "google_pubsub_subscription_iam_member" "producer" {
+  subscription = google_pubsub_subscription.processor.name
+  role         = "roles/pubsub.viewer"
+  member       = google_service_account.producer.member
+}
+
 resource "google_project_iam_member" "producer" {
   project = var.project
   role    = "roles/datastore.viewer"
@@ -212,6 +219,14 @@ resource "google_pubsub_subscription_iam_member" "replicator_dead_letters" {
   member       = google_service_account.replicator.member
 }
 
+# Only Cloud Monitoring knows how many messages wait, such as dead letters that are to be sent again. Time
+# series have rights a project only.
+resource "google_project_iam_member" "replicator_metrics" {
+  project = var.project
+  role    = "roles/monitoring.viewer"
+  member  = google_service_account.replicator.member
+}
+
 resource "google_service_account" "operator" {
   account_id   = "${var.name}-operator"
   display_name = "What an operator may look at"
@@ -276,12 +291,7 @@ resource "google_storage_bucket_iam_member" "operator" {
 }
 
 resource "google_pubsub_subscription_iam_member" "operator" {
-  for_each = {
-    trades = google_pubsub_subscription.processor.name
-    dlq    = google_pubsub_subscription.dlq.name
-  }
-
-  subscription = each.value
+  subscription = google_pubsub_subscription.processor.name
   role         = "roles/pubsub.viewer"
   member       = google_service_account.operator.member
 }

@@ -27,18 +27,92 @@ from .permissions.rest_calls import rest_calls
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3000)]
 
 LAMBDA = "Lambda itself uses the role of the function for it"
+SNS = "SNS encrypts what is published with the permissions of the publisher; ministack does not"
 CHANGES = "for a change of the module or of a setting that this life does not make"
+TAGS = "for tags that are taken away"
 
-UNCALLED_ON_AWS: dict[tuple[str, str, str], str] = {}
+UNCALLED_ON_AWS: dict[tuple[str, str, str], str] = {
+    **{
+        (f"{STACK}-{role}", "Encrypt", action): SNS
+        for role in ("anomaly", "operator", "replicator")
+        for action in ("kms:Decrypt", "kms:GenerateDataKey")
+    },
+    **{
+        (f"{STACK}-{role}", statement, action): LAMBDA
+        for role in ("anomaly", "processor")
+        for statement, action in (
+            ("Logs", "logs:CreateLogStream"),
+            ("Logs", "logs:PutLogEvents"),
+            ("Traces", "xray:PutTelemetryRecords"),
+            ("Traces", "xray:PutTraceSegments"),
+        )
+    },
+    (f"{STACK}-anomaly", "Missed", "sqs:SendMessage"): LAMBDA,
+    (f"{STACK}-processor", "DeadLetters", "sqs:SendMessage"): LAMBDA,
+    (f"{STACK}-processor", "Receive", "sqs:DeleteMessage"): LAMBDA,
+    (f"{STACK}-processor", "Receive", "sqs:GetQueueAttributes"): LAMBDA,
+    (f"{STACK}-processor", "Receive", "sqs:ReceiveMessage"): LAMBDA,
+    (f"{STACK}-operator", "Metrics", "ce:GetCostAndUsage"): "ministack has no Cost Explorer",
+    **{
+        ("ci-deployer", statement, action): TAGS
+        for statement, action in (
+            ("Alarms", "cloudwatch:UntagResource"),
+            ("Budgets", "budgets:UntagResource"),
+            ("EventSources", "lambda:UntagResource"),
+            ("Functions", "lambda:UntagResource"),
+            ("Keys", "kms:UntagResource"),
+            ("LogGroups", "logs:UntagResource"),
+            ("Queues", "sqs:UntagQueue"),
+            ("Roles", "iam:UntagRole"),
+            ("Tables", "dynamodb:UntagResource"),
+            ("Topics", "sns:UntagResource"),
+        )
+    },
+    **{
+        ("ci-deployer", statement, action): CHANGES
+        for statement, action in (
+            ("Functions", "lambda:UpdateFunctionCode"),
+            ("Functions", "lambda:UpdateFunctionEventInvokeConfig"),
+            ("Keys", "kms:PutKeyPolicy"),
+            ("Keys", "kms:UpdateKeyDescription"),
+            ("Roles", "iam:UpdateAssumeRolePolicy"),
+            ("Roles", "iam:UpdateRole"),
+            ("Tables", "dynamodb:UpdateTable"),
+        )
+    },
+    # https://docs.aws.amazon.com/lambda/latest/api/API_GetFunction.html
+    **{
+        (role, "Functions", "lambda:ListTags"): "without it, GetFunction leaves out the tags"
+        for role in ("ci-deployer", "ci-planner")
+    },
+}
 """Actions of a role that nobody called, by role, statement and action."""
 
-REFUSED_ON_AWS: dict[tuple[str, str], str] = {}
+REFUSED_ON_AWS: dict[tuple[str, str], str] = {
+    (f"{STACK}-operator", "dynamodb:PutItem"): (
+        "a watcher that may not claim an alert sends it in any case: docs/guide/alerts.md"
+    ),
+}
 """Actions that a role does not have and that were called, by role and action."""
 
-UNCALLED_ON_GOOGLE: dict[tuple[str, str, str], str] = {}
+UNCALLED_ON_GOOGLE: dict[tuple[str, str, str], str] = {
+    ("producer", "database", "datastore.databases.getMetadata"): (
+        "in Google's smallest role that reads documents"
+    ),
+    ("producer", "database", "datastore.entities.list"): (
+        "in Google's smallest role that reads documents"
+    ),
+    ("replicator", "project", "resourcemanager.projects.get"): (
+        "in Google's smallest role that reads metrics"
+    ),
+}
 """Permissions of an account that nobody called, by component, resource and permission."""
 
-REFUSED_ON_GOOGLE: dict[tuple[str, str], str] = {}
+REFUSED_ON_GOOGLE: dict[tuple[str, str], str] = {
+    ("operator", "datastore.entities.create"): (
+        "a watcher that may not claim an alert sends it in any case: docs/guide/alerts.md"
+    ),
+}
 """Permissions that an account does not have and that were called, by component and permission."""
 
 DOCTOR = "`mcloud doctor` looks whether the region and the services are there"

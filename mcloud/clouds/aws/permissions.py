@@ -32,10 +32,7 @@ _READS: Needs = {
         *("s3:GetBucketWebsite", "s3:GetEncryptionConfiguration", "s3:GetLifecycleConfiguration"),
         *("s3:GetReplicationConfiguration", "s3:ListBucket"),
     ),
-    "roles": (
-        *("iam:GetRole", "iam:GetRolePolicy", "iam:ListAttachedRolePolicies"),
-        "iam:ListRolePolicies",
-    ),
+    "roles": (*("iam:GetRolePolicy", "iam:ListAttachedRolePolicies", "iam:ListRolePolicies"),),
     "log groups": ("logs:DescribeMetricFilters", "logs:ListTagsForResource"),
     "topics": (
         *("sns:GetSubscriptionAttributes", "sns:GetTopicAttributes", "sns:ListTagsForResource"),

@@ -74,7 +74,7 @@ NEEDS: dict[str, Needs] = {
     "planner": _READS,
     "operator": {
         "subscription": ("pubsub.subscriptions.get",),
-        "dlq_subscription": ("pubsub.subscriptions.get", "pubsub.subscriptions.consume"),
+        "dlq_subscription": ("pubsub.subscriptions.consume",),
         "function": ("cloudfunctions.functions.get",),
         "database": (
             *("datastore.databases.getMetadata", "datastore.entities.get"),
@@ -88,6 +88,7 @@ NEEDS: dict[str, Needs] = {
     },
     "producer": {
         "topic": ("pubsub.topics.publish",),
+        "subscription": ("pubsub.subscriptions.get",),
         "database": ("datastore.entities.get",),
     },
     "replicator": {
@@ -102,6 +103,7 @@ NEEDS: dict[str, Needs] = {
         ),
         "bucket": ("storage.objects.get", "storage.objects.list"),
         "raw": ("storage.objects.create", "storage.objects.delete"),
+        "project": ("monitoring.timeSeries.list",),
     },
 }
 """Permissions that a component needs, by what they are about. A planner reads what Terraform reads

@@ -173,10 +173,13 @@ def live(folder: Path, embedded: State, allows: Allow) -> Life:
         deployer = terminal("deployer", "ci-deployer", VARIABLES)
         run(deployer, "doctor", "aws", "--role", "deployer", codes=(0, 3))
         run(deployer, "deploy", "aws", "--yes")
+        run(deployer, "doctor", "aws", "--role", "deployer", codes=(0, 3))
+        planner = terminal("planner", "ci-planner", VARIABLES)
+        run(planner, "doctor", "aws", "--role", "planner", codes=(0, 3))
         hands = {each: terminal(each, f"{STACK}-{each}", VARIABLES) for each in PEOPLE}
         _use(hands, aws, google, check_anomalies)
         policies = aws.policies()
-        run(terminal("planner", "ci-planner", CHANGED), "plan", "aws", "--out", "plan")
+        run(planner, "plan", "aws", "--out", "plan")
         changed = terminal("deployer", "ci-deployer", CHANGED)
         run(changed, "deploy", "aws", "--yes")
         run(changed, "destroy", "aws", "--yes", "--confirm", STACK)
@@ -197,7 +200,8 @@ def _use(
     check_anomalies: Callable[[], None],
 ) -> None:
     producer, replicator, operator = hands["producer"], hands["replicator"], hands["operator"]
-    _produce(producer, "SAMEUSDT", "aws,gcp", 3)
+    for sites, seed in (("aws,gcp", 1), ("aws", 2), ("gcp", 3)):
+        _produce(producer, ("SAME", "LEFT", "RIGHT")[seed - 1] + "USDT", sites, seed)
     # The sites get different prices under the same ids.
     for site, price in (("aws", "10.5"), ("gcp", "10.6")):
         _replay(producer, site, [_line("TWOUSDT", trade, price) for trade in range(1, 21)])
