@@ -19,7 +19,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from mcloud.errors import McloudError
+from mcloud.errors import McloudError, reason_of
 
 RESERVE = 1024**2  # bytes; a guard writes some 30 KB at a time, and an audit entry has 1 KB
 RESERVE_NAME = "reserve"
@@ -125,4 +125,4 @@ def _errno(error: BaseException | None) -> int | None:
 
 def _reason(error: Exception) -> str:
     number = _errno(error)
-    return os.strerror(number) if number else str(error) or type(error).__name__
+    return os.strerror(number) if number else reason_of(error)

@@ -19,7 +19,7 @@ from typing import TypeVar
 from mcloud.clock import Limit
 from mcloud.clouds.ports import Site
 from mcloud.deadline import Asker
-from mcloud.errors import McloudError, shows_outage
+from mcloud.errors import McloudError, reason_of, shows_outage
 from mcloud.market.candle import MINUTE
 from mcloud.market.envelope import encode
 from mcloud.market.trade import CANARY, Trade
@@ -93,7 +93,7 @@ class Canary:
             id_ = self._ask("next", self._next)
             problem = self._ask("send", partial(self._send, id_))
         except Exception as error:  # noqa: BLE001 - or it would be on its way for good
-            problem = _said(error)
+            problem = reason_of(error)
         if problem:
             flight = self.flight = replace(flight, reason=f"not sent: {problem}")
             return flight
@@ -104,7 +104,7 @@ class Canary:
             try:
                 there, reason, is_blind = self._ask("look", self._newest) >= id_, "", False
             except Exception as error:  # noqa: BLE001 - a thread that is gone looks like an outage
-                there, reason = False, f"its candle cannot be read: {_said(error)}"
+                there, reason = False, f"its candle cannot be read: {reason_of(error)}"
                 is_blind = not shows_outage(error)
             now = self._clock()
             flight = self.flight = replace(
@@ -137,7 +137,7 @@ class Canary:
         try:
             unsent = self._site.queue.send([encode([trade(id_)])])
         except Exception as error:  # noqa: BLE001 - see ``fly``
-            return _said(error)
+            return reason_of(error)
         return unsent[0].reason if unsent else ""
 
     def _next(self) -> int:
@@ -162,7 +162,3 @@ class Canary:
 def trade(id_: int) -> Trade:
     """Return the canary of that id."""
     return Trade(CANARY, id_, Decimal(1), Decimal(1), 0, False)
-
-
-def _said(error: Exception) -> str:
-    return str(error) or type(error).__name__

@@ -85,3 +85,8 @@ def shows_outage(error: BaseException) -> bool:
     if isinstance(error, Unavailable):
         return not error.is_local
     return isinstance(error, TimeoutError)
+
+
+def reason_of(error: BaseException) -> str:
+    """Return the text of an error, or its name if it has none. A reason is never empty."""
+    return str(error) or type(error).__name__

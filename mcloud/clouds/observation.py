@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Final, Generic, Literal, TypeVar
 
 from mcloud.clouds.ports import Site
-from mcloud.errors import shows_outage
+from mcloud.errors import reason_of, shows_outage
 
 Value = TypeVar("Value")
 CLIENTS = ("queue", "candles", "control", "probe")
@@ -66,19 +66,12 @@ class Observation(Generic[Value]):
         if isinstance(answer, Exception):
             return replace(
                 self,
-                problem=reason(answer),
+                problem=reason_of(answer),
                 waits=0.0,
                 failed_at=at,
                 is_outage=shows_outage(answer),
             )
         return Observation(answer, at, took)
-
-
-def reason(error: Exception) -> str:
-    """Return the error's text. It is never empty, since an empty reason means that there is
-    none.
-    """
-    return str(error) or type(error).__name__
 
 
 def prepare(site: Site, clients: Sequence[str] = CLIENTS) -> None:

@@ -19,6 +19,7 @@ from mcloud.cost.month import Month, day_of
 from mcloud.cost.settings import CostSettings
 from mcloud.deadline import gather
 from mcloud.documents import Damaged, Time, encode, read_file
+from mcloud.errors import reason_of
 
 DEADLINE = 60.0  # seconds
 SETTLED = 7 * 86_400.0  # seconds after which the bill of a month hardly changes any more
@@ -41,7 +42,7 @@ def bills(
         for name, each in resources.items()
     }
     return {
-        name: (str(answer) or type(answer).__name__) if isinstance(answer, Exception) else answer
+        name: reason_of(answer) if isinstance(answer, Exception) else answer
         for name, answer in gather(calls, DEADLINE).items()
     }
 

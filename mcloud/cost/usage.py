@@ -12,6 +12,7 @@ from mcloud.cost.month import Month
 from mcloud.cost.prices import PRICES, REGIONS
 from mcloud.deadline import gather
 from mcloud.documents import sound
+from mcloud.errors import reason_of
 from mcloud.sites.resources import site_resources
 
 DEADLINE = 30.0  # seconds; two clients are made and some thirty metrics read
@@ -141,7 +142,7 @@ def trades_of(beats: object, messages: Decimal | None) -> Trades:
 
 def _site_usage(bare: SiteUsage, answer: object, beats: object) -> SiteUsage:
     if isinstance(answer, Exception):
-        return replace(bare, problem=str(answer) or type(answer).__name__)
+        return replace(bare, problem=reason_of(answer))
     assert isinstance(answer, list)
     usage = replace(bare, metered=tuple(answer))
     usage = replace(usage, trades=trades_of(beats, usage.units(MESSAGES)))

@@ -9,11 +9,12 @@ from typing import Any
 from mcloud.canary import Canary
 from mcloud.clock import AHEAD
 from mcloud.clouds.access import FAULT, OK, UNKNOWN, WARNING, AccessFinding
-from mcloud.clouds.observation import prepare, probe_seconds, reason
+from mcloud.clouds.observation import prepare, probe_seconds
 from mcloud.clouds.ports import SERVICES, ControlRecord, Depth, Lag, Site
 from mcloud.config import unknown
 from mcloud.deadline import gather
 from mcloud.documents import sound
+from mcloud.errors import reason_of
 from mcloud.failover.decide import Debt
 from mcloud.failover.settings import GuardSettings
 
@@ -147,7 +148,7 @@ def _check(name: str, answer: Any, settings: GuardSettings) -> PreflightCheck:
 
 def _unanswered(name: str, subject: str, answer: Exception) -> PreflightCheck:
     return PreflightCheck(
-        name, FAULT if subject in ("health", "canary") else UNKNOWN, reason(answer)
+        name, FAULT if subject in ("health", "canary") else UNKNOWN, reason_of(answer)
     )
 
 

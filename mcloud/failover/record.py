@@ -13,7 +13,7 @@ from functools import partial
 from mcloud.clouds.ports import LAST_EPOCH, ControlRecord, Site
 from mcloud.deadline import gather
 from mcloud.documents import Damaged
-from mcloud.errors import Contention, McloudError, Unavailable
+from mcloud.errors import Contention, McloudError, Unavailable, reason_of
 
 ATTEMPTS = 12  # number of lost races after which another cause is assumed
 DEADLINE = 5.0  # seconds; a cold start of a cloud's client takes up to two
@@ -171,7 +171,7 @@ def _away(sites: Mapping[str, Site], view: RecordView, top: ControlRecord) -> di
         if name not in view.by_site:
             away[name] = "it does not answer"
         elif isinstance(told, Exception | Damaged):
-            away[name] = str(told) or type(told).__name__
+            away[name] = str(told) if isinstance(told, Damaged) else reason_of(told)
         elif _epoch(told) < top.epoch:
             away[name] = f"it still has epoch {_epoch(told)}"
     return away

@@ -1,4 +1,4 @@
-"""Whether a site works that was just deployed: a cheap read a service, until each has answered."""
+"""Test of a site that was just deployed: a cheap read of each service, until all have answered."""
 
 import time
 from collections.abc import Callable
@@ -7,6 +7,7 @@ from threading import Event
 
 from mcloud.clouds.ports import SERVICES, Site
 from mcloud.deadline import gather
+from mcloud.errors import reason_of
 from mcloud.infra.terraform import Interrupted
 
 PATIENCE = 60.0  # seconds; names and permissions take up to that to be known everywhere
@@ -23,7 +24,7 @@ def probe(site: Site, stop: Event, patience: float = PATIENCE) -> dict[str, str]
             service: partial(_check, site, service) for service, reason in reasons.items() if reason
         }
         for service, answer in gather(calls, TIMEOUT).items():
-            reasons[service] = _reason(answer) if isinstance(answer, Exception) else ""
+            reasons[service] = reason_of(answer) if isinstance(answer, Exception) else ""
         if not any(reasons.values()) or time.monotonic() > give_up:
             return reasons
         if stop.wait(PAUSE):
@@ -32,7 +33,3 @@ def probe(site: Site, stop: Event, patience: float = PATIENCE) -> dict[str, str]
 
 def _check(site: Site, service: str) -> None:
     site.probe.check(service, TIMEOUT)
-
-
-def _reason(error: Exception) -> str:
-    return str(error) or type(error).__name__

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from mcloud.deadline import gather
+from mcloud.errors import reason_of
 from mcloud.notify.channels import Channel
 from mcloud.notify.event import FIRING, RESOLVED, Event
 from mcloud.notify.notifier import ATTEMPT
@@ -52,6 +53,6 @@ def _send(channel: Channel, now: float) -> tuple[float, str]:
 
 def _answer(channel: Channel, answer: tuple[float, str] | Exception) -> ChannelAnswer:
     if isinstance(answer, Exception):
-        why = str(answer) or type(answer).__name__
+        why = reason_of(answer)
         return ChannelAnswer(channel.name, channel.kind, False, None, why)
     return ChannelAnswer(channel.name, channel.kind, True, round(answer[0], 3), answer[1])

@@ -12,7 +12,7 @@ from threading import Condition, Thread
 
 from mcloud.clock import Limit
 from mcloud.deadline import gather
-from mcloud.errors import Throttled, Unavailable
+from mcloud.errors import Throttled, Unavailable, reason_of
 from mcloud.notify.channels import Channel
 from mcloud.notify.event import FIRING, RESOLVED, Event, is_at_least
 from mcloud.notify.ledger import Claim, EventLedger, NotClaimed
@@ -301,7 +301,7 @@ class _Line:
             self._ledger.give_up(claim)
         with self._changed:
             if not self._closed:  # otherwise ``close`` has counted it as failed
-                self._fail(event, str(error) or type(error).__name__)
+                self._fail(event, reason_of(error))
 
     def _get_through(self, event: Event) -> Exception | None:
         """Try until the event is sent, or another attempt is pointless. Return the last error."""

@@ -16,6 +16,7 @@ from typing import Annotated, Any, Final, Literal, TypeVar
 from mcloud.clouds.ports import Site
 from mcloud.deadline import Asker, gather
 from mcloud.documents import VERSION, Between, Damaged, Kind, Matching, Time, encode
+from mcloud.errors import reason_of
 from mcloud.notify.event import FIRING, Event
 
 KIND = "silence"
@@ -290,8 +291,4 @@ def _may_replace(copy: Silence | Damaged | None, silence: Silence) -> bool:
 
 
 def _failed(answers: Mapping[str, Answer | Exception]) -> dict[str, str]:
-    return {
-        name: str(each) or type(each).__name__
-        for name, each in answers.items()
-        if isinstance(each, Exception)
-    }
+    return {name: reason_of(each) for name, each in answers.items() if isinstance(each, Exception)}

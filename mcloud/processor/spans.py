@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterable
 
 from mcloud.clouds.spans import Exporter, Span
+from mcloud.errors import reason_of
 from mcloud.processor.arrival import Arrival
 from mcloud.processor.ingest import Ingested
 from mcloud.processor.log import log
@@ -49,7 +50,7 @@ class Recorder:
             self._exporter.export(spans)
         except Exception as error:  # noqa: BLE001 - or a stored message is delivered forever
             if self._paused_until is None:  # log it once for each instance
-                reason = str(error) or type(error).__name__
+                reason = reason_of(error)
                 log("WARNING", "no spans", reason=reason, paused_seconds=PAUSE)
             self._paused_until = self._clock() + PAUSE
 

@@ -18,7 +18,7 @@ from operator import attrgetter
 from typing import Protocol
 
 from mcloud.clock import doubled
-from mcloud.errors import McloudError, Refused, Throttled
+from mcloud.errors import McloudError, Refused, Throttled, reason_of
 from mcloud.feed.feed import LONGEST_VOID, VOID_AFTER, HistoryAnswer
 from mcloud.market.trade import Trade
 from mcloud.producer.cursor import ABSENT, QUICK, Hole
@@ -193,7 +193,7 @@ class Repairer:
             return None
         except Exception as error:  # noqa: BLE001 - if the thread ended, no hole would be filled
             # The hole stays doubtful, because a missing answer proves nothing.
-            return RepairedHoles(hole, [], f"{ABSENT}; last error: {error or type(error).__name__}")
+            return RepairedHoles(hole, [], f"{ABSENT}; last error: {reason_of(error)}")
         with self._lock:
             # The answer may cover other holes too.
             holes = [hole, *(each for each in self._holes if each.symbol == hole.symbol)]

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from mcloud import canary
 from mcloud.clock import Limit
 from mcloud.clouds.ports import Site
-from mcloud.errors import Refused, Unavailable
+from mcloud.errors import Refused, Unavailable, reason_of
 from mcloud.market.envelope import VERSION, encode
 from mcloud.processor.pulse import ANNOUNCEMENT
 from mcloud.processor.support import ENVELOPES, SUPPORT, EnvelopeSupport
@@ -134,7 +134,7 @@ class Support:
             known = replace(
                 self._known,
                 is_asked=True,
-                problem=str(error) or type(error).__name__,
+                problem=reason_of(error),
                 is_refused=isinstance(error, Refused),
             )
             look_at = self._clock() + AWAY

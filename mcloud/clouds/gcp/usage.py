@@ -12,7 +12,7 @@ from mcloud.clouds.gcp.client import TIMEOUT, retry, translated
 from mcloud.clouds.ports import Metered
 from mcloud.clouds.resources import GcpResources
 from mcloud.deadline import gather
-from mcloud.errors import McloudError
+from mcloud.errors import McloudError, reason_of
 
 SHORTEST = 60  # seconds; shortest period that the API can aggregate
 DEADLINE = 25.0  # seconds for all queries together
@@ -296,7 +296,7 @@ class _Made:
         for name in names:
             answer = self._answers[name]
             if isinstance(answer, Exception):
-                why = str(answer) or type(answer).__name__
+                why = reason_of(answer)
                 return Metered(meter, None, f"unknown: {why}", self._end, exact=False)
             for label, each in answer[0].items():
                 if wanted(label):

@@ -12,7 +12,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketExce
 from websockets.frames import Frame, Opcode
 from websockets.protocol import Event
 
-from mcloud.errors import Refused
+from mcloud.errors import Refused, reason_of
 from mcloud.feed.binance import plan
 from mcloud.feed.binance.backoff import Backoff
 from mcloud.feed.binance.budget import WeightBudget
@@ -191,7 +191,7 @@ class ConnectionLine:
                         remedy="check --exchange, --ws-url and --symbols",
                     ) from None
             except (OSError, WebSocketException) as error:
-                self._note(_describe(error))
+                self._note(reason_of(error))
             self._backoff.failed()
 
     async def _attempt(self) -> "_Session":
@@ -390,7 +390,7 @@ class _Session:
                 self._flush()
                 await self._handoff.room()
         except ConnectionClosed as error:
-            self.ended = self.ended or _describe(error)
+            self.ended = self.ended or reason_of(error)
         finally:
             self._flush()
             self.is_over = True
@@ -433,7 +433,3 @@ class _Session:
                 self.ended = f"nothing was received for {silence:g} s"
                 self._socket.transport.abort()
                 return
-
-
-def _describe(error: Exception) -> str:
-    return str(error) or type(error).__name__

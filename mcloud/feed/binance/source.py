@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar, cast
 
-from mcloud.errors import McloudError, Throttled, Unavailable
+from mcloud.errors import McloudError, Throttled, Unavailable, reason_of
 from mcloud.feed.binance import plan
 from mcloud.feed.binance.budget import WeightBudget
 from mcloud.feed.binance.connection import ConnectionLine, LineState, Timing
@@ -348,7 +348,7 @@ class BinanceSource:
             except Throttled:
                 continue  # repairs come first
             except Exception as error:  # noqa: BLE001 - an error of the list must never end the streams
-                reason = str(error) or type(error).__name__
+                reason = reason_of(error)
                 self._last_error = f"the list of symbols could not be read: {reason}"
                 continue
             self._follow(roster, roster.update(listing))
