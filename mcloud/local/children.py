@@ -145,10 +145,10 @@ def aws(port: int, home: Path, data: Path) -> Child:
 def gcp(
     port: int, home: Path, data: Path, doors: Mapping[str, tuple[int, int]], storage: str
 ) -> Child:
-    """Our Pub/Sub, Firestore and Cloud Monitoring, and the doors of the children behind it.
+    """Return the process of the embedded Google services, and of the doors of the other children.
 
-    ``doors`` are the front port and the port behind of ``storage`` and ``function``; ``storage`` is
-    the address of Cloud Storage, HOST:PORT.
+    ``doors`` are the front port and the port behind it of ``storage`` and ``function``. ``storage``
+    is the address of Cloud Storage, HOST:PORT.
     """
     command = (
         *(sys.executable, "-m", "mcloud.local.gcp.server", "--port", str(port)),

@@ -513,10 +513,10 @@ def test_refused_in_the_middle(
         (
             'the user does not have permission to access Project "mcloud-local" or it may not'
             " exist",
-            "the Google project is wrong, or you have no access to it: the user does not have permission to"
-            ' access Project "mcloud-local" or it may not exist; correct `project` in mcloud.toml:'
-            " its id, not its name or number, then run the same command again: it continues from"
-            " what is in the state\n",
+            "the Google project is wrong, or you have no access to it: the user does not have"
+            ' permission to access Project "mcloud-local" or it may not exist; correct'
+            " `project` in mcloud.toml: its id, not its name or number, then run the same command"
+            " again: it continues from what is in the state\n",
         ),
         (
             'Error when reading or editing Project "mcloud-local": googleapi: Error 403: Cloud'
