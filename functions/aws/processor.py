@@ -36,7 +36,9 @@ the largest possible messages holds twenty times as many."""
 
 
 LAST_SECONDS = 10.0
-"""Seconds before its timeout in which a function starts nothing: the longest time of a request."""
+"""Seconds before its timeout in which a function starts no request. A request may take this
+long.
+"""
 
 
 class LambdaSite(NamedTuple):
@@ -87,7 +89,7 @@ def site() -> LambdaSite:
 
 @cache
 def queue(arn: str) -> SqsQueue:
-    """Return the queue from which messages came."""
+    """Return the queue that delivered messages."""
     client = make_client("sqs", os.environ["AWS_REGION"])
     name = arn.rpartition(":")[2]
     with translated(f"SQS {name}"):
@@ -113,10 +115,10 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Process a batch. The messages named in the answer are delivered again, and in the end become
     dead letters.
 
-    If the time runs out or a store stops answering, the trades that are not stored yet return to
-    the queue as new messages, provided that part of the batch was stored. A message that is only
-    returned would come closer to being a dead letter with each call, whatever was stored of it.
-    Each such message is smaller than the one before, so that this ends.
+    If the time runs out or a store stops answering, and part of the batch was stored, the trades
+    that are not stored yet return to the queue as new messages. Otherwise each call would bring the
+    original messages closer to being dead letters, although parts of them were stored. Each new
+    message is smaller than the one before, so that this ends.
 
     Raises:
         McloudError: a store does not answer, and nothing was stored. SQS then delivers the whole
@@ -133,8 +135,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         for id_, message in messages.items():
             left = message.only(partly.left)
             if alone := message.only(partly.failed.keys()):
-                # Another message of the batch may be the only one that cannot be stored in the
-                # candle.
+                # Another message of the batch may be the only one that the candle cannot hold.
                 again = store([alone], is_time_left)
                 progress |= bool(again.done)
                 if again.failed:
@@ -158,7 +159,9 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 
 
 def timer(context: Any) -> Callable[[], bool]:
-    """Return a function that says whether there is time left. Without a context there always is."""
+    """Return a function that checks whether there is time left. Without a context there always
+    is.
+    """
     if context is None:
         return lambda: True
     remaining: Callable[[], int] = context.get_remaining_time_in_millis
@@ -167,8 +170,9 @@ def timer(context: Any) -> Callable[[], bool]:
 
 
 def in_parts(records: list[dict[str, Any]], failed: list[str]) -> Iterator[dict[str, Delivered]]:
-    """Decode messages, as many at a time as fit into the memory. Add the ids of invalid ones to
-    ``failed``."""
+    """Decode messages, as many at a time as fit into memory. Add the ids of invalid ones to
+    ``failed``.
+    """
     messages: dict[str, Delivered] = {}
     waiting = 0
     for record in records:
@@ -191,7 +195,7 @@ def in_parts(records: list[dict[str, Any]], failed: list[str]) -> Iterator[dict[
 
 
 def store(messages: list[Delivered], is_time_left: Callable[[], bool]) -> Partly:
-    """Store as many messages as there is time for, and log what was stored."""
+    """Store as many messages as the time allows, and log the stored ones."""
     trades = [trade for message in messages for trade in message.envelope.trades]
     partly = ingest_while(is_time_left, trades, site().archive, site().candles)
     for disagreement in partly.disagreements:
@@ -217,7 +221,9 @@ def refuse(id_: str, message: Delivered, error: Exception) -> None:
 
 
 def send_back(arn: str, halves: dict[str, Delivered]) -> list[str]:
-    """Send the rest of messages to their queue, and return the ids of those that failed."""
+    """Send the rest of messages to their queue, and return the ids of the messages for which this
+    failed.
+    """
     if not halves:
         return []
     try:
@@ -226,9 +232,9 @@ def send_back(arn: str, halves: dict[str, Delivered]) -> list[str]:
         owners = [id_ for id_, each in parts for _ in each]
         unsent = {owners[each.index] for each in queue(arn).send(messages)}
     except McloudError as error:
-        log("WARNING", "what is left of messages cannot be sent back", reason=str(error))
+        log("WARNING", "the rest of the messages cannot be sent back", reason=str(error))
         unsent = set(halves)
-    log("INFO", "sent back what is left", messages=len(halves) - len(unsent))
+    log("INFO", "sent the rest back to the queue", messages=len(halves) - len(unsent))
     return sorted(unsent)
 
 

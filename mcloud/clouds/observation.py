@@ -1,5 +1,5 @@
-"""One question to a site, as it was last answered: what the dashboards, the guard, the router of a
-producer and the alerts know of a site.
+"""The last result of one query to a site. The dashboards, the guard, the router of a producer and
+the alerts use it.
 """
 
 import time
@@ -20,25 +20,28 @@ UNKNOWN: Final = "unknown"
 
 @dataclass(frozen=True)
 class Observation(Generic[Value]):
-    """The last answer to a question, and the reason why there is no newer one.
+    """The last result of a query, and the reason why there is no newer one.
 
-    Times are by the clock of whoever asks.
+    Times are by the clock of the caller.
     """
 
     value: Value | None = None
     at: float | None = None
-    """Time of the answer. None before the first."""
+    """Time of the result. None before the first."""
     took: float = 0.0
-    """Seconds until the answer came."""
+    """Duration of the query in seconds."""
     problem: str = ""
-    """Reason why the last try failed. Empty if it succeeded, or if no try has finished yet."""
+    """Reason why the last attempt failed. Empty if it succeeded, or if no attempt has finished
+    yet.
+    """
     waits: float = 0.0
-    """Seconds for which the current try has been waiting, if that is the problem."""
+    """Seconds for which the current attempt has been waiting, if that is the problem."""
     failed_at: float | None = None
-    """Time when the last try failed. None if it succeeded."""
+    """Time when the last attempt failed. None if it succeeded."""
     is_outage: bool = False
-    """Whether the problem is an outage of the service, and no fault of this machine or its
-    credentials."""
+    """Whether the problem is an outage of the service, and not a fault of this machine or its
+    credentials.
+    """
 
     @property
     def known(self) -> bool:
@@ -51,18 +54,18 @@ class Observation(Generic[Value]):
 
     @property
     def tried(self) -> float | None:
-        """Time of the last try that has finished."""
+        """Time of the last attempt that has finished."""
         return self.at if self.failed_at is None else self.failed_at
 
     @property
     def state(self) -> Literal["up", "down", "unknown"]:
-        """State of the service by the last try. A refusal leaves it unknown."""
+        """State of the service according to the last attempt. A refusal leaves it unknown."""
         if self.problem:
             return DOWN if self.is_outage else UNKNOWN
         return UP if self.known else UNKNOWN
 
     def then(self, answer: Value | Exception, at: float, took: float = 0.0) -> "Observation[Value]":
-        """Return the observation after the next try. A failure leaves the last answer."""
+        """Return the observation after the next attempt. A failure keeps the last result."""
         if isinstance(answer, Exception):
             return replace(
                 self,
@@ -75,15 +78,15 @@ class Observation(Generic[Value]):
 
 
 def prepare(site: Site, clients: Sequence[str] = CLIENTS) -> None:
-    """Make the clients of a site, which takes longer than a call and is not latency of a
-    service.
+    """Create the clients of a site. This takes longer than a call, and does not count as latency of
+    a service.
     """
     for name in clients:
         getattr(site, name)
 
 
 def probe_seconds(site: Site, service: str, patience: float) -> float:
-    """Probe a service. Return the duration in seconds, without the making of the client."""
+    """Probe a service. Return the duration in seconds, without the creation of the client."""
     probe = site.probe
     begun = time.monotonic()
     probe.check(service, patience)

@@ -1,9 +1,10 @@
 """The decision of a guard: a pure function of the current checks, the earlier ones and the rules.
 
-A site is judged by whether it stops trades. A queue that accepts nothing is an outage. A dead
-function or store behind a queue that accepts trades is a backlog: nothing is lost, and it is an
-outage only once the oldest message is older than ``backlog_limit``. A guard without any answer
-suspects itself. Times are by a monotonic clock. A check that is too old is ignored.
+A site is judged by whether it accepts trades. A queue that accepts nothing is an outage. If the
+queue accepts trades and the function or a store behind it is down, there is a backlog: nothing is
+lost, and it becomes an outage only when the oldest message is older than ``backlog_limit``. A guard
+that gets no answer at all assumes that the fault is its own. Times are of a monotonic clock. A
+check that is too old is ignored.
 """
 
 from collections.abc import Mapping
@@ -14,7 +15,7 @@ from mcloud.clouds.observation import DOWN, UNKNOWN, UP, Observation
 from mcloud.clouds.ports import SERVICES, ControlRecord
 from mcloud.failover.settings import GuardSettings
 
-GOOD, DEGRADED, BAD = "good", "degraded", "bad"  # and UNKNOWN
+GOOD, DEGRADED, BAD = "good", "degraded", "bad"  # the fourth grade is UNKNOWN
 
 NOTHING, FAIL_OVER, FAIL_BACK, CATCH_UP = "nothing", "fail over", "fail back", "catch up"
 
@@ -23,36 +24,36 @@ CANARY_USUAL = 20.0  # seconds until a canary arrives, including cold starts of 
 
 @dataclass(frozen=True)
 class SiteLook:
-    """The latest news of each part of a site. A part that is missing was never seen."""
+    """The latest data on each part of a site. A part that is missing was never checked."""
 
     services: Mapping[str, Observation[float]] = field(default_factory=dict)
     """Duration of the probe in seconds, by service."""
     waiting_since: float | None = None
-    """Earliest time from which messages may be waiting: a canary has been on its way, or the
-    function or a store has been down, since then. None if neither is so.
+    """Earliest time from which messages may be waiting, because a canary has been in transit, or
+    the function or a store has been down, since then. None if neither is the case.
     """
     canary: float | None = None
     """Seconds that the last canary took."""
     lag: float | None = None
-    """Seconds that the site's replicas lagged when a replicator last reached the sites."""
+    """Replication lag of the site in seconds, when a replicator last reached the sites."""
     backlog: int | None = None
     """Messages in the queue."""
 
 
 @dataclass(frozen=True)
 class Debt:
-    """Trades that a site held or lacked when it was left. They are settled before it leads
-    again.
+    """Trades that only this site had, or that it lacked, when it was replaced as primary. They are
+    copied before it becomes primary again.
     """
 
     site: str
     epoch: int
-    """The epoch in which the site was left."""
+    """The epoch in which the site was replaced."""
     since: float
-    """Time from which the sites took different trades, in seconds since 1970."""
+    """Time from which the sites received different trades, in seconds since 1970."""
     paid: bool = False
     may_return: bool = False
-    """Whether the site was left because of an outage, and not by somebody's choice."""
+    """Whether the site was replaced because of an outage, and not by a person's choice."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,8 @@ class GuardLook:
     """The sites. The first one is the primary if there is no record."""
     record: ControlRecord | None = None
     wall: float = 0.0
-    """Seconds since 1970, by a clock that may jump: used once an epoch, for the age of the record.
+    """Seconds since 1970, by a clock that may jump. It is used once per epoch, for the age of the
+    record.
     """
     paused: str = ""
     """Who paused the guards and why, or empty."""
@@ -76,14 +78,14 @@ class GuardLook:
 class SiteState:
     verdict: str = UNKNOWN
     since: float = 0.0
-    """Time of the verdict."""
+    """Time of the verdict, by the clock of the checks."""
     bad: int = 0
     """Number of bad checks in a row."""
     good: int = 0
     counted: float = -inf
     """Time of the last check that was counted."""
     bad_since: float | None = None
-    """Time of the first bad check in the row."""
+    """Time of the first bad check of these."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,7 @@ class Decision:
     """Site of the action, or empty for NOTHING."""
     reason: str
     lines: tuple[str, ...]
-    """The grounds of the decision: a line for each site and each rule."""
+    """The grounds of the decision, with a line for each site and each rule."""
     state: DecisionState
     is_suspicious: bool = False
     """Whether the next check should follow soon."""
@@ -172,7 +174,7 @@ def grade(look: SiteLook, settings: GuardSettings, now: float) -> tuple[str, str
 
 
 def _is_suspicious(site: SiteState, kind: str) -> bool:
-    """Return whether the site may soon be down, or up again."""
+    """Return whether the verdict on the site may change soon."""
     is_returning = site.verdict == DOWN and site.good > 0
     return site.bad > 0 or kind == DEGRADED or is_returning
 
@@ -188,7 +190,7 @@ def _note_record(look: GuardLook, state: DecisionState, now: float) -> DecisionS
 
 
 def _is_blind(grades: Mapping[str, tuple[str, str]]) -> bool:
-    """Return whether no site answers at all: then the cause is more likely on this side."""
+    """Return whether no site answers at all, so that the cause is more likely on this side."""
     kinds = {kind for kind, _ in grades.values()}
     return BAD in kinds and not kinds & {GOOD, DEGRADED}
 
@@ -203,7 +205,7 @@ def _count(
 ) -> SiteState:
     """Count a check that was not counted yet, and update the verdict."""
     if now - site.counted > settings.stale:
-        # After a suspension, or a long time without news, earlier checks no longer form a row.
+        # After a suspension, or a long time without data, earlier checks no longer count.
         site = replace(site, bad=0, good=0, bad_since=None)
     kind, _ = graded
     at = look.services["queue"].tried if "queue" in look.services else None
@@ -293,7 +295,7 @@ def _leave(
             fit.append(name)
     if not fit:
         return NOTHING, "", f"{what}, and no other site can take over", rules
-    # The site with the smallest known lag.
+    # Choose the site with the smallest known lag.
     best = min(fit, key=lambda name: _or(look.sites[name].lag, inf))
     bad = state.sites[primary].bad
     return FAIL_OVER, best, f"{what}, {bad} probes in a row; {best} is healthy", rules
@@ -306,7 +308,7 @@ def _unfit(
     grades: Mapping[str, tuple[str, str]],
     settings: GuardSettings,
 ) -> str:
-    """Return why a site may not lead now, or an empty string if it may."""
+    """Return why a site may not become primary now, or an empty string if it may."""
     kind, why = grades[name]
     if state.sites[name].verdict != UP:
         return f"it has not been healthy for long enough ({state.sites[name].good} good probes)"
@@ -328,7 +330,7 @@ def _return(
     settings: GuardSettings,
     now: float,
 ) -> tuple[str, str, str, list[str]]:
-    """Return the decision for a primary that is not down, when no debt can be paid just now."""
+    """Return the decision for a primary that is not down, when no debt can be paid now."""
     usual = f"the primary {primary} is {state.sites[primary].verdict}"
     if grades[primary][0] in (DEGRADED, BAD, UNKNOWN) and grades[primary][1]:
         usual = f"{usual}: {grades[primary][1]}"

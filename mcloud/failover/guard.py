@@ -99,8 +99,8 @@ class Guard:
         self._is_suspicious = False
         self._suspicious_since = inf
         self._work: dict[str, _GuardWork] = {}
-        """A move, a catch-up, or both: a site that dies is left at once, whatever else is in
-        progress.
+        """A move, a catch-up, or both: a site that fails is replaced immediately, regardless of
+        other work in progress.
         """
         self._not_before: dict[str, float] = {}
         self._failures: Counter[str] = Counter()
@@ -108,7 +108,7 @@ class Guard:
         self.history: deque[Kept] = deque(maxlen=KEPT)
         self.moves: deque[MoveOutcome] = deque(maxlen=KEPT)
         self._looked = self._begun
-        """Time of the last check that had news of the sites, by the clock of the checks."""
+        """Time of the last check that had data on the sites, by the clock of the checks."""
         self._reported: set[str] = set()
         self.problem = ""
         """The last error; its action is retried."""
@@ -119,7 +119,7 @@ class Guard:
             begun = self._clock()
             try:
                 self.step()
-            except Exception as error:  # noqa: BLE001 - a guard that has ended guards nothing
+            except Exception as error:  # noqa: BLE001 - a guard must keep running after any error
                 self.problem = f"a check failed: {type(error).__name__}: {error}"
                 self._log.error("%s", self.problem, exc_info=True)
             each()
@@ -150,7 +150,7 @@ class Guard:
             try:
                 self._level(look)
             except McloudError as error:
-                # Keep watching if a site goes away meanwhile.
+                # The checks continue if a site fails meanwhile.
                 self._log.warning("the sites have different control records: %s", error)
         self._take_up(look)
         before = self._state
@@ -212,7 +212,7 @@ class Guard:
         """Return the age of the record in seconds, or infinity if there is none."""
         return self._state.age(self._clock())
 
-    # Doing
+    # Actions
 
     def _take_up(self, look: GuardLook) -> None:
         """Resume a move that an earlier run or a failed attempt left unfinished."""
@@ -224,7 +224,8 @@ class Guard:
 
     def _resume(self, order: MoveOrder, stop: threading.Event) -> None:
         if not is_effective(self._use, records.read(self._sites, DEADLINE).record):
-            # Nothing was changed, and the outage may be over, so decide again.
+            # The move has changed nothing, and the outage may be over, so the decision is made
+            # again.
             self._log.warning("abandons an unfinished move: %s to %s", order.id, order.target)
             self._use.journal.forget()
             return
@@ -246,7 +247,7 @@ class Guard:
         record = look.record
         primary = record.primary if record else next(iter(look.sites))
         bad_since = self._state.sites[primary].bad_since
-        # The site may have gone down right after the last good check.
+        # The site may have failed right after the last good check.
         since_bad = now - bad_since if bad_since is not None else 0.0
         at = round(self._wall(), 3)
         order = MoveOrder(
@@ -273,7 +274,7 @@ class Guard:
                 self._failures[kind] = 0
             except Exception as error:  # noqa: BLE001 - the checks continue after any error
                 if stop.is_set():
-                    return  # it was given up for something else
+                    return  # it was replaced by other work
                 self.problem = f"{kind}, {what}: {error}"
                 pause = doubled(AGAIN, self._failures[kind], PATIENCE)
                 self._failures[kind] += 1
@@ -336,7 +337,7 @@ class Guard:
         self._reported = found
 
     def _level(self, look: GuardLook) -> None:
-        """Bring sites that were away up to date with the others."""
+        """Send the current record and documents to sites that were away."""
         view = self._watch.view
         if view.behind or view.is_split:
             there = {name: self._sites[name] for name in view.readable}

@@ -1,4 +1,4 @@
-"""Checks of the sites: often where an outage shows first, rarely where a check costs more.
+"""Checks of the sites: frequent where an outage shows first, and rare where a check costs more.
 
 Every check returns in time, even if a call hangs. Calls that are billed are rare while all is well,
 and more frequent during a suspicion. See ``settings`` for the intervals and ``statement`` for the
@@ -33,14 +33,14 @@ from mcloud.failover.settings import GuardSettings
 from mcloud.failover.shared_notes import AnyNote, Notes
 
 FIRST = 8.0  # seconds for the first check: a cold start of a cloud's client takes up to two
-CANARY_AGAIN = 15.0  # seconds between two canaries through a site that is suspected
+CANARY_AGAIN = 15.0  # seconds between two canaries through a suspected site
 LAG_STALE = 600.0  # seconds after which a replicator's lag is ignored
 _NOTES: Mapping[str, Kind[Any]] = {each.name: each for each in (pause.KIND, debts.KIND)}
 SLOW = ("record", *_NOTES, "lags", "depth")
 
 
 class HealthWatch:
-    """Checks the sites again and again. Not thread-safe."""
+    """Checks the sites repeatedly. Not thread-safe."""
 
     def __init__(
         self,
@@ -60,17 +60,17 @@ class HealthWatch:
         self._asker: Asker[tuple[str, str]] = Asker()
         self._due: dict[str, float] = {}
         self._unheard: set[tuple[str, str]] = set()
-        """Rare questions that were not answered the last time."""
+        """Infrequent reads that failed the last time."""
         self._looked: float | None = None
         self._awake_since = -inf
         """Time of the first check after a pause without checks."""
         self._seen: dict[str, dict[str, Observation[float]]] = {name: {} for name in sites}
         self._down_since: dict[tuple[str, str], float] = {}
         self._told: dict[tuple[str, str], Observation[Any]] = {}
-        """The last answer to each rare question."""
+        """The last result of each infrequent read."""
         self._lags: dict[str, float | None] = {}
-        """Lag of each site at the time when the primary was last seen to be up; it is not measured
-        later.
+        """Lag of each site when the primary was last seen to be up. It is not measured after
+        that.
         """
         self.calls: Counter[tuple[str, str]] = Counter()
         """Number of calls by cloud and call; see ``statement``."""
@@ -95,8 +95,8 @@ class HealthWatch:
             self._awake_since = now
         self._looked = now
         if is_first:
-            # Make the clients first: that takes longer than a probe, and is not latency of a
-            # service.
+            # Create the clients first. This takes longer than a probe, and must not count as
+            # latency of a service.
             gather({n: partial(prepare, site) for n, site in self._sites.items()}, FIRST / 2)
         calls: dict[tuple[str, str], Callable[[], Any]] = {}
         services = self._services(is_suspicious)
@@ -125,10 +125,10 @@ class HealthWatch:
         for canary in self._canaries.values():
             canary.stop()
 
-    # What is asked
+    # Schedule of the checks
 
     def _services(self, is_suspicious: bool) -> tuple[str, ...]:
-        # While the queue is dead, the services behind it do not matter.
+        # While the queue is down, the state of the services behind it does not matter.
         is_behind = any(
             seen["queue"].state == UP and any(each.state == DOWN for each in seen.values())
             for seen in self._seen.values()
@@ -139,8 +139,8 @@ class HealthWatch:
         return SERVICES if self._is_due("services", every) else SERVICES[:1]
 
     def _is_to_be_asked_again(self, name: str, what: str) -> bool:
-        """Return whether to repeat a failed question at once. Otherwise the debts of a site would
-        stay unknown for a minute after it is back.
+        """Return whether to repeat a failed read immediately. Otherwise the debts of a site would
+        stay unknown for a minute after it has recovered.
         """
         queue = self._seen[name].get("queue")
         return (name, what) in self._unheard and queue is not None and queue.state == UP
@@ -178,7 +178,7 @@ class HealthWatch:
     def _count(self, cloud: str, call: str) -> None:
         self.calls[cloud, call] += 1
 
-    # What came of it
+    # Results of the checks
 
     def _note(self, answers: Mapping[tuple[str, str], Any]) -> None:
         now = self._clock()
@@ -194,7 +194,7 @@ class HealthWatch:
             before = self._told.get((name, what), Observation())
             self._told[name, what] = before.then(answer, now)
             if isinstance(answer, Exception):
-                # Only a late or missing answer is worth an early repeat.
+                # Only a late or missing answer justifies an early repeat.
                 if isinstance(answer, TimeoutError | Unavailable):
                     self._unheard.add((name, what))
             else:
@@ -234,7 +234,7 @@ class HealthWatch:
 
     @property
     def is_blind(self) -> bool:
-        """Whether the last check has no news of any queue."""
+        """Whether the last check got no data on any queue."""
         return all(
             "queue" not in seen or seen["queue"].state == UNKNOWN for seen in self._seen.values()
         )
@@ -262,8 +262,8 @@ class HealthWatch:
             waiting.append(flight.began)
         return SiteLook(
             services=dict(self._seen[name]),
-            # What came in a pause of the looking, such as a machine that was suspended, was not
-            # seen to wait.
+            # Time without checks, for example while the machine was suspended, does not count as
+            # time of waiting.
             waiting_since=max(min(waiting), self._awake_since) if waiting else None,
             canary=flight.seconds if flight else None,
             lag=self._lags.get(name),

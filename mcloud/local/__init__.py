@@ -1,1 +1,1 @@
-"""The embedded clouds: both sites on one laptop, on loopback, from PyPI alone."""
+"""The embedded clouds: both sites on one machine, on loopback, installed only from PyPI."""

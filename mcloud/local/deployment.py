@@ -1,7 +1,8 @@
-"""The embedded provisioner: the stack's resources by SDK calls, in a second or two.
+"""The embedded provisioner, which creates the stack's resources by SDK calls in one or two seconds.
 
-It makes what ``terraform/`` makes on real clouds, as far as the embedded ones have it, and can be
-run again at any time: what is there stays, and the functions get the current bundle.
+It creates the same resources as ``terraform/`` on real clouds, as far as the embedded ones support
+them. It can be run again at any time: existing resources stay, and the functions get the current
+bundle.
 """
 
 import base64
@@ -26,12 +27,15 @@ ACCOUNT = "000000000000"
 PROJECT = "mcloud-local"
 GCP_REGION = "us-central1"
 
-# How long the processor may take, or be away, before its messages come back and in the end are
-# dead letters: longer than a busy laptop needs, shorter than an operator wants to watch. On real
-# clouds these are minutes. A message that cannot be processed is a dead letter within half a
-# minute; a good one outlives a minute without its stores (see ``mcloud.local.aws.mapping``).
+# Time for which the processor may be busy or unavailable before its messages are delivered again
+# and finally become dead letters. It is longer than a busy laptop needs, and shorter than an
+# operator wants to wait. On real clouds these are minutes. A message that cannot be processed
+# becomes a dead letter within half a minute; a valid one survives a minute without its stores (see
+# ``mcloud.local.aws.mapping``).
 VISIBILITY = 8  # seconds
-TIMEOUT = 7  # of the function; below the above, or a batch comes back before it is given up
+# timeout of the function; below VISIBILITY, or a batch would be delivered again before the call
+# ends
+TIMEOUT = 7
 RECEIVES = 5
 BACKOFF, LONGEST_BACKOFF = 0.1, 4  # seconds
 DELIVERIES = 10
@@ -55,7 +59,7 @@ class StackPart:
 
 
 def aws_resources(endpoint_url: str) -> AwsResources:
-    """The names of the AWS side on the embedded AWS at ``endpoint_url``."""
+    """Return the names of the AWS resources on the embedded AWS at ``endpoint_url``."""
     return AwsResources(
         region=REGION,
         queue_url=f"{endpoint_url}/{ACCOUNT}/{PREFIX}-trades",
@@ -69,7 +73,7 @@ def aws_resources(endpoint_url: str) -> AwsResources:
 
 
 def deploy_aws(endpoint_url: str) -> AwsResources:
-    """Make or complete the AWS side on the embedded AWS at ``endpoint_url``."""
+    """Create or complete the AWS resources on the embedded AWS at ``endpoint_url``."""
     to = aws_resources(endpoint_url)
     with aws_errors("the embedded AWS"):
         _deploy_aws(to)
@@ -106,7 +110,7 @@ def aws_parts(to: AwsResources) -> list[StackPart]:
 
 
 def destroy_aws(to: AwsResources) -> None:
-    """Delete the AWS side, with its data; what is not there is passed over."""
+    """Delete the AWS resources with their data. Missing resources are skipped."""
     there = {part.address for part in aws_parts(to) if part.there}
     with aws_errors("the embedded AWS"):
         lambda_, dynamodb, s3, sqs = (
@@ -191,7 +195,9 @@ def gcp_resources(
     function_url: str,
     function_log: str = "",
 ) -> GcpResources:
-    """The names of the Google side; the endpoints are those of the embedded services."""
+    """Return the names of the Google Cloud resources, with the endpoints of the embedded
+    services.
+    """
     return GcpResources(
         project=PROJECT,
         region=GCP_REGION,
@@ -214,7 +220,7 @@ def gcp_resources(
 
 
 def function_environment(to: GcpResources) -> dict[str, str]:
-    """The environment of the embedded Cloud Function."""
+    """Return the environment of the embedded Cloud Function."""
     return {
         "GOOGLE_CLOUD_PROJECT": to.project,
         "RAW_BUCKET": to.raw_bucket,
@@ -222,14 +228,17 @@ def function_environment(to: GcpResources) -> dict[str, str]:
         "CANDLES_COLLECTION": to.candles_collection,
         "CONTROL_COLLECTION": to.control_collection,
         "HEARTBEAT_SECONDS": "0",
-        "THREADS": "8",  # as many requests at once as terraform/gcp gives an instance
+        # the number of concurrent requests that terraform/gcp allows for an instance
+        "THREADS": "8",
         "FIRESTORE_EMULATOR_HOST": to.firestore_endpoint,
         "STORAGE_EMULATOR_HOST": to.storage_endpoint,
     }
 
 
 def deploy_gcp(to: GcpResources) -> None:
-    """Make or complete the Google side; the function runs already (see ``mcloud.local``)."""
+    """Create or complete the Google Cloud resources. The function is already running (see
+    ``mcloud.local``).
+    """
     with gcp_errors("the embedded Google Cloud"):
         _deploy_pubsub(to)
         storage = _storage(to)
@@ -326,7 +335,8 @@ def _deploy_lambda(lambda_: Any, to: AwsResources) -> None:
         )
     except lambda_.exceptions.ResourceConflictException:
         lambda_.update_function_code(FunctionName=to.function, ZipFile=code)
-    # AWS works on it for a moment after either call. The SDK's own waiter looks once a second.
+    # AWS updates the function for a moment after either call. The SDK's own waiter checks only once
+    # per second.
     while lambda_.get_function_configuration(FunctionName=to.function)["State"] == "Pending":
         time.sleep(0.02)
     source = _arn("sqs", f"{PREFIX}-trades")
@@ -343,7 +353,7 @@ def _deploy_lambda(lambda_: Any, to: AwsResources) -> None:
 def _deploy_pubsub(to: GcpResources) -> None:
     publisher = gcp_client.make_publisher(to.pubsub_endpoint)
     subscriber = gcp_client.make_subscriber(to.pubsub_endpoint)
-    # The clients' own patience is ten minutes.
+    # The default retry policy of the clients lasts ten minutes.
     patience = {"retry": gcp_client.retry(), "timeout": gcp_client.TIMEOUT}
     topic = f"projects/{to.project}/topics/{to.topic}"
     dlq_topic = f"projects/{to.project}/topics/{to.dlq_topic}"
@@ -371,7 +381,7 @@ def _deploy_pubsub(to: GcpResources) -> None:
         },
     }
     _unless_there(lambda: subscriber.create_subscription(request=subscription, **patience))
-    # A function that was started again may listen on another port.
+    # A restarted function may listen on another port.
     subscriber.modify_push_config(
         subscription=subscription["name"], push_config=subscription["push_config"], **patience
     )

@@ -1,8 +1,8 @@
 """Google's functions-framework with both functions of a source in one process.
 
-The framework serves one function a process, and a second process would cost another 80 MB. Started
-as a file, ``python functions.py --source MAIN --host HOST --port PORT``: the only mcloud that it
-sees is the one in the bundle beside MAIN.
+The framework serves one function per process, and a second process would need another 80 MB. It is
+started as a file, ``python functions.py --source MAIN --host HOST --port PORT``, so that it imports
+only the mcloud in the bundle beside MAIN.
 """
 
 import argparse
@@ -27,7 +27,7 @@ def main() -> None:
     anomaly = functions_framework.create_app(ANOMALY, given.source, "http")
     app = functions_framework.create_app(PROCESSOR, given.source, "cloudevent")
     app.wsgi_app = DispatcherMiddleware(app.wsgi_app, {f"/{ANOMALY}": anomaly.wsgi_app})
-    # Its control socket would be in the user's home folder, one for all embedded clouds. Versions
+    # The control socket would be in the user's home folder, shared by all embedded clouds. Versions
     # before 25.1 have none.
     known = {setting.name for setting in KNOWN_SETTINGS}
     options = {name: True for name in ("control_socket_disable",) if name in known}

@@ -24,7 +24,8 @@ SAVE_SECONDS = 1.0
 
 Count = Decimal | int
 
-# Counted in whole units of the left one, read in units of the right one, of which one is so many.
+# The meter on the left is counted in whole units and read in the larger units on the right. The
+# number is how many of the former are one of the latter.
 _UNITS = {
     "lambda_mib_ms": ("lambda_gb_s", 1024 * 1000),
     "dynamodb_half_reads": ("dynamodb_reads", 2),
@@ -34,9 +35,10 @@ _UNITS = {
 
 
 def read(home: Path, month: str | None = None) -> dict[str, dict[str, Count]]:
-    """Counts by site and meter, since the first ``up`` of the data or in one month (``2026-11``).
+    """Return the counts by site and meter, since the first ``up`` of the data or in one month
+    (``2026-11``).
 
-    Without embedded clouds, or before anything was asked of them, a site has no meters.
+    Without embedded clouds, or before their first request, a site has no meters.
     """
     return {
         site: {meter: sum(split.values(), 0) for meter, split in meters.items()}
@@ -67,7 +69,7 @@ def since(home: Path, site: str) -> float | None:
 
 
 class Meter:
-    """The counts of one site, in the process that serves it; any thread may add."""
+    """The counts of one site, in the process that serves it. Any thread may add to them."""
 
     def __init__(self, home: Path, site: str, clock: Callable[[], float] = time.time) -> None:
         self._path = _path(home, site)
@@ -83,7 +85,7 @@ class Meter:
         self._month_ends = 0.0
 
     def add(self, meter: str, resource: str, amount: int = 1) -> None:
-        """Count some units, whole ones, of a resource."""
+        """Add a whole number of units to a resource."""
         with self._lock:
             meters = self._months.setdefault(self._now(), {})
             split = meters.setdefault(meter, {})
@@ -113,17 +115,18 @@ class Meter:
                 self._saved_changes = changes
 
     def save_forever(self) -> None:
-        """Write once a second; for a thread of its own."""
+        """Write the counts once a second, in a separate thread."""
         while True:
             time.sleep(SAVE_SECONDS)
             self.save()
 
     def _now(self) -> str:
-        """The month by UTC, as both clouds bill."""
+        """Return the month in UTC, as both clouds bill."""
         now = self._clock()
         if now >= self._month_ends:
             self._month = time.strftime("%Y-%m", time.gmtime(now))
-            self._month_ends = (now // 3600 + 1) * 3600  # no month ends within an hour
+            # no month ends within the next hour boundary
+            self._month_ends = (now // 3600 + 1) * 3600
         return self._month
 
 

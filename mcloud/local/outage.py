@@ -193,7 +193,7 @@ def _write(folder: Path, outages: list[Outage]) -> None:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Let one writer at a time change the outages."""
+    """Allow only one writer at a time to change the outages."""
     if not folder.is_dir():
         raise LocalError("there are no embedded clouds here", remedy="run `mcloud local up`")
     with Lock(folder / "outages.lock").held() as mine:

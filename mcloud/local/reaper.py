@@ -1,7 +1,7 @@
 """``python -m mcloud.local.reaper HOME``: ends the children of a supervisor that was killed.
 
-Its standard input is a pipe from the supervisor. It ends when the supervisor does, whatever the
-reason, and then nothing that carries the mark of HOME may be left.
+Its standard input is a pipe from the supervisor, which closes when the supervisor ends for any
+reason. The reaper then ends all processes that carry the mark of HOME.
 """
 
 import os
@@ -13,7 +13,7 @@ from mcloud.local.children import sweep
 
 
 def main() -> None:
-    # Whoever stops the supervisor means it, not this; it stops right after.
+    # These signals are meant for the supervisor. The reaper stops right after it.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     sys.stdin.buffer.read()

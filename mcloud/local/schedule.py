@@ -13,7 +13,9 @@ PERIOD = 60.0  # seconds, as in terraform/gcp
 
 
 class Schedule:
-    """Calls the function in a thread, so that a slow call blocks nothing; one call at a time."""
+    """Calls the function in a thread, one call at a time, so that a slow call blocks nothing
+    else.
+    """
 
     def __init__(self, function_url: str, clock: Callable[[], float] = time.monotonic) -> None:
         self._url = anomaly_url(function_url)

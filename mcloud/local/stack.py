@@ -24,13 +24,13 @@ from mcloud.removed import set_aside
 if TYPE_CHECKING:
     from mcloud.local.deployment import StackPart
 
-PATIENCE = 30.0  # seconds for the function to come back with other code
+PATIENCE = 30.0  # seconds until the function is ready with other code
 
 _starting = threading.Lock()
 
 
 def embedded_clouds(config: Config, hooks: Hooks, *, start: bool) -> State:
-    """Return the state of the embedded clouds, which are started if they are down and may be.
+    """Return the state of the embedded clouds. With ``start``, they are started if they are down.
 
     Raises:
         LocalError: they are down, and ``start`` is not set.
@@ -50,7 +50,7 @@ def embedded_clouds(config: Config, hooks: Hooks, *, start: bool) -> State:
 
 
 class EmbeddedStack:
-    """See ``provisioner.Provisioner``; a context manager."""
+    """Implementation of ``provisioner.Provisioner`` for the embedded clouds; a context manager."""
 
     def __init__(self, config: Config, site: SiteConfig, hooks: Hooks, *, start: bool) -> None:
         self._config = config
@@ -64,7 +64,7 @@ class EmbeddedStack:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Nothing is held."""
+        """Do nothing, because nothing has to be released."""
 
     def plan(self, *, destroy: bool = False) -> StackPlan:
         self._destroys = destroy
@@ -116,7 +116,7 @@ class EmbeddedStack:
                 else:
                     deployment.deploy_gcp(to)
                     self._update_function()
-        # Whatever Terraform built beside it, this is the site now.
+        # This is now the site, even if Terraform has created resources beside it.
         self._set_outputs_aside()
         return to.to_outputs()
 
@@ -147,7 +147,7 @@ class EmbeddedStack:
             return [*deployment.aws_parts(to), *anomaly_function.parts(to)]
         parts = deployment.gcp_parts(to)
         if self._destroys:
-            return parts  # the function's process goes with the embedded clouds
+            return parts  # the function's process belongs to the embedded clouds
         stale = self._function_is_stale()
         functions = {"processor": to.function, "anomaly": anomaly_function.NAME}
         return [
@@ -166,7 +166,7 @@ class EmbeddedStack:
         return _differs(self._function_folder, contents("gcp"))
 
     def _update_function(self) -> None:
-        """Give the function's process our code; the supervisor starts it again."""
+        """Deploy the current code to the function's process, which the supervisor restarts."""
         from mcloud.local import children
 
         if not self._function_is_stale():
@@ -180,7 +180,7 @@ class EmbeddedStack:
         while True:
             now = home.require_ready().services["function"]
             if now.pid != service.pid:
-                return  # what is sent to it while it starts waits
+                return  # requests to the function wait while it starts
             if time.monotonic() > give_up:
                 raise LocalError(
                     "the function did not come back with other code",

@@ -1,7 +1,8 @@
-"""``python -m mcloud.local.supervisor OPTIONS``: starts, provisions, watches and stops everything.
+"""``python -m mcloud.local.supervisor OPTIONS``: starts, provisions, watches and stops all
+services.
 
-One process a set of embedded clouds, detached from the terminal. It tells how far it is through
-``state.json``; SIGTERM stops it.
+Each set of embedded clouds has one supervisor process, detached from the terminal. It reports its
+progress in ``state.json``; SIGTERM stops it.
 """
 
 import json
@@ -28,10 +29,10 @@ from mcloud.local.schedule import Schedule
 from mcloud.local.state import FAILED, READY, RECOVERING, STOPPING, Home, ServiceState, State
 from mcloud.processes import Process
 
-PATIENCE = 8.0  # seconds that a child has to write its state down
+PATIENCE = 8.0  # seconds that a child has to write its state
 READY_TIMEOUT = 60.0  # seconds; Google's emulators need up to 20 on two busy cores
-STEADY = 30.0  # seconds without dying after which a restart counts as the first again
-LONGEST_PAUSE = 10.0  # seconds before a child that dies again and again is started again
+STEADY = 30.0  # seconds without a crash after which the next restart counts as the first again
+LONGEST_PAUSE = 10.0  # maximum seconds before a child that crashes repeatedly is restarted
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ class Supervisor:
         self._unprovisioned: set[str] = set()
         self._provisioning: set[str] = set()
         self._attempts: SimpleQueue[tuple[str, Process, bool]] = SimpleQueue()
-        """Ended attempts to provision a child again: its process at the time, and success."""
+        """Results of attempts to provision a child again: its process at the time, and success."""
         self._unwritten = False
         self._schedule: Schedule | None = None
         self._owner = psutil.Process(options.owner) if options.owner is not None else None
@@ -83,10 +84,10 @@ class Supervisor:
                 while not self._stopping.wait(0.5) and self._owner_lives():
                     self._tend()
             except _Stopped:
-                pass  # asked to stop before everything was up: the same way out
+                pass  # stopped before all services were up, with the same clean-up
             except McloudError as error:
                 self._fail(str(error))
-            except Exception as error:  # noqa: BLE001 - whoever waits for us must learn of it
+            except Exception as error:  # noqa: BLE001 - the process that waits for the supervisor must see the error
                 traceback.print_exc()
                 self._fail(f"the supervisor failed: {error!r}; see {self._home.logs}")
             finally:
@@ -97,7 +98,7 @@ class Supervisor:
 
     def _bring_up(self) -> None:
         self._say("starting")
-        outage.end(self._home.folder)  # nobody wants to start with those of last time
+        outage.end(self._home.folder)  # outages of the last run are not applied again
         self._children = self._plan()
         for name, address in self._options.external.items():
             self._state.services[name] = ServiceState(address)
@@ -149,7 +150,7 @@ class Supervisor:
         return {child.name: child for child in planned}
 
     def _provision(self) -> None:
-        """Both sides at once, in threads that are left behind when we are asked to stop."""
+        """Provision both sides at once, in threads that are abandoned on a request to stop."""
         sides = {"aws": self._provision_aws, "gcp": self._provision_gcp}
         done: dict[str, Exception | None] = {}
 
@@ -181,7 +182,7 @@ class Supervisor:
         self._state.outputs["gcp"] = self._gcp.to_outputs()
 
     def _tend(self) -> None:
-        """Restart what died."""
+        """Restart crashed children."""
         if self._unwritten:
             self._write()
         for name, child in self._children.items():
@@ -195,7 +196,7 @@ class Supervisor:
             self._schedule.tick()
 
     def _restart(self, child: Child, code: int) -> None:
-        """Start a child again, the later the more often it died lately."""
+        """Restart a child, after a longer pause the more often it crashed recently."""
         service = self._state.services[child.name]
         lived = time.monotonic() - self._started[child.name]
         if lived > STEADY:
@@ -206,17 +207,17 @@ class Supervisor:
         _log(f"{child.name} ended with {code}; restart {service.restarts}")
         children.stop([self._processes[child.name]], patience=0)
         if child.name != "function":
-            # It comes back as it was at the last orderly stop, at best: what it held since is gone.
+            # At best, it starts with the data of the last orderly stop. Newer data is lost.
             self._state.lost = sorted({*self._state.lost, child.name})
             self._unprovisioned.add(child.name)
             self._state.phase = RECOVERING
         self._start(child)
 
     def _provision_again(self, name: str) -> None:
-        """Begin to provision a child, in a thread: it may die once more meanwhile."""
+        """Start to provision a child in a thread, because it may crash again meanwhile."""
         site = "aws" if name == "aws" else "gcp"
         if any(each.site == site for each in outage.active(self._home.folder)):
-            return  # it would hang, or fail
+            return  # it would hang or fail
         if name in self._provisioning:
             return
         process = self._processes[name]
@@ -238,7 +239,7 @@ class Supervisor:
         while not self._attempts.empty():
             name, process, succeeded = self._attempts.get()
             self._provisioning.discard(name)
-            # What died meanwhile has nothing of what was provisioned.
+            # A child that crashed meanwhile does not have the provisioned resources.
             if not succeeded or self._processes[name] is not process:
                 continue
             self._unprovisioned.discard(name)
@@ -273,11 +274,11 @@ class Supervisor:
         if self._state.phase != FAILED:
             self._state.phase = STOPPING
         self._say("stopping")
-        # The function has no state, and a busy one would take its time to end.
+        # The function has no state, and a busy one would need a while to end.
         if "function" in self._processes:
             children.stop([self._processes["function"]], patience=0)
         children.stop(self._processes.values(), PATIENCE)
-        # Kept before, and never got going: kept it stays.
+        # Data that was kept before a failed start stays kept.
         if self._wants_keep() or self._home.kept.exists():
             self._home.kept.touch()
         else:
@@ -286,7 +287,9 @@ class Supervisor:
             shutil.rmtree(self._home.folder, ignore_errors=True)
 
     def _wants_keep(self) -> bool:
-        """``up --keep`` is in the options; ``down --keep`` leaves a note."""
+        """Return whether the data is to be kept: ``up --keep`` is in the options, and ``down
+        --keep`` writes a file.
+        """
         note = self._home.folder / "keep"
         if note.exists():
             note.unlink()
@@ -316,7 +319,7 @@ class Supervisor:
         self._write()
 
     def _write(self) -> None:
-        """Write the state down; on a full disk it waits, and nothing ends for it."""
+        """Write the state. On a full disk, the write is skipped and the services continue."""
         try:
             self._home.write(self._state)
         except McloudError:
@@ -329,12 +332,12 @@ class Supervisor:
 
 
 def _log(text: str) -> None:
-    with suppress(OSError):  # a full disk must not end the clouds
+    with suppress(OSError):  # a full disk must not stop the clouds
         print(text, flush=True)
 
 
 class _Stopped(Exception):
-    """Asked to stop while starting."""
+    """Raised for a request to stop during the start."""
 
 
 def main() -> int:

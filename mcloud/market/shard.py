@@ -16,7 +16,7 @@ class Shard(NamedTuple):
         """Read a text such as ``2/4``, the second of four.
 
         Raises:
-            ValueError: it is no such text; the message is for the user.
+            ValueError: the text is not a shard; the message is for the user.
         """
         number, _, of = text.partition("/")
         if not (number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of)):

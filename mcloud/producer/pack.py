@@ -9,11 +9,13 @@ from typing import NamedTuple
 from mcloud.market.candle import MINUTE
 from mcloud.market.trade import Trade
 
-BATCH = 1000  # trades; about 8 KB compressed, well below a billing chunk
+BATCH = 1000  # number of trades; about 8 KB compressed, well below a billing chunk
 LINGER = 1.0  # seconds
 MINUTES = 1000
-"""Maximum number of minutes in a batch. Each is a candle to read and to write, which takes 80 ms on
-Firestore; with 16 at once this many take 5 of the 60 seconds that a function has."""
+"""Maximum number of minutes in a batch. Each minute is a candle to read and to write, which takes
+80 ms on Firestore. With 16 concurrent requests, this many minutes take 5 of the 60 seconds of a
+function call.
+"""
 
 
 class Batch(NamedTuple):
@@ -54,7 +56,7 @@ class Packer:
                 closed += _batches(batch[start : start + size], opened)
                 opened = now
             del batch[:whole]
-            # The rest was added just now.
+            # The remaining trades were added just now.
             self._opened[symbol] = now
             if not batch:
                 del self._open[symbol], self._opened[symbol]
@@ -75,10 +77,11 @@ class Packer:
 
 
 def in_order(trades: list[Trade]) -> list[list[Trade]]:
-    """Order by id and drop repeats. Nearly all batches are already in order, and stay as they are.
+    """Order by id and drop repeats. Nearly all batches are already in order, and are returned
+    unchanged.
 
-    Different trades with one id go to different lists. The fold decides which one stays, and
-    reports the other.
+    Different trades with one id are put into different lists. The fold decides which one is kept,
+    and reports the other.
     """
     ids = [trade.id for trade in trades]
     if all(map(lt, ids, islice(ids, 1, None))):

@@ -1,8 +1,8 @@
-"""Parcels: the messages that a site gets, each made of one or many messages of the spool.
+"""Parcels: the messages sent to a site, each made of one or more messages of the spool.
 
-The spool has a message for each symbol and second, so that a trade is on the disk soon. A site is
+The spool has a message for each symbol and second, so that a trade is soon on the disk. A site is
 billed by the message. If candles may be some seconds old, a sender therefore waits, and combines
-everything that has come meanwhile, of all symbols.
+all messages of that time, of all symbols.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -20,8 +20,9 @@ class ProduceSettings:
     """The table ``[produce]`` of mcloud.toml."""
 
     freshness: float = setting(5.0, least=0, most=600)
-    """Maximum age of a candle at the sites, in seconds. Messages are combined for that long, so
-    that a larger value costs less. 0 sends each message at once."""
+    """Maximum age of a candle at the sites, in seconds. Messages are combined for that long, so a
+    larger value costs less. 0 sends each message immediately.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,7 @@ class Parcel:
 
     message: Message
     parts: tuple[Spooled, ...]
-    """The messages of the spool whose trades it carries."""
+    """The messages of the spool that it combines."""
 
     @property
     def trades(self) -> int:
@@ -46,7 +47,7 @@ class _Opened:
 
 
 def alone(spooled: Spooled) -> Parcel:
-    """Return a parcel with one message of the spool, as it is."""
+    """Return a parcel with one unchanged message of the spool."""
     return Parcel(spooled.message, (spooled,))
 
 
@@ -61,7 +62,7 @@ def combine(
 ) -> tuple[list[Parcel], list[Spooled]]:
     """Combine messages of the spool into as few as possible, of at most about ``limit`` bytes.
 
-    A message that cannot be combined becomes a parcel as it is: a message of another kind, or one
+    A message that cannot be combined becomes a parcel of its own: a message of another kind, or one
     whose ids overlap with those of another message of its symbol.
 
     Args:
@@ -90,7 +91,7 @@ def combine(
 
 
 def _opened(taken: Iterable[Spooled], others: list[Parcel]) -> Iterator[_Opened]:
-    """Yield the messages with trades of one symbol, and add a parcel for each other one."""
+    """Yield the messages with trades of one symbol, and add a parcel for each other message."""
     for spooled in taken:
         try:
             envelope = decode(spooled.message.body, spooled.message.attributes)
@@ -101,7 +102,7 @@ def _opened(taken: Iterable[Spooled], others: list[Parcel]) -> Iterator[_Opened]
 
 
 def _filled(group: Iterable[_Opened], limit: int) -> Iterator[list[_Opened]]:
-    """Split a group where the next message would not fit."""
+    """Split a group before each message that would not fit."""
     part: list[_Opened] = []
     size = count = 0
     for opened in group:

@@ -1,4 +1,6 @@
-"""The decision which sites get the next batch. It is pure: ``router`` observes the sites."""
+"""The choice of the sites that get the next batch. It is a pure function; ``router`` observes the
+sites.
+"""
 
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,12 +14,12 @@ from mcloud.clouds.ports import ControlRecord
 
 MODES = ("both", "primary", "cheapest", "nearest")
 
-# A site takes over only if it is this much better. Otherwise two sites that are about as near, or
-# as cheap, would swap at every check.
+# A site replaces the current one only if it is better by this factor. Otherwise two sites with
+# about equal latency or cost would alternate at every check.
 NEARER = 0.7  # of the latency
 CHEAPER = Decimal("0.9")  # of the cost
 
-LOOKS = 5  # checks whose median latency counts, so that two outliers change nothing
+LOOKS = 5  # number of checks whose median latency counts, so that two outliers have no effect
 
 
 @dataclass(frozen=True)
@@ -33,13 +35,13 @@ class RouteObservation:
     records: Mapping[str, Observation[ControlRecord]] = field(default_factory=dict)
     """Control record by site, including the last known ones of silent sites."""
     latencies: Mapping[str, float] = field(default_factory=dict)
-    """Seconds for a publish, by site that answers; see ``Latencies``."""
+    """Duration of a publish in seconds, for each site that answers; see ``Latencies``."""
     costs: Mapping[str, Decimal] = field(default_factory=dict)
     """Cost of the next message in USD, by site."""
 
 
 class Latencies:
-    """The usual latency of each site: the median of the last checks. A silence counts as
+    """The usual latency of each site: the median of the last checks. No answer counts as
     infinite.
     """
 

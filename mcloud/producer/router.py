@@ -1,4 +1,4 @@
-"""Watch the sites and keep the route. ``route`` makes the decision."""
+"""Checks the sites and updates the route. ``route`` makes the decision."""
 
 import threading
 import time
@@ -17,8 +17,8 @@ from mcloud.producer.spool import Spool
 
 PERIOD = 2.0  # seconds between two checks of the sites
 DEADLINE = 5.0  # seconds that a site may take to answer
-QUICK = 1.0  # the same for the control record once the clients exist
-USUAL_SIZE = 5_000  # bytes of a message, for its cost
+QUICK = 1.0  # seconds that the control record may take once the clients exist
+USUAL_SIZE = 5_000  # bytes of a message, for the estimate of its cost
 
 
 class Router:
@@ -33,7 +33,7 @@ class Router:
         follow: Callable[[Route], None] = lambda route: None,
         period: float = PERIOD,
     ) -> None:
-        """``sent`` returns the number of messages that a site had this month.
+        """``sent`` returns the number of messages that a site accepted this month.
 
         ``follow`` is called after every check, even if the route is unchanged, because a batch may
         have been written for the old route meanwhile. It is not called after ``stop``.
@@ -62,8 +62,8 @@ class Router:
             self.route = choose(self._mode, list(self._sites), self._observe(), self.route)
             with self._following:
                 if not self._stopped.is_set():
-                    # A failure is tried again after the next check. Others report a damaged spool,
-                    # and a thread that died would follow no failover.
+                    # A failed call is repeated after the next check. Other threads report a damaged
+                    # spool, and without this thread the producer would follow no failover.
                     with suppress(McloudError):
                         self._follow(self.route)
 
@@ -102,7 +102,7 @@ class Router:
 
 
 def move(spool: Spool, sites: Iterable[str], chosen: tuple[str, ...]) -> None:
-    """Move the messages that wait for a site without traffic to the site that has the traffic."""
+    """Move the messages that wait for a site without traffic to the site with the traffic."""
     for site in set(sites) - set(chosen):
         if spool.pending(site).messages:
             spool.reassign(site, chosen[0])

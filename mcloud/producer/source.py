@@ -41,9 +41,7 @@ class OpenedSource:
     warnings: tuple[str, ...]
     history: History | None = None
     opened: Callable[[], Collection[str]] = tuple
-    """Return the symbols with a new stream, as in ``produce``. ``ended`` also has the meaning that
-    it has there.
-    """
+    """Returns the symbols with a new stream. ``produce`` describes this field and ``ended``."""
     ended: Callable[[], Collection[str]] = tuple
     news: Callable[[], Collection[str]] = tuple
     """Messages about listings and delistings since the last call."""

@@ -24,11 +24,13 @@ from mcloud.errors import Refused
 SERVICES = {"queue": "sqs", "function": "lambda", "candles": "dynamodb", "archive": "s3"}
 
 UNRESERVED = 100
-"""Concurrent executions that Lambda wants left unreserved in an account. [AWS: Lambda quotas]"""
+"""Minimum of unreserved concurrent executions that Lambda requires in an account. [AWS: Lambda
+quotas]
+"""
 
 
 class AwsAccess:
-    """See ``access.Access``."""
+    """Implementation of ``access.Access`` for AWS."""
 
     def __init__(self, target: Target) -> None:
         self._target = target
@@ -49,12 +51,12 @@ class AwsAccess:
         if caller.endswith(":root"):
             return AccessFinding(
                 WARNING,
-                "the root user of the account may do everything, and should do nothing",
+                "these credentials are of the account's root user, which should not be used",
                 "use a role: `aws configure sso`, or set AWS_PROFILE",
             )
         source = self._policy_source(iam, caller)
         if source is None:
-            return AccessFinding(UNKNOWN, f"IAM cannot be asked about {caller}")
+            return AccessFinding(UNKNOWN, f"IAM cannot simulate the policies of {caller}")
         names = self._arns(source)
         denied: dict[str, list[str]] = {}
         unclear: dict[str, list[str]] = {}
@@ -72,7 +74,8 @@ class AwsAccess:
                 return not_told(error)
             for result in results:
                 if result["EvalDecision"] != "allowed":
-                    # A condition on what a simulation does not know is neither yes nor no.
+                    # The simulation lacks a value for a condition, so its result is neither yes nor
+                    # no.
                     lacking = unclear if result.get("MissingContextValues") else denied
                     lacking.setdefault(key, []).append(result["EvalActionName"])
         role = f"{self._target.stack}-{component}"
@@ -98,7 +101,7 @@ class AwsAccess:
         if lacking:
             return AccessFinding(
                 UNKNOWN,
-                f"{region} has no {', '.join(lacking)}, as far as this botocore knows",
+                f"{region} has no {', '.join(lacking)}, according to the installed botocore",
                 "correct `region` in mcloud.toml, or update boto3 if the region is new",
             )
         return AccessFinding(OK, f"{region} has every service")
@@ -110,7 +113,7 @@ class AwsAccess:
         except Refused as error:
             return not_told(error)
         total, free = limit["ConcurrentExecutions"], limit["UnreservedConcurrentExecutions"]
-        has = f"{total} functions may run at a time in this account, {free} of them unreserved"
+        has = f"this account allows {total} concurrent executions, {free} of them unreserved"
         variables = self._target.variables
         wanted = int(variables.get("function_concurrency", 10)) + variables.get("anomalies", True)
         if variables.get("reserve_concurrency", False):
@@ -118,25 +121,26 @@ class AwsAccess:
                 own = self._reserved()
             except Refused as error:
                 return not_told(error)
-            # As in its own refusal: "… below its minimum value of [10]" where the limit is 10.
+            # Lambda's own error shows this minimum: "… below its minimum value of [10]" in an
+            # account with a limit of 10.
             least = min(UNRESERVED, total)
             if free + own - wanted < least:
                 return AccessFinding(
                     FAULT,
-                    f"{has}: Lambda keeps {least} for others and refuses to reserve {wanted}",
+                    f"{has}: Lambda requires {least} unreserved ones, and cannot reserve {wanted}",
                     "remove `reserve_concurrency` from the site's `variables` in mcloud.toml, or"
                     " ask AWS for more: Service Quotas, Lambda, Concurrent executions",
                 )
         if total < wanted:
             return AccessFinding(
                 WARNING,
-                f"{has}, and mcloud's functions want {wanted}",
+                f"{has}, and mcloud's functions need {wanted}",
                 "ask AWS for more: Service Quotas, Lambda, Concurrent executions",
             )
         return AccessFinding(OK, has)
 
     def _alert_mail(self) -> AccessFinding:
-        """Report whether the address of ``alert_email`` has confirmed its subscription."""
+        """Check whether the address of ``alert_email`` has confirmed its subscription."""
         _, partition, _, _, account, _ = str(self._caller()["Arn"]).split(":", 5)
         topic = f"arn:{partition}:sns:{self._target.region}:{account}:{self._target.stack}-alerts"
         address = self._target.variables["alert_email"]
@@ -157,7 +161,7 @@ class AwsAccess:
             return AccessFinding(
                 WARNING,
                 f"{address} has not confirmed its subscription, and gets no alerts",
-                "open the link in the mail from AWS Notifications; where it is lost or older than"
+                "open the link in the mail from AWS Notifications; if it is lost or older than"
                 f" three days, run `aws sns subscribe --topic-arn {topic} --protocol email"
                 f" --notification-endpoint {address}`",
             )
@@ -168,7 +172,9 @@ class AwsAccess:
         )
 
     def _reserved(self) -> int:
-        """Return what the deployed functions have reserved: an apply sets it anew."""
+        """Return the concurrency that the deployed functions have reserved. An apply replaces
+        it.
+        """
         if self._target.resources is None:
             return 0
         found = 0
@@ -185,14 +191,15 @@ class AwsAccess:
             return self._client("sts").get_caller_identity()
 
     def _policy_source(self, iam: Any, caller: str) -> str | None:
-        """The user or role whose policies hold for the caller; None for a federated user."""
+        """Return the user or role whose policies apply to the caller; None for a federated user."""
         session = re.fullmatch(r"(arn:[^:]+):sts::(\d+):assumed-role/([^/]+)/.+", caller)
         if session is None:
             return caller if re.fullmatch(r"arn:[^:]+:iam::\d+:user/.+", caller) else None
         partition, account, role = session.groups()
         try:
             with translated("IAM"):
-                # A role's path, as that of a single sign-on, is not in the caller's name.
+                # The caller's ARN omits the path of a role, which roles of IAM Identity Center
+                # have.
                 return str(iam.get_role(RoleName=role)["Role"]["Arn"])
         except Refused:
             return f"{partition}:iam::{account}:role/{role}"

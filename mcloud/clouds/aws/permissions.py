@@ -1,7 +1,7 @@
 """The actions that each component needs on AWS, and the policies that grant them to deployers.
 
-The roles of the other components are in ``terraform/aws/iam.tf``. The tests compare both with the
-calls of a whole life of a stack.
+The roles of the other components are in ``terraform/aws/iam.tf``. The tests compare both with all
+calls from the creation of a stack to its deletion.
 """
 
 from collections.abc import Iterable, Mapping
@@ -163,9 +163,10 @@ NEEDS: dict[str, Needs] = {
         "bucket": ("s3:ListBucket",),
     },
 }
-"""Actions that a component needs, by what they are about. A planner reads what Terraform reads for
-a plan, and a deployer also makes, changes and removes it. The others are the roles in
-``terraform/aws/iam.tf``."""
+"""Actions that a component needs, by the kind of resource. A planner reads the resources that
+Terraform reads for a plan, and a deployer also creates, changes and removes them. The other
+components have the roles in ``terraform/aws/iam.tf``.
+"""
 
 
 @dataclass(frozen=True)
@@ -175,7 +176,7 @@ class Scope:
     arn: str
     """Pattern of their ARNs."""
     sample: str = ""
-    """Text for the ``*`` of the pattern where one resource has to be named, as in a check."""
+    """Value for the ``*`` of the pattern when a single resource has to be named, as in a check."""
     condition: Mapping[str, Mapping[str, str | tuple[str, ...]]] = field(default_factory=dict)
     """Condition of a policy under which the actions are granted."""
 
@@ -205,7 +206,7 @@ SCOPES: Mapping[str, Scope] = {
     "topics": Scope("arn:{partition}:sns:{region}:{account}:{stack}-*", "alerts"),
     "alarms": Scope("arn:{partition}:cloudwatch:{region}:{account}:alarm:{stack}-*", "any"),
     "dashboards": Scope("arn:{partition}:cloudwatch::{account}:dashboard/{stack}"),
-    # A key has no name of its own, so that its tags have to tell whose it is.
+    # A key has no name, so its tags show which stack it belongs to.
     "new keys": Scope("*", "*", {"StringEquals": {"aws:RequestTag/stack": "{stack}"}}),
     "keys": Scope("arn:{partition}:kms:{region}:{account}:key/*", "any", _TAGGED),
     "any key": Scope("arn:{partition}:kms:{region}:{account}:key/*", "any"),
@@ -241,7 +242,7 @@ def policy(
 ) -> dict[str, Any]:
     """Return the IAM policy of a planner or a deployer of a stack, in any account.
 
-    A planner locks the state as a deployer does, and does not write it.
+    A planner locks the state like a deployer, but does not write it.
     """
     names = {"partition": partition, "region": region, "account": "*", "stack": stack}
     statements = [

@@ -52,7 +52,9 @@ class _NotSetUp(Refused):
 
 
 class GcpAccess:
-    """See ``access.Access``. ``root`` gives the address of an API."""
+    """Implementation of ``access.Access`` for Google Cloud. ``root`` returns the address of an
+    API.
+    """
 
     def __init__(
         self,
@@ -68,10 +70,10 @@ class GcpAccess:
         for name in ("service_account_email", "account"):
             if found := getattr(self._session.credentials, name, ""):
                 return str(found)
-        return "an account that does not tell its name"
+        return "an account with an unknown name"
 
     def clock(self) -> tuple[float, float]:
-        # The embedded one is gRPC but for Cloud Storage.
+        # All embedded Google services use gRPC, except for Cloud Storage.
         to = self._target.resources
         return ask_time((to.storage_endpoint if to else "") or self._root("storage"))
 
@@ -87,7 +89,8 @@ class GcpAccess:
             try:
                 held = self._held(key, wanted)
             except _Misunderstood as error:
-                # Google does not know one of the names there: our fault, and no lack of a right.
+                # Google does not recognise a permission in the request. That is an error of mcloud,
+                # and says nothing about the credentials.
                 return not_told(error)
             lacking = [each for each in wanted if each not in held]
             if lacking:
@@ -128,7 +131,7 @@ class GcpAccess:
             return not_told(error)
         states = {each["name"].rpartition("/")[2]: each["state"] for each in answer["services"]}
         off = sorted(name for name, state in states.items() if state != "ENABLED")
-        # Terraform switches on what is missing, by way of one of them.
+        # Terraform enables the missing services, for which one of them has to be enabled already.
         needed = off if self._target.resources else [each for each in off if "resource" in each]
         if needed:
             return AccessFinding(FAULT, f"switched off: {', '.join(needed)}", self._enable(needed))

@@ -1,4 +1,4 @@
-"""Google's clients, and the border where google.api_core's errors become ours."""
+"""Google's clients, and the conversion of google.api_core's errors into those of mcloud."""
 
 import json
 import os
@@ -19,13 +19,13 @@ from mcloud.errors import ConfigError, McloudError, Refused, Unavailable
 from mcloud.local_faults import is_local
 
 TIMEOUT = 10.0  # seconds, for one attempt at a call
-PATIENCE = 8.0  # seconds after which a failing call is not tried again
+PATIENCE = 8.0  # seconds after which a failing call is no longer retried
 
-CONNECTIONS = 32  # of a storage client, as of AWS's
+CONNECTIONS = 32  # size of a storage client's connection pool, as on AWS
 
-# gRPC's own limit of 4 MiB is below what Pub/Sub and Firestore may answer.
-# gRPC itself waits for up to two minutes between two tries to connect, and fails every call until
-# then: a site that is back after an outage would seem to be away for that long.
+# Pub/Sub and Firestore may send answers above gRPC's default limit of 4 MiB. gRPC's default backoff
+# waits up to two minutes between two attempts to connect, and fails every call until then: a site
+# would seem unavailable for that long after an outage.
 _RECONNECT = [("grpc.initial_reconnect_backoff_ms", 500), ("grpc.max_reconnect_backoff_ms", 5_000)]
 _CHANNEL_OPTIONS = [
     ("grpc.max_receive_message_length", -1),
@@ -36,10 +36,11 @@ _CHANNEL_OPTIONS = [
 _firestore_environment = threading.Lock()
 
 _importing = threading.RLock()
-"""Held while Google's libraries are imported. They import each other in circles, and of two threads
-that do so at once, one may get a module that is not complete yet."""
+"""Held while Google's libraries are imported. Their imports are circular, so if two threads import
+them at the same time, one may get a module that is not complete yet.
+"""
 
-# gRPC's core writes notes about closing connections to stderr, past any logging of ours.
+# gRPC's core writes notes about closing connections to stderr, bypassing Python's logging.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 
@@ -54,7 +55,9 @@ def retry() -> Any:
 
 
 def passing_errors() -> tuple[type[Exception], ...]:
-    """Return the errors of a document in a bulk write after which it may be written again."""
+    """Return the errors of a document in a bulk write that are temporary, so that it may be written
+    again.
+    """
     with _importing:
         from google.api_core import exceptions
 
@@ -68,12 +71,14 @@ def _passing() -> tuple[type[Exception], ...]:
     return (
         exceptions.ServiceUnavailable,
         exceptions.InternalServerError,
-        exceptions.TooManyRequests,  # ResourceExhausted among them
+        exceptions.TooManyRequests,  # includes ResourceExhausted
     )
 
 
 def make_publisher(endpoint: str = "") -> Any:
-    """A Pub/Sub publisher; ``endpoint`` (``host:port``) is an emulator, as everywhere here."""
+    """Return a Pub/Sub publisher. ``endpoint`` (``host:port``) is an emulator, as in all functions
+    here.
+    """
     with _importing:
         from google.pubsub_v1 import PublisherClient
         from google.pubsub_v1.services.publisher.transports import PublisherGrpcTransport
@@ -108,7 +113,7 @@ def make_firestore(project: str, database: str, endpoint: str = "") -> Any:
         _refuse_emulator("FIRESTORE_EMULATOR_HOST", "firestore_endpoint")
         with translated("Firestore"):
             return client(project=project, database=database)
-    # This client learns of an emulator from its environment only, once, when it is made.
+    # This client reads the emulator's address only from its environment, once, when it is created.
     with _firestore_environment:
         before = os.environ.get("FIRESTORE_EMULATOR_HOST")
         os.environ["FIRESTORE_EMULATOR_HOST"] = endpoint
@@ -122,7 +127,7 @@ def make_firestore(project: str, database: str, endpoint: str = "") -> Any:
 
 
 def make_storage(project: str, endpoint: str = "") -> Any:
-    """A Cloud Storage client; here ``endpoint`` is ``http://host:port``."""
+    """Return a Cloud Storage client; here ``endpoint`` is ``http://host:port``."""
     # Each client would read the settings of the bucket in a thread of its own, for spans that
     # nobody collects and with a permission that none of our roles has.
     os.environ.setdefault("DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA", "true")
@@ -136,7 +141,7 @@ def make_storage(project: str, endpoint: str = "") -> Any:
             credentials=AnonymousCredentials(),
             client_options={"api_endpoint": endpoint},
         )
-        # GOOGLE_API_USE_MTLS_ENDPOINT would send what is for the emulator to Google.
+        # Otherwise GOOGLE_API_USE_MTLS_ENDPOINT would send requests for the emulator to Google.
         client._connection.API_BASE_MTLS_URL = endpoint
         _prepare(client._http, endpoint)
         return client
@@ -148,8 +153,7 @@ def make_storage(project: str, endpoint: str = "") -> Any:
 
 
 def storage_retry() -> Any:
-    """Return the storage client's own policy of what may be tried again, for less than two
-    minutes."""
+    """Return the storage client's default retry policy, limited to less than two minutes."""
     with _importing:
         from google.cloud.storage.retry import DEFAULT_RETRY
 
@@ -157,7 +161,7 @@ def storage_retry() -> Any:
 
 
 class GcpSession:
-    """Asks Google's REST interfaces, and signs the requests with some credentials."""
+    """Client of Google's REST APIs that authorises its requests with given credentials."""
 
     def __init__(self, credentials: Any) -> None:
         self.credentials = credentials
@@ -172,20 +176,21 @@ class GcpSession:
         document: object = None,
         query: Mapping[str, object] | None = None,
     ) -> http.HttpAnswer:
-        """See ``http.Client.ask``. The tokens that the request needs come within its limit,
-        which is ``http.GOOGLE`` by default."""
+        """Send a request; see ``http.Client.ask``. The limit, by default ``http.GOOGLE``, includes
+        the time to fetch the tokens that the request needs.
+        """
         limit = limit or http.GOOGLE
         deadline = time.monotonic() + limit.seconds
         tokens = _Tokens(self._client, deadline)
         answer = self._ask(tokens, method, url, limit, document, query)
-        if answer.status == 401 and self.credentials.token:  # it may have just expired
+        if answer.status == 401 and self.credentials.token:  # the token may have just expired
             with _token_understood():
                 self.credentials.refresh(tokens)
             answer = self._ask(tokens, method, url, limit, document, query)
         return answer
 
     def refresh(self) -> None:
-        """Get a new token, which proves the credentials."""
+        """Fetch a new token, which proves that the credentials are valid."""
         deadline = time.monotonic() + http.TOKEN.seconds
         with _token_understood():
             self.credentials.refresh(_Tokens(self._client, deadline))
@@ -208,7 +213,8 @@ class GcpSession:
 
 class _Tokens:
     """Sends the requests of google.auth to token and metadata servers, within a limit; see
-    ``google.auth.transport.Request``."""
+    ``google.auth.transport.Request``.
+    """
 
     def __init__(self, client: http.HttpClient, deadline: float) -> None:
         self._client = client
@@ -217,7 +223,7 @@ class _Tokens:
     def left(self, url: str) -> float:
         left = self._deadline - time.monotonic()
         if left <= 0:
-            # Not an error of google.auth, which would try again.
+            # It is not an error of google.auth, because google.auth would retry those.
             server = urlsplit(url).hostname
             raise http.NoAnswer(f"{server} did not answer in time", "not in time", is_local=True)
         return left
@@ -245,7 +251,7 @@ class _Tokens:
             raise TransportError(str(error)) from error
         if answer.cut:
             raise TransportError(f"the answer of {answer.server} is incomplete: {answer.cut}")
-        # google.auth takes for granted that an answer is UTF-8, has a type and is not nested deep.
+        # google.auth assumes that an answer is UTF-8, has a content type and is not nested deeply.
         kept = CaseInsensitiveDict(answer.headers)
         kept.setdefault("Content-Type", "text/plain")
         with suppress(ValueError):
@@ -258,7 +264,7 @@ class _Tokens:
 
 @dataclass(frozen=True)
 class _Token:
-    """See ``google.auth.transport.Response``."""
+    """Implementation of ``google.auth.transport.Response`` for an answer of a token server."""
 
     status: int
     headers: Mapping[str, str]
@@ -267,13 +273,13 @@ class _Token:
 
 @contextmanager
 def _token_understood() -> Iterator[None]:
-    """google.auth stumbles over an answer of another form than it expects."""
+    """Convert the errors that google.auth raises for an answer of an unexpected form."""
     with _importing:
         from google.auth.exceptions import GoogleAuthError
 
     try:
         yield
-    except GoogleAuthError:  # some of them are a ValueError as well
+    except GoogleAuthError:  # some subclasses are also a ValueError
         raise
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         said = "the answer of the token server does not have the documented form"
@@ -284,7 +290,7 @@ def check_credentials(session: Callable[[], GcpSession], seconds: float) -> None
     """Fetch a token, unless that of the session is still valid.
 
     Raises:
-        Unavailable: it cannot be fetched now, or not in time. It is a local fault.
+        Unavailable: it cannot be fetched now, or not in time. The error counts as local.
         Refused: there are no credentials, or they have expired.
     """
 
@@ -298,17 +304,18 @@ def check_credentials(session: Callable[[], GcpSession], seconds: float) -> None
     if isinstance(answer, TimeoutError):
         said = f"the Google credentials cannot be fetched: {answer}"
         raise Unavailable(said, is_local=True)
-    if isinstance(answer, Unavailable):  # of a token server
+    if isinstance(answer, Unavailable):  # from a token server
         raise Unavailable(answer.message, is_local=True)
     if isinstance(answer, Exception):
         raise answer
 
 
-_fetching: Asker[str] = Asker(most=32)  # threads that wait at once; a further one is late
+# maximum number of waiting threads; a further one fails with a timeout
+_fetching: Asker[str] = Asker(most=32)
 
 
 def make_session(scope: str = "cloud-platform") -> GcpSession:
-    """For what is asked by REST, with the usual credentials."""
+    """Return a session for REST requests with the default credentials."""
     with _importing:
         import google.auth
 
@@ -320,7 +327,9 @@ def make_session(scope: str = "cloud-platform") -> GcpSession:
 
 @contextmanager
 def translated(what: str) -> Iterator[None]:
-    """Turn Google's errors into Unavailable or Refused; ``what`` names service and resource."""
+    """Convert Google's errors into Unavailable or Refused; ``what`` names the service and the
+    resource.
+    """
     with _importing:
         import requests
         from google.api_core import exceptions
@@ -330,7 +339,7 @@ def translated(what: str) -> Iterator[None]:
         yield
     except http.NoAnswer as error:
         raise Unavailable(f"{what}: {error.message}", is_local=error.is_local) from error
-    except TransportError as error:  # of a token server
+    except TransportError as error:  # from a token server
         raise Unavailable(f"{what}: {_text(error)}", is_local=True) from error
     except (
         exceptions.ServerError,
@@ -350,13 +359,13 @@ def translated(what: str) -> Iterator[None]:
     except GoogleAuthError as error:
         raise Refused(f"{what}: {_text(error)}", remedy=_remedy(str(error)) or SIGN_IN) from error
     except OSError as error:
-        # The SDKs' requests raises a bare one where the file of certificates is missing.
+        # requests raises a plain OSError if the file of CA certificates is missing.
         raise Refused(f"{what}: {_text(error)}", remedy=http.SETTINGS) from error
 
 
 @contextmanager
 def understood(what: str) -> Iterator[None]:
-    """Turn what an answer in another form than the documented one leads to into Unavailable."""
+    """Convert the errors that an answer of an undocumented form causes into Unavailable."""
     try:
         yield
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, ArithmeticError) as error:
@@ -371,10 +380,10 @@ def refused(
     missing: str = "",
     known: Mapping[str, str] | None = None,
 ) -> McloudError:
-    """Return the error for a REST answer that reports no success; ``what`` names the service.
+    """Return the error for a REST answer that reports a failure; ``what`` names the service.
 
-    ``lacks`` and ``missing`` are the remedies where a permission is missing, and where what was
-    asked for does not exist; ``known`` fills the fields of others (``api``, ``project``).
+    ``lacks`` and ``missing`` are the remedies for a missing permission and for a missing resource.
+    ``known`` fills the fields of other remedies (``api``, ``project``).
     """
     text, details = _told(answer)
     message = f"{what}: {text or f'HTTP {answer.status}'}"
@@ -385,11 +394,11 @@ def refused(
 
 
 def _told(answer: http.HttpAnswer) -> tuple[str, str]:
-    """The first line of what Google says in an answer, and all of it."""
+    """Return the first line of Google's error message, and the whole error."""
     try:
         error = answer.document()["error"]
         return str(error["message"]).partition("\n")[0], json.dumps(error)
-    except (Unavailable, KeyError, TypeError):  # a proxy's page
+    except (Unavailable, KeyError, TypeError):  # for example the error page of a proxy
         return "", ""
 
 
@@ -398,7 +407,7 @@ def _make(what: str, client: Any, transport: Any, endpoint: str) -> Any:
         import grpc
 
     if not endpoint:
-        # Here, when it is made, a client looks for credentials.
+        # A client looks for credentials when it is created.
         with translated(what):
             return client(transport=_reconnecting(transport))
     channel = grpc.insecure_channel(endpoint, options=_CHANNEL_OPTIONS)
@@ -406,7 +415,9 @@ def _make(what: str, client: Any, transport: Any, endpoint: str) -> Any:
 
 
 def _firestore_client() -> Any:
-    """Return the client whose channels connect again soon; it takes no options for them."""
+    """Return the class of a Firestore client whose channels reconnect soon after an outage. The
+    client has no option for this.
+    """
     with _importing:
         import grpc
         from google.cloud import firestore
@@ -423,7 +434,7 @@ def _firestore_client() -> Any:
 
 
 def _reconnecting(transport: Any) -> Any:
-    """Return a kind of transport that connects again soon after an outage."""
+    """Return a subclass of a transport that reconnects soon after an outage."""
 
     class Reconnecting(transport):  # type: ignore[misc]
         @classmethod
@@ -435,10 +446,11 @@ def _reconnecting(transport: Any) -> Any:
 
 
 def _refuse_emulator(variable: str, setting: str) -> None:
-    """Google's client would turn to the emulator, and those of other services to the real cloud.
+    """Refuse a variable that would redirect Google's client to an emulator, while other services
+    use the real cloud.
 
     Raises:
-        ConfigError: the variable is set, as after ``eval "$(mcloud local env)"``.
+        ConfigError: the variable is set, for example by ``eval "$(mcloud local env)"``.
     """
     if os.environ.get(variable):
         raise ConfigError(
@@ -448,16 +460,17 @@ def _refuse_emulator(variable: str, setting: str) -> None:
 
 
 def _prepare(session: Any, url: str) -> None:
-    """Give it connections for many threads, and the environment's proxies and certificates for all
-    that goes to ``url``, once.
+    """Give the session connections for many threads, and set the environment's proxies and
+    certificates for ``url`` once.
 
-    A ``requests`` session reads all variables for each request anew, which takes a fifth of the
-    time of an upload.
+    A ``requests`` session otherwise reads all variables for each request, which takes a fifth of
+    the time of an upload.
     """
     with _importing:
         from requests.adapters import HTTPAdapter
 
-    # Ten if nothing is said: each further one is then made anew for each request.
+    # The default pool holds ten connections. Each further connection would be opened again for each
+    # request.
     if not session.is_mtls:
         session.mount(url, HTTPAdapter(pool_maxsize=CONNECTIONS))
     found = session.merge_environment_settings(url, {}, None, None, None)
@@ -465,21 +478,23 @@ def _prepare(session: Any, url: str) -> None:
     session.trust_env = False
 
 
-# What gRPC says where Python's clients have an exception. It reports all of it as UNAVAILABLE.
+# gRPC's messages for errors for which Python's other clients have exceptions. gRPC reports all of
+# them as UNAVAILABLE.
 _LOCAL = re.compile(
-    r"metadata from plugin failed"  # the credentials
+    r"metadata from plugin failed"  # credentials
     r"|DNS resolution failed|errors resolving|[Aa]ddress lookup failed|C-ares status"
     r"|CERTIFICATE_VERIFY_FAILED|HTTP proxy returned|Network is unreachable|Too many open files"
 )
-_NO_ADDRESSES = "returned answer with no data"  # see `local_faults`: the name itself has none
+# the name exists without an address; see `local_faults`
+_NO_ADDRESSES = "returned answer with no data"
 
 
 def _is_local(error: Exception) -> bool:
-    """Return whether this machine is the reason; see ``local_faults``."""
+    """Return whether this machine caused the error; see ``local_faults``."""
     said = f"{error} {error.__cause__}"
     if _LOCAL.search(said):
         return _NO_ADDRESSES not in said
-    # A connection that cannot be made is one to the proxy, where there is one.
+    # With a proxy, a failed connection is one to the proxy.
     port = re.search(r":\d+", http.proxy_for("https://googleapis.com").rpartition("@")[2][5:])
     if port and f"{port[0]}: Failed to connect" in said:
         return True

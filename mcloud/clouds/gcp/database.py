@@ -17,19 +17,19 @@ class Backup:
     """A backup of a database. It outlives the database, and is billed until it expires."""
 
     name: str
-    """Full name, as ``gcloud firestore backups delete`` takes it."""
+    """Full name, in the form that ``gcloud firestore backups delete`` accepts."""
     expires: str
     """Time at which Firestore deletes it, such as ``2026-12-01T03:00:00Z``."""
 
 
 def has_free_tier(session: GcpSession, project: str, database: str, url: str = URL) -> bool:
-    """Return whether the free tier of the project is that of the database."""
+    """Return whether this database is the one with the project's free tier."""
     found = _get(session, f"{url}/v1/projects/{project}/databases/{database}")
     return bool(found.get("freeTier", False))
 
 
 def backups(session: GcpSession, project: str, database: str, url: str = URL) -> Iterator[Backup]:
-    """Yield the backups of a database, which may not exist any more, by their expiry."""
+    """Yield the backups of a database, which may no longer exist, by their expiry."""
     found = _get(session, f"{url}/v1/projects/{project}/locations/-/backups")
     wanted = f"projects/{project}/databases/{database}"
     with understood("Firestore"):

@@ -1,4 +1,6 @@
-"""Backlogs, ages and calls, from Cloud Monitoring: a request a metric, billed by the series."""
+"""Backlogs, ages and calls from Cloud Monitoring, with one request for each metric, billed by the
+time series.
+"""
 
 import time
 from collections.abc import Sequence
@@ -8,12 +10,14 @@ from mcloud.clouds.gcp.client import TIMEOUT, retry, translated
 from mcloud.clouds.ports import Depth, Figure, Figures
 from mcloud.clouds.resources import GcpResources
 
-PERIOD = 60  # seconds; all of these are sampled by the minute
-# Seconds after a sample until it is there; https://cloud.google.com/monitoring/api/metrics_gcp
+PERIOD = 60  # seconds; Cloud Monitoring samples all of these metrics by the minute
+# Seconds until a sample is available; https://cloud.google.com/monitoring/api/metrics_gcp
 CALLS_LAG = 240.0
-BACKLOG_WINDOW = 5 * 60.0  # seconds; the newest point in it counts
+BACKLOG_WINDOW = 5 * 60.0  # seconds; the newest point of this window counts
 SERIES = 7
-"""Series billed for each look: two backlogs, an age, two classes of calls, p95 and writes."""
+"""Number of time series that each query is billed for: two backlogs, an age, two classes of calls,
+p95 and writes.
+"""
 
 _BACKLOG = "pubsub.googleapis.com/subscription/num_undelivered_messages"
 _AGE = "pubsub.googleapis.com/subscription/oldest_unacked_message_age"
@@ -53,14 +57,16 @@ class CloudMonitoring:
                 "errors": Figure(
                     None if total.value is None else sum(map(_value, _points(failed))), total.as_of
                 ),
-                # from ms
+                # converted from ms
                 "p95": Figure(None if p95.value is None else p95.value / 1000, p95.as_of),
                 "writes": _total(writes, now),
             },
         )
 
     def backlog(self, subscription: str) -> Depth:
-        """Undelivered messages of a subscription; those in flight are among them."""
+        """Return the number of undelivered messages of a subscription, including those in
+        flight.
+        """
         figure = self._subscription(_BACKLOG, subscription, time.time())
         return Depth(None if figure.value is None else int(figure.value), None, figure.as_of)
 
@@ -77,7 +83,9 @@ class CloudMonitoring:
         reduced: tuple[str, str] | None = None,
         by: Sequence[str] = (),
     ) -> Any:
-        """The series of a metric; ``reduced`` says how to make one of many, a minute a point."""
+        """Return the time series of a metric. ``reduced`` is the aligner and the reducer that
+        combine several series into one, with one point per minute.
+        """
         from google.cloud.monitoring_v3.types import (
             Aggregation,
             ListTimeSeriesRequest,
@@ -104,7 +112,7 @@ class CloudMonitoring:
 
 
 def _newest(series: Sequence[Any], now: float) -> Figure:
-    """The newest value."""
+    """Return the newest value."""
     points = _points(series)
     if not points:
         return Figure(None, now)
@@ -113,7 +121,7 @@ def _newest(series: Sequence[Any], now: float) -> Figure:
 
 
 def _total(series: Sequence[Any], now: float) -> Figure:
-    """The sum, which counts until the last minute that must have been reported by now."""
+    """Return the sum up to the last minute that Cloud Monitoring must have reported by now."""
     points = _points(series)
     if not points:
         return Figure(None, now)

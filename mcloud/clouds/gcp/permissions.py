@@ -1,13 +1,13 @@
 """The permissions that each component needs on Google Cloud, and custom roles for deployers.
 
-The roles of the other components are in ``terraform/gcp/iam.tf``. The tests compare both with the
-calls of a whole life of a stack.
+The roles of the other components are in ``terraform/gcp/iam.tf``. The tests compare both with all
+calls from the creation of a stack to its deletion.
 """
 
 from typing import Any
 
 Needs = dict[str, tuple[str, ...]]
-"""Permissions by what they are about."""
+"""Permissions by the kind of resource."""
 
 _READS: Needs = {
     "project": (
@@ -106,12 +106,15 @@ NEEDS: dict[str, Needs] = {
         "project": ("monitoring.timeSeries.list",),
     },
 }
-"""Permissions that a component needs, by what they are about. A planner reads what Terraform reads
-for a plan, and a deployer also makes, changes and removes it. The others are the roles in
-``terraform/gcp/iam.tf``."""
+"""Permissions that a component needs, by the kind of resource. A planner reads the resources that
+Terraform reads for a plan, and a deployer also creates, changes and removes them. The other
+components have the roles in ``terraform/gcp/iam.tf``.
+"""
 
 CONDITIONAL = ("database", "raw", "billing dataset")
-"""Granted under a condition or on a part only, which a test of the whole does not meet."""
+"""Resources whose permissions are granted under a condition or on a part only. A test of the whole
+project or bucket does not find these permissions.
+"""
 
 
 def custom_role(component: str, stack: str) -> dict[str, Any]:

@@ -1,1 +1,1 @@
-"""The embedded AWS: ministack, with what it lacks around it: outages, meters and metrics."""
+"""The embedded AWS: ministack, extended by outages, meters and metrics."""

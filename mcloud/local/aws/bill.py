@@ -9,9 +9,9 @@ from mcloud.market.envelope import SQS_CHUNK
 
 READ_UNIT, WRITE_UNIT = 4096, 1024  # bytes: https://aws.amazon.com/dynamodb/pricing/on-demand/
 
-# A quote inside a message is written \", so that this is the request's own member.
+# A quote inside a message is escaped as \", so this matches only the member of the request itself.
 _QUEUE_URL = re.compile(rb'"QueueUrl"\s*:\s*"[^"]*?([^"/]+)"')
-# What makes a GET of a bucket a listing, or comes along with one.
+# Query parameters that make a GET of a bucket a listing, or accompany one.
 _LISTING = {
     "list-type", "prefix", "delimiter", "marker", "max-keys", "encoding-type", "start-after",
     "continuation-token", "fetch-owner", "versions", "uploads", "key-marker", "version-id-marker",
@@ -20,8 +20,10 @@ _LISTING = {
 
 
 def sqs_requests(asked: bytes, answered: bytes) -> int:
-    """Billed requests of one: one for each 64 KiB of messages, either way."""
-    # In JSON a message is longer than by itself, so that a short request needs no closer look.
+    """Return the number of billed requests of one request: one for each 64 KiB of messages in
+    either direction.
+    """
+    # A message is longer in JSON than on its own, so a short request needs no closer look.
     sizes = [
         _messages_size(text) if len(text) > SQS_CHUNK else len(text) for text in (asked, answered)
     ]
@@ -29,13 +31,15 @@ def sqs_requests(asked: bytes, answered: bytes) -> int:
 
 
 def sqs_queue(asked: bytes) -> str:
-    """The name of the queue that a request is about; "" where it names none."""
+    """Return the name of the queue of a request, or "" if it names none."""
     found = _QUEUE_URL.search(asked)
     return found[1].decode() if found else ""
 
 
 def message_size(body: str, attributes: Mapping[str, Mapping[str, Any]]) -> int:
-    """Bytes of a message as SQS counts them: body, and name, type and value of its attributes."""
+    """Return the size of a message in bytes, as SQS counts it: the body, and the name, type and
+    value of its attributes.
+    """
     size = len(body.encode())
     for name, value in attributes.items():
         size += len(name.encode()) + len(value.get("DataType", "").encode())
@@ -45,9 +49,10 @@ def message_size(body: str, attributes: Mapping[str, Mapping[str, Any]]) -> int:
 
 
 def s3_request(method: str, path: str, query: Mapping[str, object]) -> tuple[str | None, str]:
-    """The meter of a request, None where it is free, and the bucket.
+    """Return the meter of a request, or None if it is free, and the bucket.
 
-    https://aws.amazon.com/s3/pricing/: PUT, COPY, POST and LIST cost alike; DELETE is free.
+    https://aws.amazon.com/s3/pricing/: PUT, COPY, POST and LIST have the same price; DELETE is
+    free.
     """
     bucket, _, key = path.lstrip("/").partition("/")
     if method == "DELETE" or (method == "POST" and "delete" in query):
@@ -59,12 +64,16 @@ def s3_request(method: str, path: str, query: Mapping[str, object]) -> tuple[str
 
 
 def read_halves(size: int, *, consistent: bool) -> int:
-    """Half read units of some bytes: one for each 4 KB, or two where the read is consistent."""
+    """Return the half read units of some bytes: one for each 4 KB, or two if the read is
+    consistent.
+    """
     return max(1, -(-size // READ_UNIT)) * (2 if consistent else 1)
 
 
 def write_units(size: int) -> int:
-    """Write units of an item of some bytes, the larger of what it was and what it becomes."""
+    """Return the write units of an item. Its size is the larger of those before and after the
+    write.
+    """
     return max(1, -(-size // WRITE_UNIT))
 
 

@@ -20,7 +20,7 @@ SERVICES = {
     "streams.dynamodb": "candles",
     "s3": "archive",
 }
-LOOK = 0.1  # seconds between two looks at whether a hanging service is back
+LOOK = 0.1  # seconds between two checks of whether a hanging service is back
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -29,7 +29,7 @@ App = Callable[[Message, Receive, Send], Awaitable[None]]
 
 
 class Door:
-    """An ASGI application around ministack's."""
+    """An ASGI application that wraps that of ministack."""
 
     def __init__(self, app: App, outages: Outages, meter: Meter) -> None:
         self._app = app
@@ -37,7 +37,7 @@ class Door:
         self._meter = meter
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        # ministack's own pages, its health among them, are no service of AWS.
+        # ministack's own pages, such as its health, do not belong to a service of AWS.
         if scope["type"] != "http" or scope["path"].startswith("/_ministack/"):
             await self._app(scope, receive, send)
             return
@@ -88,7 +88,9 @@ class Door:
             self._meter.add("sns_requests", "")
 
     async def _back(self, service: str | None, body: "Body") -> bool:
-        """Wait until a service no longer hangs; False where the client has gone meanwhile."""
+        """Wait until a service no longer hangs. Return False if the client has disconnected
+        meanwhile.
+        """
         gone = asyncio.ensure_future(body.receive_next())
         try:
             while (outage := self._outages.on(service)) and outage.how == "hang":
@@ -126,14 +128,14 @@ class Passed:
 
 
 class Body:
-    """The request's body, read before anybody else does and handed on afterwards."""
+    """The request's body, read before the wrapped application reads it, and then passed on."""
 
     def __init__(self, receive: Receive) -> None:
         self.receive_next = receive
         self._read: list[Message] = []
 
     async def read(self) -> bool:
-        """Read all of it; False where the client went away in the middle."""
+        """Read the whole body. Return False if the client disconnected before the end."""
         while True:
             message = await self.receive_next()
             if message["type"] != "http.request":
@@ -147,11 +149,13 @@ class Body:
 
 
 def detect(scope: Message, headers: dict[str, str]) -> str:
-    """ministack's name of the service that a request is for."""
+    """Return ministack's name of the service that a request is for."""
     query = parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True)
     return str(detect_service(scope["method"], scope["path"], headers, query))
 
 
 def _operation(scope: Message, headers: dict[str, str]) -> str:
-    """The operation of a request to CloudWatch, where the SDK writes it."""
+    """Return the operation of a request to CloudWatch, which the SDK writes into a header or the
+    path.
+    """
     return headers.get("x-amz-target") or str(scope["path"])

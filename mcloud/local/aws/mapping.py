@@ -1,7 +1,8 @@
-"""The mapping from SQS to Lambda, which ministack keeps inside itself.
+"""The event source mapping from SQS to Lambda, which ministack implements internally.
 
-No request of it passes the door, so that it is held up here: while the queue or the function of the
-site is out, nothing is received. Messages wait in the queue; none is a dead letter because of it.
+Its requests do not pass the door, so outages are applied here: during an outage of the queue or the
+function of the site, no message is received. Messages wait in the queue, and none becomes a dead
+letter because of the outage.
 """
 
 import math
@@ -59,7 +60,7 @@ def _held_up(poll: Callable[[], bool], outages: Outages) -> Callable[[], bool]:
 
 
 def _slowed(run: Callable[..., None], outages: Outages) -> Callable[..., None]:
-    """Delay the batch if the function is slow. Each batch has a thread of its own."""
+    """Delay the batch if the function is slow. Each batch has its own thread."""
 
     def run_slowly(*arguments: Any) -> None:
         outage = outages.on("function")
@@ -71,7 +72,7 @@ def _slowed(run: Callable[..., None], outages: Outages) -> Callable[..., None]:
 
 
 def _returning(run: Callable[..., None]) -> Callable[..., None]:
-    """Return messages that the function could not process to the queue soon."""
+    """Return messages that the function could not process to the queue after a short delay."""
 
     def run_and_return(
         mapping: Any, function: Any, event: Any, batch: list[dict[str, Any]], *where: Any
@@ -111,7 +112,7 @@ def _observed(
         name = config["FunctionName"]
         if not throttled:
             meter.add("lambda_requests", name)
-            # Billed by the millisecond begun: https://aws.amazon.com/lambda/pricing/
+            # Lambda bills each started millisecond: https://aws.amazon.com/lambda/pricing/
             meter.add("lambda_mib_ms", name, math.ceil(seconds * 1000) * config["MemorySize"])
         if not getattr(_batch, "running", False):
             return result
@@ -121,7 +122,7 @@ def _observed(
             if not _batch.failed:
                 rounds = 0
             elif begun >= failed_at:
-                # Not one of several that were under way at once: those fail for one reason.
+                # Several concurrent calls count as one failure, because they fail for one reason.
                 rounds += 1
                 failed_at = time.monotonic()
             lambda_svc._ESM_BACKOFF_SECONDS = FIRST_PAUSE if rounds < 2 else LONG_PAUSE

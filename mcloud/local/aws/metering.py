@@ -1,7 +1,7 @@
-"""Counts what ministack does, where it does it.
+"""Counts billed usage inside ministack.
 
-The door counts requests; what they cost in DynamoDB depends on the items that they touch, and what
-Lambda's mapping asks of SQS passes no door: those are counted here, inside ministack.
+The door counts requests. Their cost in DynamoDB depends on the affected items, and the requests of
+Lambda's mapping to SQS pass no door, so both are counted here, inside ministack.
 """
 
 import re
@@ -20,14 +20,14 @@ from mcloud.market.envelope import SQS_CHUNK
 
 Handler = Callable[[dict[str, Any]], tuple[int, Any, Any]]
 
-_SHAPING = {  # what makes a query answer less than it reads
+_SHAPING = {  # parameters with which a query returns less than it reads
     "FilterExpression", "ProjectionExpression", "AttributesToGet", "Select", "QueryFilter",
     "ScanFilter", "ConditionalOperator",
 }  # fmt: skip
 
 
 def install(meter: Meter) -> None:
-    """Have ministack's services tell ``meter``."""
+    """Connect ministack's services to ``meter``."""
     _Tables(meter).install()
     _meter_mapping(meter)
     get_records, get_metric_data = dynamodb_streams._get_records, cloudwatch._get_metric_data
@@ -46,10 +46,10 @@ def install(meter: Meter) -> None:
 
 
 def _meter_mapping(meter: Meter) -> None:
-    """The requests that Lambda makes for a mapping: a receive and a delete for each batch.
+    """Count the requests that Lambda makes for a mapping: a receive and a delete for each batch.
 
-    Lambda also asks queues that are empty, every few seconds; ministack need not, and so they are
-    not counted.
+    Lambda also polls empty queues every few seconds. ministack does not, so these requests are not
+    counted.
     """
     receive, delete = sqs._receive_messages_for_esm, sqs._delete_messages_for_esm
 
@@ -71,7 +71,7 @@ def _meter_mapping(meter: Meter) -> None:
 
 
 class _Tables:
-    """Read and write units of DynamoDB, by its own rules.
+    """Read and write units of DynamoDB, by DynamoDB's own rules.
 
     https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/read-write-operations.html
     """
@@ -93,7 +93,7 @@ class _Tables:
     def _consumed(
         self, result: Any, data: dict[str, Any], name: str, *rest: Any, **more: Any
     ) -> None:
-        """At the end of each put, update, delete, get, query and scan."""
+        """Count the units at the end of each put, update, delete, get, query and scan."""
         self._add_consumed(result, data, name, *rest, **more)
         if more.get("write"):
             self._write(name, more.get("old_item"), more.get("new_item"))
@@ -104,18 +104,19 @@ class _Tables:
             halves = read_halves(size, consistent=data.get("ConsistentRead", False))
             self._meter.add("dynamodb_half_reads", name, halves)
         else:
-            # It costs what it reads, not what it answers: the same without a filter is counted.
+            # A query is billed by the items that it reads, not by those that it returns, so the
+            # same query without a filter is counted.
             is_query = "KeyConditionExpression" in data or "KeyConditions" in data
             (dynamodb._query if is_query else dynamodb._scan)(_unshaped(data))
 
     def _failed(self, data: dict[str, Any], item: Any, *rest: Any) -> Any:
-        """A condition that does not hold costs a write of what is there."""
+        """Count a failed condition, which costs a write of the stored item."""
         if data.get("TableName"):
             self._write(dynamodb._normalize_table_name(data["TableName"]), item, None)
         return self._check_failed(data, item, *rest)
 
     def _accumulated(self, units: Any, table: dict[str, Any], old: Any, new: Any) -> None:
-        """For each item of a batch write."""
+        """Count each item of a batch write."""
         self._accumulate(units, table, old, new)
         self._write(table["TableName"], old, new)
 
@@ -139,7 +140,7 @@ class _Tables:
                 for each in data["TransactItems"]:
                     name = dynamodb._normalize_table_name(each["Get"]["TableName"])
                     item = self._item(name, each["Get"]["Key"])
-                    for _ in range(2):  # to prepare, and to commit
+                    for _ in range(2):  # once to prepare, and once to commit
                         self._read(name, item, consistent=True)
             return answer
 
@@ -159,7 +160,7 @@ class _Tables:
         return write
 
     def _transacted(self, data: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-        """The table and the present item of each member of a transaction."""
+        """Yield the table and the current item of each member of a transaction."""
         for each in data.get("TransactItems", ()):
             ((_, member),) = each.items()
             name = dynamodb._normalize_table_name(member["TableName"])
@@ -188,7 +189,9 @@ def _size(item: Any) -> int:
 
 
 def _unshaped(data: dict[str, Any]) -> dict[str, Any]:
-    """A query or scan of all that it reads; names that nothing uses would be refused."""
+    """Return a query or scan of all items that are read. Unused names are removed, because they
+    would be refused.
+    """
     plain = {name: value for name, value in data.items() if name not in _SHAPING}
     used = set(re.findall(r"[#:]\w+", data.get("KeyConditionExpression", "")))
     for names in ("ExpressionAttributeNames", "ExpressionAttributeValues"):

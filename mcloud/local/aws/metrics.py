@@ -1,7 +1,7 @@
-"""CloudWatch metrics that AWS keeps by itself and ministack does not.
+"""CloudWatch metrics that AWS records automatically and ministack does not.
 
-They are put into ministack's own CloudWatch, under the names, dimensions and units of AWS, so that
-every reader finds them in the usual place:
+They are written to ministack's own CloudWatch, under the names, dimensions and units of AWS, so
+that every reader finds them in the usual place:
 https://docs.aws.amazon.com/lambda/latest/dg/monitoring-metrics-types.html,
 https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-available-cloudwatch-metrics.html
 """
@@ -19,7 +19,7 @@ from ministack.services import cloudwatch, sqs
 from mcloud.local.deployment import ACCOUNT, REGION
 from mcloud.local.meter import Meter
 
-PERIOD = 2.0  # seconds between two writes of what was called
+PERIOD = 2.0  # seconds between two writes of the recorded calls
 SAMPLE = 10.0  # seconds between two samples of the queues; AWS samples once a minute
 
 Scope = tuple[str, str]
@@ -53,10 +53,10 @@ class EmbeddedMetrics:
         self._calls: dict[tuple[Scope, str], _Calls] = defaultdict(_Calls)
 
     def called(self, function: str, seconds: float, *, error: bool, throttled: bool) -> None:
-        """Count a call that a queue made; those through the API are counted by ministack."""
+        """Count a call that a queue made. ministack counts calls through the API itself."""
         with self._lock:
             calls = self._calls[scope(), function]
-            if throttled:  # never begun, so that it is no invocation
+            if throttled:  # a throttled call did not start, so it is not an invocation
                 calls.throttles += 1
                 return
             calls.count += 1
@@ -116,9 +116,9 @@ class EmbeddedMetrics:
             cloudwatch._evaluate_all_alarms()
 
     def pump_forever(self, soon: Callable[[Callable[[], None]], None]) -> None:
-        """Write what there is to be written; for a thread of its own.
+        """Write the metrics regularly, in a separate thread.
 
-        ``soon`` does a piece of work where ministack itself works.
+        ``soon`` runs a function in ministack's own thread.
         """
         due = self._clock()
         while True:

@@ -6,7 +6,7 @@ from typing import Any
 
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
-# The code of each service's throttling, and its status.
+# The code of each service's throttling error, and its HTTP status.
 # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/CommonErrors.html,
 # https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html#API_Invoke_Errors,
 # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Errors.html,
@@ -22,12 +22,14 @@ _SENTENCE = "Rate exceeded"
 
 
 async def refused(send: Send) -> None:
-    """503 without a body, as a load balancer answers that has nothing behind it."""
+    """Send a 503 without a body, like a load balancer without a server behind it."""
     await _answer(send, 503, {}, b"")
 
 
 async def throttled(send: Send, service: str, headers: Mapping[str, str]) -> None:
-    """The throttling error of a service; ``headers`` are the request's, with lower-case names."""
+    """Send the throttling error of a service. ``headers`` are those of the request, with lower-case
+    names.
+    """
     code, status = _CODES.get(service, _OTHER)
     if service == "s3":
         body = f"<Error><Code>{code}</Code><Message>{_SENTENCE}</Message></Error>"
@@ -61,7 +63,7 @@ async def _answer(send: Send, status: int, headers: Mapping[str, str], body: byt
 
 
 def _cbor(fields: Mapping[str, str]) -> bytes:
-    """A map of short texts (RFC 8949): fewer than 24 fields of fewer than 256 bytes each."""
+    """Return a map of short texts (RFC 8949): fewer than 24 fields of fewer than 256 bytes each."""
     encoded = bytes([0xA0 + len(fields)])
     for text in (word for pair in fields.items() for word in pair):
         content = text.encode()

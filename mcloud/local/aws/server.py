@@ -1,7 +1,7 @@
 """The embedded AWS: ``python -m mcloud.local.aws.server --home FOLDER``.
 
-ministack in this process, on the port that its own variables name (see ``children.aws``), behind a
-door of ours.
+ministack runs in this process behind mcloud's door, on the port of ministack's own variables (see
+``children.aws``).
 """
 
 import argparse
@@ -22,7 +22,7 @@ from mcloud.local.aws.metrics import EmbeddedMetrics
 from mcloud.local.meter import Meter
 from mcloud.local.outage import Outages
 
-# No part of what it promises, so that another version may be without.
+# Names that are not part of ministack's public API, so that another version may not have them.
 INSIDES: Mapping[ModuleType, tuple[str, ...]] = {
     ministack: ("_MAIN_LOOP", "app", "main"),
     cloudwatch: ("_evaluate_all_alarms", "_get_metric_data", "_store_datum"),
@@ -47,7 +47,7 @@ def main() -> None:
             f"this ministack ({version('ministack')}) has no {', '.join(missing)}: "
             "install the right version with `pip install 'ministack==1.5.33'`"
         )
-    sys.argv[1:] = []  # it reads them as well
+    sys.argv[1:] = []  # ministack reads the arguments as well
     outages, meter = Outages(home, "aws"), Meter(home, "aws")
     metrics = EmbeddedMetrics(meter)
     mapping.install(outages, metrics, meter)

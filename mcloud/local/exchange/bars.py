@@ -1,7 +1,7 @@
-"""Klines of one symbol: a bar a minute is kept, longer ones are folded when they are asked for.
+"""Klines of one symbol. Bars of a minute are stored, and longer ones are derived on request.
 
-Binance's rules: bars are aligned in UTC, weeks begin on Monday, and an interval without a trade
-has a bar whose four prices are the close before it.
+Binance's rules: bars are aligned in UTC, weeks begin on Monday, and an interval without a trade has
+a bar whose four prices are the previous close.
 """
 
 from bisect import bisect_left

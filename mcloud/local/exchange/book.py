@@ -1,9 +1,10 @@
-"""An order book as far as trades show it: where makers were met, and how much of theirs was taken.
+"""An order book derived from trades: the prices at which makers were matched, and the quantities.
 
-A trade whose buyer was the maker met the best bid, and one whose seller was the maker met the best
-ask. So its price is a level of that side, nothing better is left on that side, and nothing of the
-other side is at that price or beyond. The quantity of a level is that of the newest trade there:
-at least that much stood there. Orders that were never met are not in the trades, and not in here.
+A trade whose buyer was the maker matched the best bid, and one whose seller was the maker matched
+the best ask. Its price is therefore a level of that side. No better price is left on that side, and
+the other side has no order at that price or a better one. The quantity of a level is that of the
+newest trade there, which is a lower bound. Orders that were never matched are not in the trades,
+and therefore not in this book.
 """
 
 from bisect import bisect_left, bisect_right, insort
@@ -12,7 +13,7 @@ from typing import NamedTuple
 
 from mcloud.market.trade import Trade
 
-DEEPEST = 5_000  # levels of a side, as at Binance
+DEEPEST = 5_000  # maximum number of levels of a side, as at Binance
 
 
 class Level(NamedTuple):
@@ -32,9 +33,9 @@ class Book:
         self._asks: list[Decimal] = []
         self._quantities: dict[Decimal, Decimal] = {}
         self.newest_id = 0
-        """The id of the trade that changed it last."""
+        """Id of the trade that changed the book last."""
         self.time = 0
-        """And its time, in ms since 1970."""
+        """Time of that trade, in ms since 1970."""
 
     @property
     def bid(self) -> Level:
@@ -45,16 +46,16 @@ class Book:
         return next(iter(self.asks(1)), NO_LEVEL)
 
     def bids(self, limit: int) -> list[Level]:
-        """Up to ``limit`` levels, the best first."""
+        """Return up to ``limit`` bids, the best first."""
         best = self._bids[max(0, len(self._bids) - limit) :]
         return [Level(price, self._quantities[price]) for price in reversed(best)]
 
     def asks(self, limit: int) -> list[Level]:
-        """Up to ``limit`` levels, the best first."""
+        """Return up to ``limit`` asks, the best first."""
         return [Level(price, self._quantities[price]) for price in self._asks[:limit]]
 
     def add(self, trade: Trade) -> None:
-        """Take a trade; one that comes late changes nothing."""
+        """Add a trade. A trade that arrives late changes nothing."""
         if trade.id <= self.newest_id:
             return
         self.newest_id, self.time = trade.id, trade.time

@@ -1,4 +1,4 @@
-"""A certificate for loopback, made anew for each exchange; its key never outlives the making."""
+"""A certificate for loopback, created for each exchange. Its private key is deleted immediately."""
 
 import ipaddress
 import ssl
@@ -13,14 +13,15 @@ LIFETIME = timedelta(days=30)
 
 
 def make_certificate(path: Path) -> ssl.SSLContext:
-    """Write a certificate of 127.0.0.1 and localhost; returns the context to serve it with.
+    """Write a certificate for 127.0.0.1 and localhost, and return the TLS context for serving with
+    it.
 
-    The private key is on the disk only while it is loaded, in a folder of its own.
+    The private key is on the disk only while it is loaded, in a separate folder.
 
     Raises:
         LocalError: the file cannot be written.
     """
-    # Loading it takes longer than all else here, and few exchanges need it.
+    # The import takes longer than the rest of this function, and few exchanges need it.
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import ec
@@ -52,11 +53,11 @@ def make_certificate(path: Path) -> ssl.SSLContext:
         .issuer_name(name)
         .public_key(public)
         .serial_number(x509.random_serial_number())
-        # A little in the past, for clients whose clock is behind.
+        # The start is in the past, for clients whose clock is behind.
         .not_valid_before(now - timedelta(hours=1))
         .not_valid_after(now + LIFETIME)
         .add_extension(x509.SubjectAlternativeName(loopback), critical=False)
-        # It vouches for nothing but itself.
+        # The certificate cannot sign other certificates.
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(usage, critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)

@@ -1,8 +1,7 @@
-"""Events in the format of Binance's streams: one JSON text per event.
+"""Events in the format of Binance's streams, each as one JSON text.
 
-Spot: https://developers.binance.com/docs/binance-spot-api-docs/web-socket-streams
-Futures: https://developers.binance.com/docs/derivatives
-The time of an event, ``E``, is that of the trade behind it.
+Spot: https://developers.binance.com/docs/binance-spot-api-docs/web-socket-streams Futures:
+https://developers.binance.com/docs/derivatives The time of an event, ``E``, is that of its trade.
 """
 
 import json
@@ -18,7 +17,7 @@ from mcloud.market.trade import Trade
 
 
 def trade_event(trade: Trade, *, kind: str = "MARKET", microseconds: bool = False) -> str:
-    """The payload of a ``@trade`` stream.
+    """Return the payload of a ``@trade`` stream.
 
     Args:
         kind: futures only, ``X``: MARKET, INSURANCE_FUND, ADL, or NA for an id without a trade.
@@ -40,7 +39,7 @@ def trade_event(trade: Trade, *, kind: str = "MARKET", microseconds: bool = Fals
 
 
 def aggregate_event(aggregate: Aggregate, *, microseconds: bool = False) -> str:
-    """The payload of an ``@aggTrade`` stream."""
+    """Return the payload of an ``@aggTrade`` stream."""
     market = Market.of(aggregate.symbol)
     time = aggregate.time * 1000 if microseconds else aggregate.time
     return dump(
@@ -70,7 +69,7 @@ def kline_event(
     now: int,
     microseconds: bool = False,
 ) -> str:
-    """The payload of a ``@kline_<interval>`` stream; times in ms since 1970."""
+    """Return the payload of a ``@kline_<interval>`` stream. Times are in ms since 1970."""
     factor, name, market = 1000 if microseconds else 1, name_of(symbol), Market.of(symbol)
     return dump(
         {
@@ -101,7 +100,7 @@ def kline_event(
 
 
 def ticker(day: Day, *, microseconds: bool = False) -> dict[str, Any]:
-    """The payload of a ``@ticker`` stream, and an element of ``!ticker@arr``."""
+    """Return the payload of a ``@ticker`` stream, which is also an element of ``!ticker@arr``."""
     factor, market, book = 1000 if microseconds else 1, Market.of(day.symbol), day.book
     said = describe_day(day)
     event = {
@@ -138,7 +137,9 @@ def ticker(day: Day, *, microseconds: bool = False) -> dict[str, Any]:
 
 
 def mini_ticker(day: Day, *, microseconds: bool = False) -> dict[str, Any]:
-    """The payload of a ``@miniTicker`` stream, and an element of ``!miniTicker@arr``."""
+    """Return the payload of a ``@miniTicker`` stream, which is also an element of
+    ``!miniTicker@arr``.
+    """
     bar, market = day.bar, Market.of(day.symbol)
     return {
         "e": "24hrMiniTicker",
@@ -155,7 +156,9 @@ def mini_ticker(day: Day, *, microseconds: bool = False) -> dict[str, Any]:
 
 
 def book_event(symbol: str, book: Book, *, microseconds: bool = False) -> str:
-    """The payload of a ``@bookTicker`` stream. On spot, which has microseconds, it has no time."""
+    """Return the payload of a ``@bookTicker`` stream. On spot, which has microseconds, it has no
+    time.
+    """
     market = Market.of(symbol)
     event: dict[str, Any] = {
         "u": book.newest_id,
@@ -173,5 +176,5 @@ def book_event(symbol: str, book: Book, *, microseconds: bool = False) -> str:
 
 
 def dump(event: Any) -> str:
-    """The JSON text of an event."""
+    """Return the JSON text of an event."""
     return json.dumps(event, separators=(",", ":"), ensure_ascii=False)

@@ -28,8 +28,9 @@ KINDS = {
     " INSURANCE_FUND or ADL) and are nowhere else: the next `count`, those whose id `every`"
     " divides, or `first` to `last`; of `symbol` if given",
 }
-"""All of them. Those that go on do so for `seconds` or, REST's and `refuse`, for `count` requests,
-or until they are lifted."""
+"""All kinds of faults. A lasting fault lasts for ``seconds`` or until it is lifted. REST's faults
+and ``refuse`` may instead last for ``count`` requests.
+"""
 
 _NEEDS = {
     "stall": ("symbol",),
@@ -48,7 +49,7 @@ REMEMBERED = 10_000
 
 @dataclass(frozen=True)
 class Fault:
-    """One thing to go wrong; see KINDS for which field means what."""
+    """A fault to simulate. See KINDS for the meaning of the fields."""
 
     kind: str
     seconds: float | None = None
@@ -90,7 +91,7 @@ def parse_fault(query: Mapping[str, str]) -> Fault:
     """Read a fault from the query of a URL, such as ``kind=stall&symbol=BTCUSDT&seconds=5``.
 
     Raises:
-        UsageError: an unknown kind or field, or a value that is no number or out of range.
+        UsageError: a kind or field is unknown, or a value is not a number or out of range.
     """
     unknown = query.keys() - {field.name for field in fields(Fault)}
     if unknown:
@@ -113,20 +114,20 @@ def parse_fault(query: Mapping[str, str]) -> Fault:
 
 
 class Faults:
-    """The faults that go on now. Times are seconds of one clock, whichever."""
+    """The current faults. All times are seconds of the same clock."""
 
     def __init__(self) -> None:
         self._running: list[_Running] = []
 
     def begin(self, fault: Fault, now: float) -> None:
-        """Let a fault go on, unless it is one of a moment."""
+        """Start a lasting fault. A momentary one is not recorded."""
         if fault.kind not in _IMMEDIATE:
             until = float("inf") if fault.seconds is None else now + fault.seconds
             left = None if fault.kind == "reorder" else fault.count
             self._running.append(_Running(fault, until, left))
 
     def lift(self) -> None:
-        """End all of them."""
+        """End all faults."""
         self._running.clear()
 
     def active(self, kind: str, now: float, symbol: str | None = None) -> list[Fault]:
@@ -136,7 +137,7 @@ class Faults:
         return [each.fault for each in self._matching(kind, now, symbol)]
 
     def take(self, kind: str, now: float, symbol: str | None = None) -> Fault | None:
-        """The oldest fault of a kind that goes on; one of its ``count`` is used up."""
+        """Return the oldest current fault of a kind, and use up one of its ``count``."""
         if not self._running:
             return None
         for each in self._matching(kind, now, symbol):
@@ -146,7 +147,7 @@ class Faults:
         return None
 
     def void(self, trade: Trade, now: float) -> str | None:
-        """Why a futures trade is void, one of REASONS; None for a trade like any other."""
+        """Return why a futures trade is void, one of REASONS, or None for any other trade."""
         if not self._running or Market.of(trade.symbol) is Market.SPOT:
             return None
         for each in self._matching("void", now, trade.symbol):
@@ -159,7 +160,7 @@ class Faults:
         return None
 
     def names(self, now: float) -> list[str]:
-        """The kinds that go on."""
+        """Return the kinds of the current faults."""
         self._forget(now)
         return [each.fault.kind for each in self._running]
 
@@ -176,7 +177,9 @@ class Faults:
 
 
 class Wire:
-    """The trades that are sent, and their order, after ``stall``, ``drop`` and ``reorder``."""
+    """The trades that are sent, in their order after the faults ``stall``, ``drop`` and
+    ``reorder``.
+    """
 
     def __init__(self, faults: Faults, random: Random) -> None:
         self._faults = faults
@@ -185,7 +188,7 @@ class Wire:
         self._sent: deque[Trade] = deque(maxlen=REMEMBERED)
 
     def put(self, trade: Trade, now: float) -> list[Trade]:
-        """The trades to send after this one was made."""
+        """Return the trades to send after this one was made."""
         if self._faults.active("stall", now, trade.symbol):
             return []
         if self._faults.take("drop", now, trade.symbol):
@@ -197,7 +200,7 @@ class Wire:
         return self.flush()
 
     def flush(self) -> list[Trade]:
-        """The trades that wait to be shuffled."""
+        """Return the trades that wait to be shuffled."""
         window, self._window = self._window, []
         if len(window) > 1:
             self._random.shuffle(window)
@@ -205,7 +208,7 @@ class Wire:
         return window
 
     def repeat(self, count: int) -> list[Trade]:
-        """The last ``count`` trades that were sent."""
+        """Return the last ``count`` trades that were sent."""
         return list(self._sent)[-count:]
 
 

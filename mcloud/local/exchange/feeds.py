@@ -1,4 +1,4 @@
-"""Feeds put together for the exchange: side by side, or one round after the other."""
+"""Combinations of feeds for the exchange: several in parallel, or one repeatedly."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
@@ -9,7 +9,7 @@ from mcloud.market.trade import Trade
 
 
 class SideBySide:
-    """Several feeds as one, in the order of their times.
+    """Several feeds combined into one, in the order of their times.
 
     Args:
         feeds: the feeds; each iteration reads them from the beginning.
@@ -28,9 +28,9 @@ class SideBySide:
 
 
 def repeat(trades: Iterable[Trade]) -> Iterator[Trade]:
-    """Play a recording again and again, as if its market went on.
+    """Play a recording repeatedly, as a continuous market.
 
-    In each round ids go on where those of the round before ended, and times a second later.
+    The ids of each round continue those of the previous one, and its times start a second later.
     """
     id_shifts: dict[str, int] = defaultdict(int)
     time_shift = 0

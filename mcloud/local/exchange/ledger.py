@@ -1,4 +1,4 @@
-"""All that the exchange knows of what was traded, and what it derives from that."""
+"""All trades of the exchange, and the data derived from them."""
 
 from collections import defaultdict
 from decimal import Decimal
@@ -12,11 +12,11 @@ from mcloud.market.trade import Trade
 
 
 class Day(NamedTuple):
-    """The last 24 hours of a symbol, to the minute."""
+    """The last 24 hours of a symbol, with a precision of one minute."""
 
     symbol: str
     start: int
-    """In ms since 1970, as ``end``."""
+    """Start in ms since 1970, like ``end``."""
     end: int
     bar: MinuteBar
     close_before: Decimal
@@ -36,7 +36,7 @@ class TradeLedger:
         self._books: dict[str, Book] = defaultdict(Book)
 
     def add(self, trade: Trade) -> Aggregate | None:
-        """Take a trade; returns the aggregate that it closes. One that is known changes nothing."""
+        """Add a trade, and return the aggregate that it closes. A known trade changes nothing."""
         if not self.tape.add(trade):
             return None
         self.now = max(self.now, trade.time)
@@ -45,7 +45,7 @@ class TradeLedger:
         return self.aggregates.add(trade)
 
     def newest(self, symbol: str) -> Trade | None:
-        """The trade with the highest id."""
+        """Return the trade with the highest id."""
         return next(iter(self.tape.newest(symbol, 1)), None)
 
     def book(self, symbol: str) -> Book:
@@ -60,7 +60,7 @@ class TradeLedger:
         limit: int,
         now: int | None = None,
     ) -> list[tuple[int, MinuteBar]]:
-        """See ``Bars.klines``."""
+        """Return klines; see ``Bars.klines``."""
         now = self.now if now is None else now
         bars = self._minutes[symbol]
         if interval.width == SECOND:
@@ -68,7 +68,7 @@ class TradeLedger:
         return list(bars.klines(interval, first, last, limit, now))
 
     def day(self, symbol: str) -> Day:
-        """The 24 hours before now. All numbers are 0 for a symbol that has never traded."""
+        """Return the last 24 hours. All numbers are 0 for a symbol that has never traded."""
         start = self.now - self.now % MINUTE - DAY + MINUTE
         minutes = self._minutes[symbol]
         newest = self.newest(symbol)
@@ -83,7 +83,7 @@ class TradeLedger:
         )
 
     def _seconds(self, symbol: str, first: int | None, last: int, limit: int) -> Bars:
-        """Bars of a second, of as much of the tape as ``limit`` of them can need."""
+        """Return bars of one second, from the part of the tape that ``limit`` bars may need."""
         start = last - limit * SECOND if first is None else first
         start -= start % SECOND
         bars = Bars(SECOND)

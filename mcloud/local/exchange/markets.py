@@ -11,14 +11,16 @@ from functools import lru_cache
 from mcloud.market.trade import COIN_M, SPOT, USD_M, Trade, capitals, in_market, split_market
 
 WIDE = Context(prec=60)
-"""Holds the product of any two numbers of a trade, and sums of such products, without rounding."""
+"""Context in which the product of any two numbers of a trade, and sums of such products, need no
+rounding.
+"""
 
 EIGHT = Decimal("0.00000001")
 _COIN_M = re.compile(r".+USD_(?:PERP|[0-9]{6})")
 
 
 class Market(Enum):
-    """A market; the value is what a symbol carries."""
+    """A market. The value is its suffix in a symbol."""
 
     SPOT = SPOT
     USD_M = USD_M
@@ -36,7 +38,7 @@ class Market(Enum):
         return {Market.SPOT: "/api/v3", Market.USD_M: "/fapi/v1", Market.COIN_M: "/dapi/v1"}[self]
 
     def symbol(self, name: str) -> str:
-        """Return the symbol that has this name here."""
+        """Return the symbol that has this name in the market."""
         return in_market(name, self.value)
 
 
@@ -64,9 +66,9 @@ class MarketRoute(Enum):
         return (Market.SPOT,) if self is MarketRoute.ROOT else (Market.USD_M, Market.COIN_M)
 
     def symbol(self, name: str) -> str:
-        """Return the symbol that a name, in any case, stands for here.
+        """Return the symbol that a name, in any case, stands for on this route.
 
-        A name such as ``BTCUSD_PERP`` exists on COIN-M only, whose hosts also serve it without a
+        A name such as ``BTCUSD_PERP`` exists only on COIN-M, whose hosts also serve it without a
         route.
         """
         name = capitals(name)
@@ -76,22 +78,24 @@ class MarketRoute(Enum):
 
 
 def name_of(symbol: str) -> str:
-    """The name of a symbol, as the exchange writes it: ``BTCUSDT`` of ``BTCUSDT.um``."""
+    """Return the name of a symbol as the exchange writes it: ``BTCUSDT`` for ``BTCUSDT.um``."""
     return split_market(symbol)[0]
 
 
 def pair_of(symbol: str) -> str:
-    """The underlying pair of a contract: ``BTCUSD`` of ``BTCUSD_PERP.cm``."""
+    """Return the underlying pair of a contract: ``BTCUSD`` for ``BTCUSD_PERP.cm``."""
     return name_of(symbol).partition("_")[0]
 
 
 def contract_size(symbol: str) -> int:
-    """USD in a COIN-M contract: 100 for Bitcoin, 10 for anything else."""
+    """Return the size of a COIN-M contract in USD: 100 for Bitcoin, 10 for any other asset."""
     return 100 if symbol.startswith("BTCUSD_") else 10
 
 
 def turnover(trade: Trade) -> Decimal:
-    """The quote asset that changed hands; of a COIN-M contract the base asset, to 8 decimals."""
+    """Return the traded amount of the quote asset. For a COIN-M contract it is that of the base
+    asset, to 8 decimals.
+    """
     if Market.of(trade.symbol) is Market.COIN_M:
         usd = WIDE.multiply(trade.quantity, contract_size(trade.symbol))
         return WIDE.divide(usd, trade.price).quantize(EIGHT, context=WIDE)

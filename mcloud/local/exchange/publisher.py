@@ -1,4 +1,4 @@
-"""Who is sent what: from what happens to the connections that have a stream for it."""
+"""Sends events to the connections that have subscribed to their streams."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
@@ -22,17 +22,17 @@ from mcloud.local.exchange.streams import ExchangeStream, Topic
 from mcloud.market.trade import Trade
 
 CLOCKED = ("kline", "ticker", "miniTicker")
-"""Kinds of streams that are sent once a second of the play."""
-MOST_BARS = 1_000  # that a kline stream catches up with after a time without trades
+"""Kinds of streams that are sent once per second of trade time."""
+MOST_BARS = 1_000  # maximum number of bars that a kline stream sends after a time without trades
 _TICKERS = {"ticker": ticker, "miniTicker": mini_ticker}
 
 
 class Publisher:
-    """Sends events. A symbol under the fault ``stall`` has none, whatever the stream.
+    """Sends events. A symbol under the fault ``stall`` has none in any stream.
 
     Args:
-        voids: by symbol and id, why there is no such trade.
-        clock: seconds, that of the faults.
+        voids: the reason why there is no such trade, by symbol and id.
+        clock: the clock of the faults, in seconds.
     """
 
     def __init__(
@@ -48,11 +48,11 @@ class Publisher:
         self._clock = clock
         self._sent: dict[Topic, list[tuple[str, RecordingReader]]] = {}
         self._clocked: list[ExchangeStream] = []
-        self._traded: set[str] = set()  # since the clocked streams had their last events
-        self._bars: dict[Topic, int] = {}  # starts of the bars that klines are at
+        self._traded: set[str] = set()  # since the last events of the streams in CLOCKED
+        self._bars: dict[Topic, int] = {}  # start of the current bar of each kline stream
 
     def index(self, readers: Iterable[RecordingReader]) -> None:
-        """Take the connections as they are now, with the streams that they have."""
+        """Record the current connections, with the streams that they have."""
         sent: dict[Topic, list[tuple[str, RecordingReader]]] = defaultdict(list)
         clocked: dict[Topic, ExchangeStream] = {}
         for reader in readers:
@@ -65,20 +65,20 @@ class Publisher:
         self._bars = {topic: start for topic, start in self._bars.items() if topic in clocked}
 
     def send_trades(self, trades: Iterable[Trade]) -> None:
-        """Send what ``@trade`` streams say of these."""
+        """Send the events of ``@trade`` streams for these trades."""
         for trade in trades:
             reason = self._voids.get(trade.symbol, {}).get(trade.id, "MARKET")
             if reason == "MARKET" or Market.of(trade.symbol) is not Market.SPOT:
                 self._publish(("trade", trade.symbol), partial(trade_event, trade, kind=reason))
 
     def send_aggregates(self, aggregates: Iterable[Aggregate]) -> None:
-        """Send what ``@aggTrade`` streams say of these."""
+        """Send the events of ``@aggTrade`` streams for these aggregates."""
         for each in aggregates:
             if not self._is_stalled(each.symbol):
                 self._publish(("aggTrade", each.symbol), partial(aggregate_event, each))
 
     def send_book(self, symbol: str) -> None:
-        """Send the best prices of a symbol that was traded."""
+        """Send the best prices of a symbol after a trade."""
         self._traded.add(symbol)
         if not self._is_stalled(symbol):
             write = partial(book_event, symbol, self._ledger.book(symbol))
@@ -86,7 +86,9 @@ class Publisher:
             self._publish(("bookTicker", ""), write, Market.of(symbol))
 
     def tick(self, time: int) -> None:
-        """Send what is sent once a second of the play: klines and tickers, before ``time``."""
+        """Send the events that are due once per second of trade time: klines and tickers, before
+        ``time``.
+        """
         for stream in self._clocked:
             if stream.kind == "kline":
                 self._send_klines(stream, time)
@@ -122,7 +124,7 @@ class Publisher:
             )
 
     def _send_days(self, stream: ExchangeStream) -> None:
-        """Send the symbols that were traded since the last time, and no others, like Binance."""
+        """Send only the symbols that were traded since the last time, like Binance."""
         days = [self._ledger.day(each) for each in self._traded if not self._is_stalled(each)]
         describe = _TICKERS[stream.kind]
         for name, reader in self._sent.get(stream.topic, ()):
@@ -141,11 +143,11 @@ class Publisher:
     def _publish(
         self, topic: Topic, write: Callable[..., str], market: Market | None = None
     ) -> None:
-        """Send an event to all who have its stream.
+        """Send an event to all connections that have its stream.
 
         Args:
-            write: words it, with ``microseconds`` or without.
-            market: of a stream of all symbols, so that other markets do not get it.
+            write: formats the event, with or without ``microseconds``.
+            market: market of a stream of all symbols, so that other markets do not get it.
         """
         messages: dict[tuple[str, Wording], str] = {}
         for name, reader in self._sent.get(topic, ()):

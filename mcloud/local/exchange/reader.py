@@ -1,4 +1,4 @@
-"""One client's WebSocket connection: what it has subscribed to, and what waits to be sent to it.
+"""One client's WebSocket connection: its subscriptions, and the messages that wait to be sent.
 
 https://developers.binance.com/docs/binance-spot-api-docs/web-socket-streams
 """
@@ -56,19 +56,19 @@ def parse_path(path: str, most: int) -> tuple[list[str], Wording]:
         names = query.get("streams", [""])[0].split("/")
     elif root != "ws":
         raise BadRequest(f"no streams at {path:.60}")
-    # As Binance, let names pass that can be no stream: ccxt connects to /ws/0 and then subscribes.
+    # Like Binance, accept names that cannot be streams: ccxt connects to /ws/0 and then subscribes.
     streams = [name for name in dict.fromkeys(names) if "@" in name or name.startswith("!")]
     if len(streams) > most:
         raise BadRequest(f"too many streams: {len(streams)}, at most {most}")
     for name in streams:
         parse_stream(name, route)
-    # Futures have no microseconds.
+    # Streams of futures have no microseconds.
     microseconds = unit == "MICROSECOND" and route is MarketRoute.ROOT
     return streams, Wording(root == "stream", microseconds, route)
 
 
 class Connection(ServerConnection):
-    """A connection that tells of each message, ping and pong that comes in."""
+    """A connection that reports each received message, ping and pong."""
 
     on_incoming: Callable[[], None] = staticmethod(lambda: None)
 
@@ -115,18 +115,18 @@ class RecordingReader:
 
     @property
     def streams(self) -> list[str]:
-        """The names of its streams."""
+        """Return the names of its streams."""
         return list(self._streams)
 
     @property
     def sent(self) -> list[ExchangeStream]:
-        """Those of its streams that its route carries."""
+        """Return those of its streams that are sent on its route."""
         route = self.wording.route
         streams = [parse_stream(name, route) for name in self._streams]
         return [stream for stream in streams if route.carries(stream.kind)]
 
     async def serve(self) -> None:
-        """Talk to the client until it is gone."""
+        """Serve the client until it disconnects."""
         limits = self._limits
         notice = min(limits.notice, limits.lifetime / 2)
         timers = [
@@ -149,14 +149,14 @@ class RecordingReader:
             self._idle.set()
 
     def offer(self, message: str) -> None:
-        """Put a message in line; a reader that is too far behind is cut instead."""
+        """Queue a message. A reader that is too far behind is disconnected instead."""
         if len(self._outbox) >= self._limits.backlog:
             self.cut()
         else:
             self._put(message)
 
     async def has_room(self) -> None:
-        """Wait until at most half of what may wait does; a reader that is too slow is cut."""
+        """Wait until the queue is at most half full. A reader that is too slow is disconnected."""
         try:
             async with asyncio.timeout(self._limits.patience):
                 await self._roomy.wait()
@@ -174,12 +174,12 @@ class RecordingReader:
         self._put(_dump(event))
 
     def close(self, code: CloseCode, reason: str = "") -> None:
-        """Say goodbye."""
+        """Close the connection with a closing handshake."""
         if self._closing is None:
             self._closing = self._loop.create_task(self._connection.close(code, reason))
 
     def cut(self) -> None:
-        """Drop the connection without a word."""
+        """Drop the connection without a closing handshake."""
         self._connection.transport.abort()
 
     def _put(self, message: str) -> None:

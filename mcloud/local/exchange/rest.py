@@ -1,7 +1,7 @@
-"""The exchange's REST side: a request in, an answer out. No I/O.
+"""The exchange's REST API: it turns a request into an answer, without I/O.
 
-Spot: https://developers.binance.com/docs/binance-spot-api-docs/rest-api
-Futures: https://developers.binance.com/docs/derivatives
+Spot: https://developers.binance.com/docs/binance-spot-api-docs/rest-api Futures:
+https://developers.binance.com/docs/derivatives
 """
 
 import json
@@ -30,10 +30,10 @@ from mcloud.local.exchange.wording import (
 )
 from mcloud.market.trade import MAX_ID, Trade
 
-PAGE, LONGEST_PAGE = 500, 1_000  # trades, aggregates or klines
+PAGE, LONGEST_PAGE = 500, 1_000  # default and maximum number of trades, aggregates or klines
 LONGEST_FUTURES_KLINES = 1_500
-SPOT_DEPTHS = (100, 5_000)  # levels: unless asked for, and at most
-FUTURES_DEPTHS = (5, 10, 20, 50, 100, 500, 1_000)  # levels: what may be asked for
+SPOT_DEPTHS = (100, 5_000)  # default and maximum number of levels
+FUTURES_DEPTHS = (5, 10, 20, 50, 100, 500, 1_000)  # allowed numbers of levels
 _MINI = (
     *("symbol", "openPrice", "highPrice", "lowPrice", "lastPrice", "volume", "quoteVolume"),
     *("openTime", "closeTime", "firstId", "lastId", "count"),
@@ -56,15 +56,15 @@ class Request:
 class RestAnswer:
     status: int
     content: Any
-    """To be sent as JSON."""
+    """Content, sent as JSON."""
     headers: dict[str, str] = field(default_factory=dict)
 
 
 class Rest:
-    """Answers from what has been traded so far.
+    """Answers requests from the trades made so far.
 
     Args:
-        symbols: those that the exchange lists, with their status, at the time of asking.
+        symbols: returns the symbols that the exchange currently lists, with their status.
         clock: seconds since 1970.
     """
 
@@ -134,7 +134,7 @@ class Rest:
         gaps = self._faults.active("rest_gap", asked.now, symbol)
         tape = self._ledger.tape
         page: list[Trade]
-        if gaps:  # what is hidden does not count to the page, and may be many pages long
+        if gaps:  # hidden trades do not count towards the page, and may be many pages long
             since = tape.since(symbol, first_id or 0)
             visible = [trade for trade in since if not hides(gaps, trade.id, trade.id)]
             page = visible[-limit:] if first_id is None else visible[:limit]
@@ -210,7 +210,7 @@ class Rest:
         return self._each(asked, lambda symbol: rest_book_ticker(symbol, self._ledger.book(symbol)))
 
     def _each(self, asked: "_Asked", describe: Callable[[str], Any]) -> Any:
-        """A list, or what a single symbol is; COIN-M always answers with a list."""
+        """Return a list, or one element for a single symbol. COIN-M always returns a list."""
         said = [describe(symbol) for symbol in self._wanted(asked)]
         single = "symbol" in asked.parameters and asked.market is not Market.COIN_M
         return said[0] if single else said
@@ -304,7 +304,7 @@ class _Endpoint:
 
 
 def _by_limit(usual: int, *steps: tuple[int, int]) -> _Weight:
-    """The weight of the first step whose limit is not exceeded, or that of the last step."""
+    """Return the weight of the first step whose limit is not exceeded, or that of the last step."""
 
     def weigh(parameters: Mapping[str, str]) -> int:
         text = parameters.get("limit", "")
@@ -386,12 +386,16 @@ def _no_such(path: str) -> RestAnswer:
 
 _SYMBOL = r"(?:[^\Wa-z]|[-.]){1,50}"
 _LEGAL_SYMBOL = r"[\w\-._&&[^a-z]]{1,50}"
-"""The same in the notation of Binance's messages. Names may be in any script."""
+"""The pattern of a legal symbol, in the notation of Binance's messages. Names may be in any
+script.
+"""
 _WHOLE = "[0-9]{1,20}"
 
 
 class _BadRequest(Exception):
-    """Codes and messages: https://github.com/binance/binance-spot-api-docs, errors.md."""
+    """An error with one of Binance's codes. Codes and messages:
+    https://github.com/binance/binance-spot-api-docs, errors.md.
+    """
 
     def __init__(self, code: int, message: str) -> None:
         super().__init__(message)

@@ -1,7 +1,7 @@
-"""The local exchange: one port of loopback on which a feed is traded.
+"""The local exchange: one port on loopback, on which a feed is traded.
 
-WebSocket and REST share the port. `websockets` reads the requests and answers those that are no
-WebSocket as well, one on a connection.
+WebSocket and REST share the port. `websockets` reads all requests and also answers those that are
+not for a WebSocket, one per connection.
 """
 
 import asyncio
@@ -38,23 +38,24 @@ from mcloud.market.trade import Trade
 
 HOST = "127.0.0.1"
 CONTROL = "/_mcloud/"
-TRADING = "TRADING"  # status of a symbol, as exchangeInfo has it
-CLOSE_TIMEOUT = 1.0  # seconds that a client may take to say goodbye
-CHUNK = 64  # trades played between two turns of everybody else
-LOOK_AHEAD = 1_000  # trades read before the play begins, to know the symbols
+TRADING = "TRADING"  # status of a symbol, as in exchangeInfo
+CLOSE_TIMEOUT = 1.0  # seconds that a client may take for the closing handshake
+CHUNK = 64  # number of trades played before other tasks run
+LOOK_AHEAD = 1_000  # number of trades read before the playback begins, to know the symbols
 
 
 class ExchangeServer:
-    """Plays trades to its clients; everything happens in one event loop.
+    """Plays trades to its clients, all in one event loop.
 
     Args:
         trades: in the order in which they are made.
         speed: as in ``mcloud.feed.pace``; None plays as fast as the clients read.
-        wait_for: streams of any kind that must be subscribed to before the play begins.
-        endless: begin again at the end, with ids and times that go on.
-        seed: of the shuffling.
-        symbols: listed by exchangeInfo before they trade; those of the first trades are as well.
-        tls: speak ``wss`` and ``https`` only.
+        wait_for: streams of any kind that must be subscribed to before the playback begins.
+        endless: begin again at the end, with continuing ids and times.
+        seed: seed of the shuffling.
+        symbols: symbols that exchangeInfo lists before they trade, besides those of the first
+            trades.
+        tls: serve ``wss`` and ``https`` only.
     """
 
     def __init__(
@@ -76,7 +77,7 @@ class ExchangeServer:
         self._statuses: dict[str, str] = {}
         """Status of each symbol that is not trading; empty for a symbol that is not listed."""
         self._untraded: Counter[str] = Counter()
-        """Trades of the feed that were not made, because their symbol was not trading."""
+        """Number of trades of the feed that were not made because their symbol was not trading."""
         self._speed = speed
         self._wait_for = wait_for
         self._limits = limits
@@ -90,7 +91,7 @@ class ExchangeServer:
         """Whether all trades are made and all clients have received their messages."""
         self.ledger = TradeLedger()
         self.voids: dict[str, dict[int, str]] = defaultdict(dict)
-        """By symbol and id, why there is no such trade: one of ``faults.REASONS``."""
+        """By symbol and id, the reason why there is no such trade: one of ``faults.REASONS``."""
         self._tls = tls
         self._publisher = Publisher(
             self.ledger, self._faults, self.voids, clock=lambda: self._loop.time()
@@ -105,7 +106,7 @@ class ExchangeServer:
 
     @property
     def statuses(self) -> dict[str, str]:
-        """The status of each symbol that is listed, such as TRADING or BREAK."""
+        """Return the status of each listed symbol, such as TRADING or BREAK."""
         known = dict.fromkeys([*self._listed, *self.ledger.tape.symbols, *self._statuses])
         statuses = {symbol: self._statuses.get(symbol, TRADING) for symbol in known}
         return {symbol: status for symbol, status in statuses.items() if status}
@@ -113,7 +114,8 @@ class ExchangeServer:
     def set_status(self, symbol: str, status: str) -> None:
         """List a symbol, halt it or, with an empty status, delist it.
 
-        While it is not TRADING its trades of the feed are not made; later ids follow without a gap.
+        While it is not TRADING, its trades of the feed are not made. The ids of later trades follow
+        without a gap.
         """
         self._statuses[symbol] = status
 
@@ -125,7 +127,7 @@ class ExchangeServer:
         on_finish: Callable[[], None],
         stop: asyncio.Event,
     ) -> None:
-        """Serve until ``stop``; ``on_start`` is told the port. Errors of the feed end it."""
+        """Serve until ``stop``. ``on_start`` is called with the port. Errors of the feed end it."""
         self._loop = asyncio.get_running_loop()
         if not self._wait_for:
             self._begun.set()
@@ -140,11 +142,11 @@ class ExchangeServer:
             play.cancel()
 
     def begin(self) -> None:
-        """Begin to play, whoever listens."""
+        """Begin the playback, even if no client is connected."""
         self._begun.set()
 
     def fault(self, fault: Fault) -> None:
-        """Let something go wrong, now."""
+        """Start a fault now."""
         self._faults.begin(fault, self._loop.time())
         match fault.kind:
             case "cut":
@@ -161,7 +163,7 @@ class ExchangeServer:
                     self._loop.call_later(pause, reader.close, CloseCode.GOING_AWAY)
 
     def lift(self) -> None:
-        """End the faults that go on."""
+        """End the current faults."""
         self._faults.lift()
         self._flush()
 
@@ -184,7 +186,7 @@ class ExchangeServer:
             ssl=self._tls,
             process_request=self._process_request,
             create_connection=Connection,
-            compression=None,  # Binance offers none
+            compression=None,  # Binance offers no compression
             ping_interval=self._limits.ping,
             ping_timeout=self._limits.pong,
             close_timeout=CLOSE_TIMEOUT,
@@ -230,7 +232,7 @@ class ExchangeServer:
         self._publisher.send_book(trade.symbol)
 
     async def _breathe(self) -> None:
-        """Let the others run; at full speed, wait for the slowest client."""
+        """Let other tasks run. At full speed, wait for the slowest client."""
         await asyncio.sleep(0)
         if self._speed is None:
             for reader in list(self._readers):
@@ -240,7 +242,9 @@ class ExchangeServer:
         self._publisher.send_trades(self._wire.flush())
 
     def _settle(self) -> None:
-        """No further trade has the time of the newest: what it belongs to is complete."""
+        """Complete the aggregates and bars of the newest time, to which no further trade will
+        belong.
+        """
         self._publisher.send_aggregates(self.ledger.aggregates.settle())
 
     async def _serve(self, connection: ServerConnection) -> None:
@@ -282,7 +286,7 @@ class ExchangeServer:
         return _respond(self._rest.answer(asked, self._loop.time()))
 
     def _refusal(self, connection: ServerConnection, path: str, address: str) -> Response | None:
-        """Why a client gets no stream, or None where it does."""
+        """Return why a client gets no stream, or None if it gets one."""
         now = self._loop.time()
         if fault := self._faults.take("refuse", now):
             if fault.status is None:

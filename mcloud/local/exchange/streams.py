@@ -18,7 +18,7 @@ _KLINE = re.compile(r"kline_(\w+)")
 
 
 class BadRequest(ValueError):
-    """A client's request cannot be served; the message says why."""
+    """Raised for a client's request that cannot be served. The message has the reason."""
 
     def __init__(self, message: str, code: int = 2) -> None:
         super().__init__(message)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from mcloud.market.envelope import decode, encode
 from mcloud.market.trade import MAX_TIME, Trade
 
-BLOCK = 1_000  # trades
+BLOCK = 1_000  # number of trades in an envelope
 _by_id = attrgetter("id")
 
 
@@ -63,7 +63,7 @@ class Tape:
         return roll.between(start, MAX_TIME if end is None else end, limit)
 
     def before(self, symbol: str, time: int) -> list[Trade]:
-        """The last trade before a time, in ms; none where there is none."""
+        """Return the last trade before a time in ms, or None."""
         return self.between(symbol, None, time - 1, 1)
 
 
@@ -78,7 +78,7 @@ class _Block(NamedTuple):
 
 
 class _Roll:
-    """One symbol: blocks of ascending ids, then the newest trades."""
+    """The trades of one symbol: blocks of ascending ids, then the newest trades."""
 
     def __init__(self) -> None:
         self._blocks: list[_Block] = []
@@ -91,7 +91,7 @@ class _Roll:
             return
         self._tail.append(trade)
         self.count += 1
-        # Two blocks, so that a trade out of order seldom has to open one.
+        # Keep two blocks as objects, so that a trade out of order rarely has to open an envelope.
         if len(self._tail) >= 2 * BLOCK:
             self._blocks.append(_pack(self._tail[:BLOCK]))
             del self._tail[:BLOCK]
@@ -131,7 +131,7 @@ class _Roll:
         return found[max(0, len(found) - limit) :] if backwards else found[:limit]
 
     def _insert(self, trade: Trade) -> None:
-        """Put a trade that comes late where it belongs."""
+        """Insert a trade that arrives late in the order of ids."""
         at = bisect_left(self._blocks, (trade.id,))
         if at == len(self._blocks):
             self.count += _insert_new(self._tail, trade)

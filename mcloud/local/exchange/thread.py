@@ -6,7 +6,8 @@
         exchange.wait_finished()
         exchange.played("BTCUSDT")
 
-Another process reaches the same over HTTP: ``/_mcloud/fault?kind=stall&symbol=BTCUSDT&seconds=5``,
+Another process has the same functions over HTTP:
+``/_mcloud/fault?kind=stall&symbol=BTCUSDT&seconds=5``,
 ``/_mcloud/status?symbol=BTCUSDT&status=BREAK``, ``/_mcloud/lift``, ``/_mcloud/begin`` and
 ``/_mcloud/state``.
 """
@@ -34,17 +35,17 @@ class LocalExchange:
 
     Args:
         trades: a feed, or any trades in the order in which they are made; for ``endless``,
-            something that can be iterated again.
-        speed: 1.0 as it happened, a factor, or None for as fast as the clients read.
-        port: 0 for any that is free.
-        wait_for: streams that must be subscribed to before the play begins: 0 begins at once, 2
-            waits for the clients of two streams.
-        endless: begin again at the end, with ids and times that go on.
-        limits: what a client may do.
-        seed: of what the fault ``reorder`` shuffles.
-        symbols: known to be traded; those of the first trades are listed anyway.
-        certificate: a file to write a new certificate of loopback to, for clients to trust; the
-            exchange then speaks ``wss`` and ``https`` only.
+            an iterable that can be iterated repeatedly.
+        speed: 1.0 for the original speed, a factor, or None for as fast as the clients read.
+        port: 0 for any free port.
+        wait_for: number of streams that must be subscribed to before the playback begins: 0 begins
+            at once, 2 waits for two streams.
+        endless: begin again at the end, with continuing ids and times.
+        limits: limits for clients.
+        seed: seed of the shuffling by the fault ``reorder``.
+        symbols: symbols that are listed in addition to those of the first trades.
+        certificate: a file to which a new certificate for loopback is written, for clients to
+            trust; the exchange then serves ``wss`` and ``https`` only.
     """
 
     def __init__(
@@ -93,7 +94,7 @@ class LocalExchange:
         return self._call(lambda: self._server.symbols)
 
     def start(self) -> Self:
-        """Listen.
+        """Start to listen.
 
         Raises:
             LocalError: the port is taken.
@@ -128,7 +129,7 @@ class LocalExchange:
         self._call(lambda: self._server.fault(fault))
 
     def lift(self) -> None:
-        """End the faults that go on."""
+        """End the current faults."""
         self._call(self._server.lift)
 
     def set_status(self, symbol: str, status: str) -> None:
@@ -136,15 +137,17 @@ class LocalExchange:
         self._call(lambda: self._server.set_status(symbol, status))
 
     def played(self, symbol: str) -> list[Trade]:
-        """The trades made so far, in the order of their ids, whether they were sent or not."""
+        """Return the trades made so far, in the order of their ids, including those that were not
+        sent.
+        """
         return self._call(lambda: self._server.ledger.tape.since(symbol, 0))
 
     def aggregates(self, symbol: str) -> list[Aggregate]:
-        """The aggregate trades so far, by their ids."""
+        """Return the aggregate trades so far, by id."""
         return self._call(lambda: self._server.ledger.aggregates.since(symbol, 0))
 
     def voids(self, symbol: str) -> dict[int, str]:
-        """The ids that a fault ``void`` took, and what was said of them."""
+        """Return the ids that a fault ``void`` has used, with the reasons that were sent."""
         return self._call(lambda: dict(self._server.voids[symbol]))
 
     def state(self) -> dict[str, Any]:
@@ -153,10 +156,10 @@ class LocalExchange:
         return self._call(self._server.state)
 
     def wait_finished(self, timeout: float | None = None) -> bool:
-        """Wait until all trades are made and all clients have what they are to get.
+        """Wait until all trades are made and all clients have received their messages.
 
-        Returns False where that did not happen within ``timeout`` seconds, or before ``stop``.
-        Errors of the feed are raised here.
+        Return False if that did not happen within ``timeout`` seconds, or before ``stop``. Errors
+        of the feed are raised here.
         """
         self._finished.wait(timeout)
         self._raise_error()
@@ -176,7 +179,7 @@ class LocalExchange:
     def _run(self) -> None:
         try:
             asyncio.run(self._serve())
-        except Exception as error:  # noqa: BLE001 - raised where somebody waits
+        except Exception as error:  # noqa: BLE001 - raised in ``wait_finished``
             self._error = error
         self._ready.set()
         self._finished.set()
@@ -197,7 +200,7 @@ class LocalExchange:
             raise self._error
 
     def _call(self, function: Callable[[], T]) -> T:
-        """Call where the server lives; once it is stopped, here."""
+        """Call a function in the server's thread, or in this one after the server has stopped."""
         if not self._thread.is_alive():
             return function()
 

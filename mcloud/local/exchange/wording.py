@@ -23,7 +23,7 @@ from mcloud.local.exchange.markets import (
 )
 from mcloud.market.trade import Trade, to_text
 
-# What symbols are priced in. Only so that exchangeInfo can name the two assets of a symbol.
+# Quote assets. They only serve to split a symbol into its two assets for exchangeInfo.
 _QUOTES = (
     *("USDT", "USDC", "FDUSD", "TUSD", "BUSD", "USD1", "DAI"),
     *("BTC", "ETH", "BNB", "EUR", "GBP", "TRY", "BRL", "JPY", "USD"),
@@ -31,7 +31,7 @@ _QUOTES = (
 
 
 def rest_trade(trade: Trade, *, microseconds: bool = False) -> dict[str, Any]:
-    """An element of ``trades`` and ``historicalTrades``."""
+    """Return an element of ``trades`` and ``historicalTrades``."""
     market = Market.of(trade.symbol)
     value = "baseQty" if market is Market.COIN_M else "quoteQty"
     return {
@@ -46,7 +46,7 @@ def rest_trade(trade: Trade, *, microseconds: bool = False) -> dict[str, Any]:
 
 
 def rest_aggregate(aggregate: Aggregate, *, microseconds: bool = False) -> dict[str, Any]:
-    """An element of ``aggTrades``."""
+    """Return an element of ``aggTrades``."""
     market = Market.of(aggregate.symbol)
     return {
         "a": aggregate.id,
@@ -63,7 +63,7 @@ def rest_aggregate(aggregate: Aggregate, *, microseconds: bool = False) -> dict[
 def rest_kline(
     symbol: str, interval: Interval, start: int, bar: MinuteBar, *, microseconds: bool = False
 ) -> list[Any]:
-    """An element of ``klines``."""
+    """Return an element of ``klines``."""
     factor, market = 1000 if microseconds else 1, Market.of(symbol)
     return [
         start * factor,
@@ -82,7 +82,7 @@ def rest_kline(
 
 
 def rest_depth(symbol: str, book: Book, limit: int) -> dict[str, Any]:
-    """The answer of ``depth``."""
+    """Return the answer of ``depth``."""
     market = Market.of(symbol)
 
     def rows(levels: list[Level]) -> list[list[str]]:
@@ -97,7 +97,7 @@ def rest_depth(symbol: str, book: Book, limit: int) -> dict[str, Any]:
 
 
 def describe_day(day: Day, *, microseconds: bool = False) -> dict[str, Any]:
-    """An element of ``ticker/24hr``."""
+    """Return an element of ``ticker/24hr``."""
     bar, factor, market = day.bar, 1000 if microseconds else 1, Market.of(day.symbol)
     change = bar.close - bar.open
     percent = change / bar.open * 100 if bar.open else Decimal(0)
@@ -135,7 +135,7 @@ def describe_day(day: Day, *, microseconds: bool = False) -> dict[str, Any]:
 
 
 def rest_price(symbol: str, newest: Trade | None) -> dict[str, Any]:
-    """An element of ``ticker/price``; the price is 0 where nothing was traded."""
+    """Return an element of ``ticker/price``. The price is 0 if there was no trade."""
     market = Market.of(symbol)
     price = newest.price if newest else Decimal(0)
     said: dict[str, Any] = {"symbol": name_of(symbol), "price": number(price, market)}
@@ -147,7 +147,7 @@ def rest_price(symbol: str, newest: Trade | None) -> dict[str, Any]:
 
 
 def rest_book_ticker(symbol: str, book: Book) -> dict[str, Any]:
-    """An element of ``ticker/bookTicker``."""
+    """Return an element of ``ticker/bookTicker``."""
     market = Market.of(symbol)
     said: dict[str, Any] = {"symbol": name_of(symbol), **_best(book, market)}
     if market is not Market.SPOT:
@@ -167,7 +167,7 @@ def _best(book: Book, market: Market) -> dict[str, str]:
 
 
 def symbol_info(symbol: str, status: str) -> dict[str, Any]:
-    """A symbol in ``exchangeInfo``; its assets are guessed from its name."""
+    """Return a symbol of ``exchangeInfo``. Its assets are guessed from its name."""
     if Market.of(symbol) is not Market.SPOT:
         return _futures_info(symbol, status)
     base, quote = _assets(symbol)
@@ -226,13 +226,15 @@ def _futures_info(symbol: str, status: str) -> dict[str, Any]:
 
 
 def decimal(number: Decimal) -> str:
-    """Eight decimals, as Binance prints them; more where the number has more, never rounded."""
+    """Return a number with eight decimals, like Binance, or more if it has more. It is never
+    rounded.
+    """
     whole, _, part = f"{number:f}".partition(".")
     return f"{whole}.{part:0<8}"
 
 
 def number(value: Decimal, market: Market) -> str:
-    """A number as a market prints it: spot pads it to eight decimals, futures do not."""
+    """Return a number in the format of a market: spot pads it to eight decimals, futures do not."""
     return decimal(value) if market is Market.SPOT else to_text(value)
 
 
@@ -250,7 +252,7 @@ def _filters(highest: str) -> list[dict[str, str]]:
 
 
 def _delivery(date: str) -> int:
-    """The time of delivery, in ms since 1970: 08:00 UTC on a day such as ``250926``."""
+    """Return the time of delivery, in ms since 1970: 08:00 UTC on a day such as ``250926``."""
     day = datetime.strptime(date, "%y%m%d").replace(hour=8, tzinfo=UTC)
     return int(day.timestamp()) * 1000
 

@@ -1,6 +1,7 @@
 """The embedded Google services: Pub/Sub, Firestore and Cloud Monitoring on one loopback port.
 
-Small servers that speak the real gRPC APIs to the real Google clients, for what mcloud and its
-functions use and no more; anything else answers UNIMPLEMENTED and names itself. Ours only because
-no maintained package offers them; ``tests/conformance`` holds them to Google's own emulators.
+They are small servers with the real gRPC APIs for the real Google clients. They implement only what
+mcloud and its functions use. Any other call is answered with UNIMPLEMENTED and the name of the
+missing feature. mcloud implements them because no maintained package does. ``tests/conformance``
+compares them with Google's own emulators.
 """

@@ -9,11 +9,17 @@ Billed = Iterable[tuple[str, str, int]]
 """Meter, resource and units."""
 
 PUBSUB_MINIMUM: Final = 1000
-"""Bytes of a publish, push or pull request, however small: https://cloud.google.com/pubsub/pricing"""
+"""Minimum number of billed bytes of a publish, push or pull request:
+https://cloud.google.com/pubsub/pricing
+"""
 INDEX_ENTRIES: Final = 1000
-"""That an aggregation reads for the price of one document: https://cloud.google.com/firestore/pricing"""
+"""Number of index entries that an aggregation reads for the price of one document:
+https://cloud.google.com/firestore/pricing
+"""
 FIRESTORE: Final = "google.firestore.v1.Firestore"
-TICK: Final = 0.1  # seconds, begun, of an instance's time: https://cloud.google.com/run/pricing
+# seconds; an instance's time is billed in started units of this length:
+# https://cloud.google.com/run/pricing
+TICK: Final = 0.1
 FUNCTION_VCPU, FUNCTION_MIB = 1, 512
 """CPU and memory of a function instance, with the defaults of ``terraform/gcp``."""
 
@@ -25,7 +31,7 @@ def call(service: str, method: str, request: Any, answer: Any) -> Billed:
         yield "pubsub_bytes", _last(request.topic), max(PUBSUB_MINIMUM, size)
     elif method in ("Pull", "StreamingPull"):
         size = sum(message_bytes(each.message) for each in answer.received_messages)
-        # A stream's first request is not at hand here.
+        # The first request of a stream is not available here.
         name = _last(getattr(request, "subscription", ""))
         yield "pubsub_bytes", name, max(PUBSUB_MINIMUM, size)
     elif service == FIRESTORE:
@@ -46,11 +52,11 @@ def database(request: Any, answer: Any) -> str:
     for field in ("database", "parent", "name"):
         if text := getattr(request, field, ""):
             return str(text)
-    return _listened(answer)  # the requests of a stream are not at hand here
+    return _listened(answer)  # the requests of a stream are not available here
 
 
 def storage(method: str, target: str) -> tuple[str | None, str]:
-    """The class of a request to Cloud Storage, None where it is free, and the bucket.
+    """Return the class of a request to Cloud Storage, or None if it is free, and the bucket.
 
     https://cloud.google.com/storage/pricing#operations-by-class
     """
@@ -59,7 +65,8 @@ def storage(method: str, target: str) -> tuple[str | None, str]:
     if parts[0] in ("upload", "download", "batch"):
         parts = parts[1:]
     if parts[:2] != ["storage", "v1"]:
-        # The XML API's /bucket/object; what is not of Cloud Storage begins with an underscore.
+        # A path of the XML API is /bucket/object. Paths that do not belong to Cloud Storage begin
+        # with an underscore.
         bucket = "" if parts[0].startswith("_") else parts[0]
         return ("gcs_class_b" if bucket and method in ("GET", "HEAD") else None), unquote(bucket)
     bucket = unquote(parts[3]) if len(parts) > 3 else ""
@@ -72,7 +79,7 @@ def storage(method: str, target: str) -> tuple[str | None, str]:
 
 
 class InstanceTime:
-    """The time for which an instance is busy with one request or more, as Cloud Run bills it."""
+    """The time during which an instance processes at least one request, as Cloud Run bills it."""
 
     def __init__(self) -> None:
         self._requests = 0
@@ -85,7 +92,7 @@ class InstanceTime:
         self._requests += 1
 
     def end(self, now: float) -> int:
-        """Milliseconds to be billed now that a request has ended."""
+        """Return the milliseconds to bill after a request has ended."""
         self._requests -= 1
         if self._requests or now <= self._began:
             return 0
@@ -95,15 +102,17 @@ class InstanceTime:
 
 
 def _firestore(method: str, request: Any, answer: Any) -> Iterator[tuple[str, str, int]]:
-    """https://cloud.google.com/firestore/pricing: also a document that is not there is a read."""
+    """Yield the billed operations. A read of a missing document is billed too:
+    https://cloud.google.com/firestore/pricing
+    """
     if method == "BatchGetDocuments":
         name = answer.missing or answer.found.name
-        if name:  # else the answer only says which transaction has begun
+        if name:  # otherwise the answer only names the transaction that has begun
             yield "firestore_reads", _collection(name), 1
     elif method == "GetDocument":
         yield "firestore_reads", _collection(answer.name), 1
     elif method == "RunQuery":
-        if answer.document.name or answer.done:  # a query that finds nothing is a read as well
+        if answer.document.name or answer.done:  # a query without results is billed as one read
             yield "firestore_reads", _queried(request), 1
     elif method == "RunAggregationQuery":
         counts = [each.integer_value for each in answer.result.aggregate_fields.values()]
@@ -120,7 +129,7 @@ def _firestore(method: str, request: Any, answer: Any) -> Iterator[tuple[str, st
         codes = [each.code for each in answer.status] if method == "BatchWrite" else ()
         for number, write in enumerate(request.writes):
             if codes and codes[number]:
-                continue  # refused, and so not written
+                continue  # refused, so it was not written
             if write.delete:
                 yield "firestore_deletes", _collection(write.delete), 1
             else:
@@ -129,7 +138,8 @@ def _firestore(method: str, request: Any, answer: Any) -> Iterator[tuple[str, st
 
 
 def _listened(answer: Any) -> str:
-    """The document that a listener is billed for: one that is new, changed or left its query.
+    """Return the document that a listener is billed for: one that is new, changed or no longer in
+    its query.
 
     https://cloud.google.com/firestore/pricing#listens
     """

@@ -1,8 +1,10 @@
-"""A door in front of an HTTP server that is not ours: fake-gcs-server and the functions-framework.
+"""A door in front of an HTTP server of another project: fake-gcs-server and the
+functions-framework.
 
-Bytes pass as they are; only the first lines are read. A client sends its next request when it has
-the answer to the last one (none of ours pipelines), so that what comes after an answer begins with
-a request line, and what comes after a request begins with a status line.
+Bytes pass unchanged; only the first lines are read. No client pipelines requests: each sends its
+next request after the answer to the previous one. After an answer, the next bytes of the client
+therefore begin with a request line, and after a request, the next bytes of the server begin with a
+status line.
 """
 
 import asyncio
@@ -13,9 +15,9 @@ from mcloud.local.gcp import bill
 from mcloud.local.meter import Meter
 from mcloud.local.outage import SLOW, Outages
 
-LOOK: Final = 0.1  # seconds between two looks at whether a hanging service is back
-START_SECONDS: Final = 10.0  # for which a request waits for a server that is not there
-# A client that sends faster than the server takes is held up beyond this.
+LOOK: Final = 0.1  # seconds between two checks of whether a hanging service is back
+START_SECONDS: Final = 10.0  # seconds for which a request waits for a server that does not run yet
+# A client that sends faster than the server reads is paused above this limit.
 HELD_BYTES: Final = 4 * 1024 * 1024
 
 _REASONS: Final = {
@@ -36,12 +38,14 @@ async def open_door(
 
 
 class Count(Protocol):
-    """Told of the requests that pass."""
+    """Called for the requests that pass."""
 
     def begins(self) -> None: ...
 
     def ends(self, line: str, status: int | None) -> None:
-        """A request, by its first line, and its status; None where it was never answered."""
+        """Count a request by its first line and its status, which is None if it was not
+        answered.
+        """
         ...
 
 
@@ -53,7 +57,7 @@ class _Storage:
         return
 
     def ends(self, line: str, status: int | None) -> None:
-        # Google does not charge for what it answers with 4xx or 5xx.
+        # Google does not charge for answers with a status of 4xx or 5xx.
         method, _, target = line.partition(" ")
         name, bucket = bill.storage(method, target.partition(" ")[0])
         if name is not None and status is not None and status < 400:
@@ -77,7 +81,7 @@ class _Function:
 
 
 class _Client(asyncio.Protocol):
-    """A client's connection, and the one to the server that belongs to it."""
+    """A client's connection, together with its connection to the server."""
 
     def __init__(
         self, host: str, behind: int, service: str, outages: Outages, count: Count
@@ -86,9 +90,9 @@ class _Client(asyncio.Protocol):
         self._service = service
         self._outages = outages
         self._count = count
-        self._line: str | None = None  # of the request that is not answered yet
-        self._held = bytearray()  # from the client, not passed on yet
-        self._between = True  # what the client sends next begins a request
+        self._line: str | None = None  # first line of the request that is not answered yet
+        self._held = bytearray()  # bytes from the client that are not passed on yet
+        self._between = True  # whether the next bytes of the client begin a request
         self._waiting: asyncio.Task[None] | None = None
         self._server: _DoorServer | None = None
         self.transport: asyncio.Transport
@@ -123,19 +127,19 @@ class _Client(asyncio.Protocol):
             self._server.transport.resume_reading()
 
     def answered(self, data: bytes) -> None:
-        """The server's bytes, on to the client."""
+        """Pass the server's bytes on to the client."""
         self._between = True
         if self._line is not None:
-            # HTTP/1.1 200 OK
+            # the status line is, for example, HTTP/1.1 200 OK
             self._note(int(data[9:12]) if data[9:12].isdigit() else None)
         self.transport.write(data)
 
     async def _begin(self) -> None:
-        """Let a request pass once it may."""
+        """Pass a request on as soon as it is allowed."""
         status = await self._gate()
         if status is not None:
             self.transport.write(_answer(status))
-            self.transport.close()  # what is left of the request is nobody's
+            self.transport.close()  # the rest of the request has no recipient
             return
         server = self._server or await self._connect()
         if server is None:
@@ -156,7 +160,7 @@ class _Client(asyncio.Protocol):
             self._line = None
 
     async def _connect(self) -> "_DoorServer | None":
-        """Reach the server; while it starts, its requests wait, as Cloud Run has them wait."""
+        """Connect to the server. While it starts, its requests wait, as they do on Cloud Run."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + START_SECONDS
         while True:
@@ -201,7 +205,8 @@ class _DoorServer(asyncio.Protocol):
         self._client.answered(data)
 
     def connection_lost(self, _error: Exception | None) -> None:
-        # Its last bytes are written already; a client that keeps the connection learns of the end.
+        # The last bytes have already been written. Closing the connection informs a client that
+        # keeps it open.
         self._client.transport.close()
 
     def pause_writing(self) -> None:
@@ -212,7 +217,7 @@ class _DoorServer(asyncio.Protocol):
 
 
 def _answer(status: int) -> bytes:
-    """An error as Google's JSON APIs write it."""
+    """Return an error in the format of Google's JSON APIs."""
     reason, word, sentence = _REASONS[status]
     body = (
         f'{{"error":{{"code":{status},"message":"{sentence}",'

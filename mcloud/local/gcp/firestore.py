@@ -1,7 +1,7 @@
 """The embedded Firestore: its RPCs, for the real ``google-cloud-firestore`` client.
 
-Databases are made by being named. Composite indexes, security rules and pipelines are not
-offered; Google's own emulator (``--emulators official``) has some of them.
+A database is created when a request names it. Composite indexes, security rules and pipelines are
+not supported; Google's own emulator (``--emulators official``) has some of them.
 """
 
 import asyncio
@@ -49,14 +49,14 @@ _DEFAULT_PAGE, _MAX_PAGE = 100, 1_000
 
 @dataclass
 class Database:
-    """The documents of one database, and what they were before."""
+    """The current documents of one database, and their earlier versions."""
 
     documents: Documents = field(default_factory=Documents)
     history: History = field(default_factory=History)
 
 
 class Firestore:
-    """All databases of one server. ``clock`` gives nanoseconds since the epoch."""
+    """All databases of one server. ``clock`` returns nanoseconds since the epoch."""
 
     def __init__(self, clock: Callable[[], int]) -> None:
         self._clock = clock
@@ -88,7 +88,9 @@ class Firestore:
         return [service]
 
     def dump(self) -> dict[str, Any]:
-        """Everything that should outlive the process, as JSON values. Transactions do not."""
+        """Return the state that should outlive the process, as JSON values. Transactions are not
+        part of it.
+        """
         return {
             "last_time": self._last_time,
             "last_serial": self._transactions.last_serial,
@@ -100,10 +102,10 @@ class Firestore:
         }
 
     def load(self, dump: dict[str, Any]) -> None:
-        """Take up what ``dump`` gave.
+        """Load the result of ``dump``.
 
         Raises:
-            LookupError, TypeError, ValueError: It is not what ``dump`` gives.
+            LookupError, TypeError, ValueError: it is not a result of ``dump``.
         """
         self._last_time = int(dump["last_time"])
         self._transactions.last_serial = int(dump["last_serial"])
@@ -118,7 +120,7 @@ class Firestore:
             database.history.began = self._last_time
 
     async def get_document(self, request: Any, _context: Any) -> DocumentMessage:
-        """One document, or NOT_FOUND."""
+        """Return one document, or NOT_FOUND."""
         path = document_path(request.name)
         mask = _mask(request)
         documents, transaction = self._reader(path.database, request)
@@ -128,7 +130,7 @@ class Firestore:
         return project(document, mask)
 
     async def batch_get_documents(self, request: Any, _context: Any) -> AsyncIterator[Any]:
-        """Many documents, each found or missing."""
+        """Return many documents, each found or missing."""
         database = database_name(request.database)
         for name in request.documents:
             _check_inside(name, database)
@@ -146,7 +148,7 @@ class Firestore:
             yield response
 
     async def list_documents(self, request: Any, _context: Any) -> Any:
-        """One page of a collection, by document id."""
+        """Return one page of a collection, by document id."""
         database, parent = parent_path(request.parent)
         if request.order_by not in ("", "__name__", "__name__ asc"):
             raise _unimplemented(f"ListDocuments ordered by {request.order_by}")
@@ -171,14 +173,14 @@ class Firestore:
         return response
 
     async def list_collection_ids(self, request: Any, _context: Any) -> Any:
-        """One page of the ids of the collections right below a document or the root."""
+        """Return one page of the ids of the collections directly below a document or the root."""
         database, parent = parent_path(request.parent)
         documents, _ = self._reader(database, request)
         page, token = _page(sorted(documents.ids_below(parent)), request)
         return protos.ListCollectionIdsResponse(collection_ids=page, next_page_token=token)
 
     async def run_query(self, request: Any, _context: Any) -> AsyncIterator[Any]:
-        """The documents that match, one a response."""
+        """Return the matching documents, one per response."""
         database, parent = parent_path(request.parent)
         _refuse_explain(request)
         query = parse_query(parent, request.structured_query)
@@ -199,7 +201,7 @@ class Firestore:
             yield response
 
     async def run_aggregation_query(self, request: Any, _context: Any) -> AsyncIterator[Any]:
-        """Counts, sums and averages over the documents that match, all in one response."""
+        """Return counts, sums and averages of the matching documents, all in one response."""
         database, parent = parent_path(request.parent)
         _refuse_explain(request)
         wanted = request.structured_aggregation_query
@@ -219,7 +221,9 @@ class Firestore:
         return protos.BeginTransactionResponse(transaction=transaction.id)
 
     async def commit(self, request: Any, _context: Any) -> Any:
-        """Apply all writes at one instant, or none; in a transaction only if its reads hold."""
+        """Apply all writes at one instant, or none. In a transaction, apply them only if its reads
+        are still valid.
+        """
         database = database_name(request.database)
         _check_request_size(request)
         documents = self._documents(database)
@@ -248,7 +252,9 @@ class Firestore:
         return protos.Empty()
 
     async def batch_write(self, request: Any, _context: Any) -> Any:
-        """Apply each write on its own; a status for each. Malformed writes refuse the request."""
+        """Apply each write separately, and return a status for each. Malformed writes refuse the
+        request.
+        """
         database = database_name(request.database)
         _check_request_size(request)
         names = [written_name(write) for write in request.writes]
@@ -271,7 +277,9 @@ class Firestore:
         return response
 
     async def listen(self, requests: Any, _context: Any) -> AsyncIterator[Any]:
-        """The documents of the client's targets, and each change of them, until it ends."""
+        """Send the documents of the client's targets, and each change of them, until the stream
+        ends.
+        """
         requests = aiter(requests)
         first = await anext(requests, None)
         if first is None:
@@ -304,7 +312,7 @@ class Firestore:
         return self._database(database).documents
 
     def _past(self, database: str, read_time: Any) -> Documents:
-        """The documents at a time of the past."""
+        """Return the documents at a time in the past."""
         if read_time.nanos % 1_000:
             raise invalid("timestamp cannot have more than microseconds precision")
         time, now = microseconds(read_time), self._now()
@@ -359,11 +367,11 @@ class Firestore:
         return found
 
     def _now(self) -> int:
-        """Microseconds since the epoch, never before the last commit."""
+        """Return the time in microseconds since the epoch, never before the last commit."""
         return max(self._clock() // 1_000, self._last_time)
 
     def _tick(self) -> int:
-        """A commit time: microseconds since the epoch, later than every one before."""
+        """Return a commit time in microseconds since the epoch, later than all earlier ones."""
         self._last_time = max(self._clock() // 1_000, self._last_time + 1)
         return self._last_time
 
@@ -381,7 +389,9 @@ def _mask(request: Any) -> tuple[FieldPath, ...] | None:
 
 
 def _page(items: list[str], request: Any) -> tuple[list[str], str]:
-    """The items of one page and the token of the next; a token is the last item shown."""
+    """Return the items of one page and the token of the next page. A token is the last item
+    shown.
+    """
     if request.page_size < 0:
         raise invalid("page_size is negative")
     size = min(request.page_size or _DEFAULT_PAGE, _MAX_PAGE)

@@ -9,23 +9,25 @@ from mcloud.local.gcp.firestore_names import FieldPath
 from mcloud.local.gcp.firestore_protos import DocumentMessage
 from mcloud.local.gcp.firestore_values import Key, key_at, name_key
 
-# Beyond this share of changed documents a list is sorted anew rather than mended one by one.
+# Share of changed documents above which a list is sorted again instead of updated one by one.
 _MEND_SHARE = 1 / 32
 
 
 class Documents:
-    """One database. A stored document is never changed, only replaced, so readers may keep it."""
+    """The documents of one database. A stored document is never changed, only replaced, so readers
+    may keep it.
+    """
 
     def __init__(self) -> None:
         self.collections: dict[str, Collection] = {}
 
     def get(self, collection: str, document_id: str) -> DocumentMessage | None:
-        """The document, or None."""
+        """Return the document, or None."""
         found = self.collections.get(collection)
         return None if found is None else found.documents.get(document_id)
 
     def put(self, collection: str, document_id: str, document: DocumentMessage | None) -> None:
-        """Store a document in place of the old one; None removes it."""
+        """Store a document in place of the old one. None removes it."""
         home = self.collections.get(collection)
         if home is None:
             if document is None:
@@ -41,14 +43,15 @@ class Documents:
             home.put(document_id, document)
 
     def all(self) -> Iterator[DocumentMessage]:
-        """Every document, in no order."""
+        """Yield every document, in no particular order."""
         for collection in self.collections.values():
             yield from collection.documents.values()
 
     def below(self, parent: str, collection_id: str, descendants: bool) -> list["Collection"]:
-        """The collections of that id directly under a parent path ("" is the root).
+        """Return the collections with an id directly under a parent path ("" is the root).
 
-        With ``descendants`` also those anywhere deeper; then an empty id stands for every id.
+        With ``descendants``, collections at any depth are included, and an empty id matches every
+        id.
         """
         if not descendants:
             found = self.collections.get(f"{parent}/{collection_id}" if parent else collection_id)
@@ -60,10 +63,10 @@ class Documents:
         ]
 
     def ids_below(self, parent: str) -> set[str]:
-        """The first path segment below a parent, of all that exists below it.
+        """Return the first path segments below a parent, of all documents below it.
 
-        Under a document these are collection ids; under a collection, the ids of documents that
-        have collections, whether they exist themselves or not.
+        Under a document these are collection ids. Under a collection, they are the ids of documents
+        that have collections, including ids of missing documents.
         """
         prefix = f"{parent}/" if parent else ""
         return {
@@ -73,7 +76,9 @@ class Documents:
         }
 
     def snapshot(self) -> "Documents":
-        """The documents as they are now; both sides share each collection until one is written."""
+        """Return a copy of the current documents. Both copies share each collection until one is
+        written.
+        """
         copy = Documents()
         copy.collections = dict(self.collections)
         for collection in copy.collections.values():
@@ -82,7 +87,7 @@ class Documents:
 
 
 def is_below(path: str, parent: str, collection_id: str, descendants: bool) -> bool:
-    """Whether a collection's path is one of those that ``Documents.below`` finds."""
+    """Return whether ``Documents.below`` would find a collection's path."""
     prefix = f"{parent}/" if parent else ""
     if not descendants:
         return path == prefix + collection_id
@@ -92,7 +97,7 @@ def is_below(path: str, parent: str, collection_id: str, descendants: bool) -> b
 
 
 class Collection:
-    """Documents by id, with orders that are built when a query asks and mended after writes."""
+    """Documents by id, with orders that are built for a query and updated after writes."""
 
     def __init__(self) -> None:
         self.documents: dict[str, DocumentMessage] = {}
@@ -102,7 +107,7 @@ class Collection:
         self._indexes: dict[FieldPath, Index] = {}
 
     def copy(self) -> "Collection":
-        """A collection of its own with the same documents."""
+        """Return an independent collection with the same documents."""
         copy = Collection()
         copy.documents = dict(self.documents)
         copy._changed_ids = set(self.documents)
@@ -117,14 +122,14 @@ class Collection:
             index.changed.add(document_id)
 
     def remove(self, document_id: str) -> None:
-        """Remove a document if it is there."""
+        """Remove a document if it exists."""
         if self.documents.pop(document_id, None) is not None:
             self._changed_ids.add(document_id)
             for index in self._indexes.values():
                 index.changed.add(document_id)
 
     def ids(self) -> list[str]:
-        """All ids in order; valid until the next write."""
+        """Return all ids in order. The result is valid until the next write."""
         changed = self._changed_ids
         if len(changed) > len(self.documents) * _MEND_SHARE:
             self._ids = sorted(self.documents)
@@ -141,7 +146,9 @@ class Collection:
         return self._ids
 
     def by_name(self, low: Key, high: Key, descending: bool) -> Iterator[DocumentMessage]:
-        """The documents whose name's key is within low and high, both included, in that order."""
+        """Yield the documents whose name's key is between low and high, both included, in that
+        order.
+        """
         ids = self.ids()
         if not ids:
             return iter(())
@@ -157,7 +164,9 @@ class Collection:
     def by_field(
         self, path: FieldPath, low: Key, high: Key, descending: bool
     ) -> Iterator[DocumentMessage]:
-        """The documents that have the field, its key within low and high, by key and then id."""
+        """Yield the documents that have the field, with its key between low and high, by key and
+        then by id.
+        """
         index = self._indexes.get(path)
         if index is None:
             index = self._indexes[path] = Index(path, self.documents)
@@ -178,7 +187,9 @@ class Index:
         self._entries: list[tuple[Key, str]] = []
 
     def entries(self, documents: dict[str, DocumentMessage]) -> list[tuple[Key, str]]:
-        """(key, id) in order, after taking in what changed; valid until the next write."""
+        """Return (key, id) in order, after applying all changes. The result is valid until the next
+        write.
+        """
         mend = len(self.changed) <= len(documents) * _MEND_SHARE
         for document_id in self.changed:
             document = documents.get(document_id)

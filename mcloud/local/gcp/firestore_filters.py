@@ -1,7 +1,8 @@
-"""The ``where`` of a query: reading it, refusing what Firestore refuses, and testing documents.
+"""The ``where`` of a query: parsing, refusal of invalid filters as in Firestore, and tests of
+documents.
 
 Rules: https://cloud.google.com/firestore/docs/query-data/queries#limitations. Composite indexes are
-not modelled: a query that needs one on the real service runs here without.
+not modelled: a query that needs one on the real service needs none here.
 """
 
 from collections.abc import Iterator
@@ -23,14 +24,14 @@ _MAX_DISJUNCTIONS = 30
 
 _RANGES = ("LESS_THAN", "LESS_THAN_OR_EQUAL", "GREATER_THAN", "GREATER_THAN_OR_EQUAL")
 _EXCLUSIONS = ("NOT_EQUAL", "NOT_IN", "IS_NOT_NULL", "IS_NOT_NAN")
-_UNSETTLED = (NULL, NAN)  # equal to nothing; only the unary filters find them
+_UNSETTLED = (NULL, NAN)  # equal to no value; only unary filters find them
 
 
 @dataclass(frozen=True)
 class Condition:
     """A test of one field.
 
-    The operator is one of the API's. ``operands`` has one key, those of IN, NOT_IN and
+    The operator is one of the API's. ``operands`` has one key, several for IN, NOT_IN and
     ARRAY_CONTAINS_ANY, or none for unary operators.
     """
 
@@ -39,14 +40,16 @@ class Condition:
     operands: tuple[Key, ...] = ()
 
     def holds(self, document: DocumentMessage) -> bool:
-        """Whether the document passes."""
+        """Return whether the document matches."""
         if self.operator.startswith("ARRAY_CONTAINS"):
             return self._contains(document)
         key = values.key_at(document, self.path)
         return key is not None and self._admits(key)
 
     def bounds(self) -> tuple[Key, Key] | None:
-        """Lowest and highest key that can pass, both included, where they are one range."""
+        """Return the lowest and highest key that can match, both included, if these keys form one
+        range.
+        """
         if self.operator == "EQUAL":
             return self.operands[0], self.operands[0]
         if self.operator not in _RANGES:
@@ -98,13 +101,13 @@ class Condition:
 
 @dataclass(frozen=True)
 class Composite:
-    """All of the parts, or any of them."""
+    """A combination of filters, of which all or any must match."""
 
     every: bool
     parts: "tuple[Filter, ...]"
 
     def holds(self, document: DocumentMessage) -> bool:
-        """Whether the document passes."""
+        """Return whether the document matches."""
         results = (part.holds(document) for part in self.parts)
         return all(results) if self.every else any(results)
 
@@ -115,7 +118,9 @@ EVERYTHING = Composite(True, ())
 
 
 def parse_filter(message: Any) -> Filter:
-    """A StructuredQuery.Filter as ours; INVALID_ARGUMENT for what the service does not take."""
+    """Convert a StructuredQuery.Filter. Raise INVALID_ARGUMENT for a filter that the service
+    refuses.
+    """
     if message.WhichOneof("filter_type") is None:
         return EVERYTHING
     parsed = _parse(message)
@@ -124,7 +129,7 @@ def parse_filter(message: Any) -> Filter:
 
 
 def conditions(wanted: Filter) -> Iterator[Condition]:
-    """Every condition, however deep."""
+    """Yield every condition at any depth."""
     if isinstance(wanted, Condition):
         yield wanted
     else:
@@ -133,7 +138,7 @@ def conditions(wanted: Filter) -> Iterator[Condition]:
 
 
 def required(wanted: Filter) -> Iterator[Condition]:
-    """The conditions that every matching document passes."""
+    """Yield the conditions that every matching document satisfies."""
     if isinstance(wanted, Condition):
         yield wanted
     elif wanted.every:
@@ -142,7 +147,7 @@ def required(wanted: Filter) -> Iterator[Condition]:
 
 
 def inequality_paths(wanted: Filter) -> list[FieldPath]:
-    """The fields that a query with this filter is ordered by even if it does not say so."""
+    """Return the fields by which a query with this filter is ordered implicitly."""
     paths = {
         condition.path
         for condition in conditions(wanted)
@@ -230,7 +235,7 @@ def _has_alternatives(wanted: Filter) -> bool:
 
 
 def _most_contains(wanted: Filter) -> int:
-    """The most ARRAY_CONTAINS(_ANY) that come together in one disjunction."""
+    """Return the largest number of ARRAY_CONTAINS(_ANY) in one disjunction."""
     if isinstance(wanted, Condition):
         return int(wanted.operator.startswith("ARRAY_CONTAINS"))
     counts = [_most_contains(part) for part in wanted.parts]

@@ -1,4 +1,4 @@
-"""The recent history of one database: reads in the past, and news for listeners.
+"""The recent history of one database, for reads in the past and for listeners.
 
 Without point-in-time recovery, the real service reads any version of the past hour:
 https://cloud.google.com/firestore/docs/reference/rest/v1/projects.databases#pointintimerecoveryenablement
@@ -17,7 +17,7 @@ from mcloud.local.gcp.firestore_protos import DocumentMessage
 from mcloud.local.gcp.rpc import Refusal
 
 KEPT_MICROSECONDS: Final = 3_600 * 1_000_000
-KEPT_BYTES: Final = 16 * 1_024 * 1_024  # of replaced documents, as they are encoded
+KEPT_BYTES: Final = 16 * 1_024 * 1_024  # maximum size of replaced documents, as encoded
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ Watcher = Callable[[Iterable[Change]], None]
 class History:
     """The earlier versions of the documents of a database.
 
-    ``began`` is when the history begins, in microseconds since the epoch; what came before is
+    ``began`` is the start of the history, in microseconds since the epoch. Earlier versions are
     unknown.
     """
 
@@ -54,7 +54,7 @@ class History:
         self._size = 0
 
     def add(self, changes: list[Change], now: int) -> None:
-        """Note the changes of one commit, forget old ones, and notify the watchers."""
+        """Record the changes of one commit, drop old ones, and call the watchers."""
         self._changes.extend(changes)
         self._size += sum(change.size() for change in changes)
         self._forget(now)
@@ -62,12 +62,12 @@ class History:
             watcher(changes)
 
     def has(self, time: int, now: int) -> bool:
-        """Whether the documents of that time are known."""
+        """Return whether the documents at that time are known."""
         self._forget(now)
         return self.began <= time <= now
 
     def at(self, documents: Documents, time: int, now: int) -> Documents:
-        """Return the documents as they were; FAILED_PRECONDITION if that is forgotten."""
+        """Return the documents at that time; FAILED_PRECONDITION if they are no longer known."""
         if not self.has(time, now):
             raise Refusal(
                 grpc.StatusCode.FAILED_PRECONDITION,

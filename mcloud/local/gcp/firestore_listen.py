@@ -1,9 +1,9 @@
-"""Listeners: the targets of one ``Listen`` stream, and what changes in them.
+"""Listeners: the targets of one ``Listen`` stream, and the changes in them.
 
 A target is a query or a list of documents. The stream first sends all documents of a target, and
-then what each commit changes in it. After that a ``NO_CHANGE`` says up to which time everything is
-sent. Its resume token is that time, so that a client that comes back gets only what it has missed,
-as long as the history reaches back so far. Protocol: google/firestore/v1/firestore.proto.
+then the changes of each commit. After that, a ``NO_CHANGE`` has the time up to which everything was
+sent. Its resume token is that time, so that a client that reconnects gets only the changes that it
+missed, if the history reaches back that far. Protocol: google/firestore/v1/firestore.proto.
 """
 
 import asyncio
@@ -32,20 +32,20 @@ _ADD, _REMOVE = TargetChange.ADD, TargetChange.REMOVE
 _CURRENT, _RESET = TargetChange.CURRENT, TargetChange.RESET
 
 Found = dict[str, DocumentMessage | None]
-"""Documents by name, in order. None is a document that the target names and that does not exist."""
+"""Documents by name, in order. None stands for a document of the target that does not exist."""
 
 
 class Source(Protocol):
     """The documents that a target selects."""
 
     def covers(self, collection: str) -> bool:
-        """Whether a change in the collection with that path can change the target."""
+        """Return whether a change in the collection with that path can change the target."""
         ...
 
     def find(self, documents: Documents) -> Found: ...
 
     def shown(self, document: DocumentMessage) -> DocumentMessage:
-        """The part of a document that the client asked for."""
+        """Return the requested fields of a document."""
         ...
 
 
@@ -84,7 +84,7 @@ class NamedSource:
 
 @dataclass
 class Target:
-    """One target of a stream. ``sent`` is what the client has of it."""
+    """One target of a stream. ``sent`` is the state that the client has received."""
 
     id: int
     source: Source
@@ -98,10 +98,10 @@ class ListenStream:
     """The targets of one stream.
 
     Args:
-        documents: Those of the stream's database.
-        history: That of the stream's database.
-        database: Name of the database.
-        now: Microseconds since the epoch.
+        documents: documents of the stream's database.
+        history: history of the stream's database.
+        database: name of the database.
+        now: microseconds since the epoch.
     """
 
     def __init__(
@@ -113,18 +113,18 @@ class ListenStream:
         self._database = database
         self._now = now
         self._targets: dict[int, Target] = {}
-        self._answers: list[Any] = []  # to requests, not sent yet
+        self._answers: list[Any] = []  # responses to requests that are not sent yet
 
     def open(self) -> None:
-        """Take note of changes from now on."""
+        """Start to record changes."""
         self._history.watchers.add(self._note)
 
     def close(self) -> None:
-        """Take note of changes no more."""
+        """Stop recording changes."""
         self._history.watchers.discard(self._note)
 
     async def read(self, requests: Any) -> None:
-        """Apply what the client sends, until it ends its half."""
+        """Apply the client's requests until it closes its side of the stream."""
         async for request in requests:
             self.apply(request)
             self.woken.set()
@@ -143,7 +143,7 @@ class ListenStream:
             raise invalid("A request to listen must add or remove a target.")
 
     def take(self) -> list[Any]:
-        """The responses that are due, and nothing if nothing has changed."""
+        """Return the responses that are due, or none if nothing has changed."""
         now = self._now()
         responses, self._answers = self._answers, []
         for target in [target for target in self._targets.values() if target.is_changed]:
@@ -203,7 +203,7 @@ class ListenStream:
             raise invalid(f'The target is not in database "{self._database}".')
 
     def _update(self, target: Target, now: int) -> Iterator[Any]:
-        """The responses that bring the client's view of a target up to date."""
+        """Yield the responses that update the client's state of a target."""
         found = target.source.find(self._documents)
         for name in target.sent:
             if name not in found:
@@ -228,7 +228,9 @@ class ListenStream:
                 yield _changed(_REMOVE, target.id)
 
     def _gone(self, target: Target, name: str, now: int) -> Any:
-        """The response for a document that was deleted, or that the target no longer finds."""
+        """Return the response for a document that was deleted, or that the target no longer
+        finds.
+        """
         path = document_path(name)
         response = ListenResponse()
         if self._documents.get(path.collection, path.id) is None:
@@ -258,7 +260,7 @@ def _changed(
 
 
 def _resumed(message: Any) -> int | None:
-    """The time from which a target resumes; 0 for an unknown token."""
+    """Return the time from which a target resumes, or 0 for an unknown token."""
     kind = message.WhichOneof("resume_type")
     if kind == "read_time":
         return microseconds(message.read_time)

@@ -1,4 +1,4 @@
-"""Resource names and field paths: taking them apart and refusing the ones Firestore refuses.
+"""Resource names and field paths: parsing, and refusal of invalid ones as in Firestore.
 
 Limits: https://cloud.google.com/firestore/quotas#collections_documents_and_fields
 """
@@ -35,14 +35,14 @@ class DocumentPath(NamedTuple):
 
 
 def database_name(name: str) -> str:
-    """The name itself, or INVALID_ARGUMENT."""
+    """Return the name, or raise INVALID_ARGUMENT."""
     if not _DATABASE.fullmatch(name):
         raise invalid(f'Database name "{name}" is not projects/PROJECT/databases/DATABASE.')
     return name
 
 
 def document_path(name: str) -> DocumentPath:
-    """Take a full document name apart, or INVALID_ARGUMENT."""
+    """Parse a full document name, or raise INVALID_ARGUMENT."""
     if len(name) * 4 > _MAX_NAME_BYTES and len(name.encode()) > _MAX_NAME_BYTES:
         raise invalid(f"A document name is longer than {_MAX_NAME_BYTES} bytes.")
     parent, _, document_id = name.rpartition("/")
@@ -53,7 +53,9 @@ def document_path(name: str) -> DocumentPath:
 
 @lru_cache(maxsize=4_096)
 def parent_path(name: str) -> tuple[str, str]:
-    """Database and path of what holds collections: the database's root ("") or a document."""
+    """Return the database and the path of a parent of collections: the database's root ("") or a
+    document.
+    """
     resource = _RESOURCE.fullmatch(name)
     if resource is None:
         raise invalid(f'Document parent name "{name}" is not …/documents or a document\'s name.')
@@ -64,7 +66,7 @@ def parent_path(name: str) -> tuple[str, str]:
 
 
 def collection_id(text: str) -> str:
-    """The id itself, or INVALID_ARGUMENT."""
+    """Return the id, or raise INVALID_ARGUMENT."""
     if "/" in text:
         raise invalid(f'Collection id "{text}" is invalid because it contains "/".')
     _check_id(text, "Collection id")
@@ -83,7 +85,9 @@ def check_field_name(name: str) -> None:
 
 @lru_cache(maxsize=4_096)
 def field_path(text: str) -> FieldPath:
-    """Segments of ``a.`b.c`.d``; back-quoted ones may hold anything, with backslash escapes."""
+    """Return the segments of ``a.`b.c`.d``. Segments in back-quotes may contain any characters,
+    with backslash escapes.
+    """
     path = []
     position = 0
     while match := _SEGMENT.match(text, position):
@@ -104,7 +108,7 @@ def field_path(text: str) -> FieldPath:
 
 
 def invalid(message: str) -> Refusal:
-    """INVALID_ARGUMENT."""
+    """Return an INVALID_ARGUMENT error."""
     return Refusal(grpc.StatusCode.INVALID_ARGUMENT, message)
 
 

@@ -1,7 +1,7 @@
 """The raw protobuf classes of Firestore, without their proto-plus wrappers.
 
-Importing the types loads part of the client too (0.15 s and 30 MB here), which start-up can bear;
-at run time only these classes are used.
+Importing the types also loads part of the client (0.15 s and 30 MB here), which is acceptable at
+start-up. At run time only these classes are used.
 """
 
 from typing import Any, TypeAlias
@@ -10,7 +10,7 @@ from google.cloud.firestore_v1 import types
 from google.protobuf.empty_pb2 import Empty as Empty
 from google.protobuf.timestamp_pb2 import Timestamp
 
-# mypy cannot see into generated messages, so these names say what an Any holds.
+# mypy cannot check generated messages. These names document the content of an Any.
 DocumentMessage: TypeAlias = Any
 FieldsMessage: TypeAlias = Any
 ValueMessage: TypeAlias = Any
@@ -44,11 +44,11 @@ RunQueryResponse: Any = types.RunQueryResponse.pb()
 
 
 def timestamp(microseconds: int) -> Timestamp:
-    """Microseconds since the epoch as a protobuf Timestamp."""
+    """Return microseconds since the epoch as a protobuf Timestamp."""
     seconds, rest = divmod(microseconds, 1_000_000)
     return Timestamp(seconds=seconds, nanos=rest * 1_000)
 
 
 def microseconds(stamp: Timestamp) -> int:
-    """A protobuf Timestamp as microseconds since the epoch, rounded down."""
+    """Return a protobuf Timestamp in microseconds since the epoch, rounded down."""
     return int(stamp.seconds) * 1_000_000 + int(stamp.nanos) // 1_000

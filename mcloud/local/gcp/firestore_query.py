@@ -1,4 +1,4 @@
-"""Structured queries: from a request to documents in order, and aggregations over them."""
+"""Structured queries, from a request to the ordered documents, and aggregations over them."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -29,7 +29,7 @@ _HIGHEST: Key = (99,)
 
 @dataclass(frozen=True)
 class SortOrder:
-    """One field that results are ordered by."""
+    """A field by which results are ordered."""
 
     path: FieldPath
     descending: bool
@@ -37,7 +37,9 @@ class SortOrder:
 
 @dataclass(frozen=True)
 class QueryCursor:
-    """A position among the results: a prefix of their keys, and on which side of equals it lies."""
+    """A position among the results: a prefix of their keys, and whether it lies before or after
+    equal keys.
+    """
 
     keys: tuple[Key, ...]
     before: bool
@@ -45,7 +47,7 @@ class QueryCursor:
 
 @dataclass(frozen=True)
 class Query:
-    """A query with everything implied spelled out; ``parent`` is "" for the database's root."""
+    """A query with all implied parts added. ``parent`` is "" for the database's root."""
 
     parent: str
     collection_id: str
@@ -60,12 +62,12 @@ class Query:
     nearest: Nearest | None = None
 
     def covers(self, collection: str) -> bool:
-        """Whether the query is about documents of the collection with that path."""
+        """Return whether the query includes documents of the collection with that path."""
         return is_below(collection, self.parent, self.collection_id, self.descendants)
 
 
 def parse_query(parent: str, message: Any, aggregated: frozenset[FieldPath] = frozenset()) -> Query:
-    """A StructuredQuery below a parent path, or INVALID_ARGUMENT.
+    """Parse a StructuredQuery below a parent path, or raise INVALID_ARGUMENT.
 
     ``aggregated`` are the fields of which sums or averages are computed.
     """
@@ -75,7 +77,7 @@ def parse_query(parent: str, message: Any, aggregated: frozenset[FieldPath] = fr
         raise invalid("offset is negative")
     if message.HasField("limit") and message.limit.value < 0:
         raise invalid("limit is negative")
-    # Without a selector the query is over everything below the parent.
+    # Without a selector, the query includes everything below the parent.
     source = message.from_[0] if message.from_ else None
     descendants = source is None or source.all_descendants
     collection = source.collection_id if source is not None else ""
@@ -107,9 +109,9 @@ def parse_query(parent: str, message: Any, aggregated: frozenset[FieldPath] = fr
 
 
 def parse_aggregation(parent: str, message: Any) -> Query:
-    """The query whose documents a StructuredAggregationQuery is about.
+    """Return the query of the documents of a StructuredAggregationQuery.
 
-    As on the real service, it is ordered by the fields that are summed or averaged too. A limit
+    As on the real service, it is also ordered by the fields that are summed or averaged. A limit
     therefore keeps the documents with the smallest values, and a count beside a sum counts only
     documents that have the field.
     """
@@ -125,13 +127,13 @@ def parse_aggregation(parent: str, message: Any) -> Query:
 
 
 def run_query(documents: Documents, query: Query) -> list[DocumentMessage]:
-    """The matching documents in order, whole (``mask`` is not applied)."""
+    """Return the matching documents in order, with all fields (``mask`` is not applied)."""
     collections = documents.below(query.parent, query.collection_id, query.descendants)
     if len(collections) == 1 and _index_gives_order(query):
         matches = _matches(collections[0], query)
     else:
         found = [match for collection in collections for match in _matches(collection, query)]
-        # Sorting is stable, so the last order goes first.
+        # Sorting is stable, so the last order is applied first.
         for order in reversed(query.orders):
             found.sort(key=_sort_key(order), reverse=order.descending)
         matches = iter(found)
@@ -142,7 +144,9 @@ def run_query(documents: Documents, query: Query) -> list[DocumentMessage]:
 
 
 def project(document: DocumentMessage, mask: tuple[FieldPath, ...] | None) -> DocumentMessage:
-    """The document with only the fields of the mask; without a mask, the document itself."""
+    """Return the document with only the fields of the mask, or the document itself without a
+    mask.
+    """
     if mask is None:
         return document
     part = Document(
@@ -158,7 +162,9 @@ def project(document: DocumentMessage, mask: tuple[FieldPath, ...] | None) -> Do
 
 
 def aggregate(found: list[DocumentMessage], aggregations: Any) -> dict[str, Any]:
-    """Values by alias for StructuredAggregationQuery.aggregations over a query's documents."""
+    """Return the values of StructuredAggregationQuery.aggregations over a query's documents, by
+    alias.
+    """
     if not aggregations:
         raise invalid("Aggregations can not be empty.")
     results: dict[str, Any] = {}
@@ -185,7 +191,9 @@ def _check_orders(orders: list[SortOrder]) -> None:
 
 
 def _check_scan(collection: str, where: filters.Filter, orders: tuple[SortOrder, ...]) -> None:
-    """Refuse what neither the real service without an index nor Google's emulator can scan."""
+    """Refuse queries that neither the real service without an index nor Google's emulator can
+    scan.
+    """
     fields = {order.path for order in orders}
     fields.update(condition.path for condition in filters.conditions(where))
     if fields == {DOCUMENT_NAME} and orders[0].descending:
@@ -199,7 +207,8 @@ def _check_scan(collection: str, where: filters.Filter, orders: tuple[SortOrder,
 def _with_implied(
     explicit: list[SortOrder], where: filters.Filter, aggregated: frozenset[FieldPath]
 ) -> tuple[SortOrder, ...]:
-    """The orders that the service adds: google/firestore/v1/query.proto, order_by.
+    """Return the orders, with those that the service adds: google/firestore/v1/query.proto,
+    order_by.
 
     Fields of aggregations come last, in the order of their names, as in Google's emulator.
     """
@@ -230,13 +239,13 @@ def _parse_cursor(message: Any, orders: list[SortOrder]) -> QueryCursor:
 
 
 def _index_gives_order(query: Query) -> bool:
-    """Whether one collection read along its index is already in the query's order."""
+    """Return whether the index of one collection already has the query's order."""
     *fields, name = query.orders
     return not fields or (len(fields) == 1 and fields[0].descending == name.descending)
 
 
 def _matches(collection: Collection, query: Query) -> Iterator[DocumentMessage]:
-    """The collection's matching documents, by the first order and then by id."""
+    """Yield the collection's matching documents, by the first order and then by id."""
     for document in _candidates(collection, query):
         if query.where.holds(document) and _within(document, query):
             yield document
@@ -256,7 +265,7 @@ def _candidates(collection: Collection, query: Query) -> Iterator[DocumentMessag
 
 
 def _bounds(query: Query) -> tuple[Key, Key]:
-    """A range of keys of the first order outside of which nothing matches."""
+    """Return a range of keys of the first order that includes all matches."""
     first = query.orders[0]
     low, high = _LOWEST, _HIGHEST
     for condition in filters.required(query.where):
@@ -276,9 +285,9 @@ def _sort_key(order: SortOrder) -> Callable[[DocumentMessage], Any]:
 
 
 def _within(document: DocumentMessage, query: Query) -> bool:
-    """Whether the document has every ordered field and lies between the cursors."""
+    """Return whether the document has every ordered field and lies between the cursors."""
     keys = []
-    # The name and the first order's field are there: the candidates come from their index.
+    # The candidates come from an index, so they have a name and the field of the first order.
     if query.start is None and query.end is None and len(query.orders) <= 2:
         return True
     for order in query.orders:
@@ -292,7 +301,7 @@ def _within(document: DocumentMessage, query: Query) -> bool:
 
 
 def _side(keys: list[Key], cursor: QueryCursor, orders: tuple[SortOrder, ...]) -> int:
-    """-1 where the keys come before the position, 1 where they come after it."""
+    """Return -1 if the keys are before the position, and 1 if they are after it."""
     for key, mark, order in zip(keys, cursor.keys, orders, strict=False):
         if key != mark:
             return 1 if (key > mark) != order.descending else -1
@@ -339,5 +348,5 @@ def _sum(numbers: list[int | float]) -> Any:
 
 def _float_sum(numbers: list[int | float]) -> float:
     floats = [float(number) for number in numbers]
-    # fsum refuses what IEEE 754 defines: infinities that cancel, and sums that overflow.
+    # fsum refuses cases that IEEE 754 defines: infinities that cancel, and sums that overflow.
     return math.fsum(floats) if math.isfinite(sum(map(abs, floats))) else sum(floats)

@@ -1,17 +1,17 @@
-"""Transactions: optimistic, checked at commit, and one at a time where they have met before.
+"""Transactions: optimistic, checked at commit, and executed in turn after a conflict.
 
-A read-write transaction reads the newest documents and remembers what it saw; its commit answers
-ABORTED if any of those reads would now see something else. That alone is serialisable: a commit
-happens as if the whole transaction ran in that instant. It is what the real service does in a
-database whose concurrency mode is OPTIMISTIC.
+A read-write transaction reads the newest documents and remembers its reads. Its commit returns
+ABORTED if any of those reads would now have another result. This alone makes transactions
+serialisable: a commit has the same effect as running the whole transaction at that instant. The
+real service does the same in a database whose concurrency mode is OPTIMISTIC.
 
-Alone it would also let the slower of many transactions fail again and again, and the client gives
-up after five attempts. So what an aborted transaction had read is contended for a second, and
-whoever reads it then takes turns: there is one turn a database, in order of arrival, from that read
-to the end of the transaction. No other transaction may write what the holder has read, so a second
-attempt fails only if a plain write gets in between. One turn a database cannot deadlock.
-(The id of the attempt that a retry repeats would not do: the client mixes these up when threads
-share a function.)
+However, the slower of many transactions could then fail repeatedly, and the client gives up after
+five attempts. The reads of an aborted transaction are therefore contended for a second, and
+transactions that read the same data in that time take turns: there is one turn per database, in
+order of arrival, from that read to the end of the transaction. No other transaction may write the
+data that the holder has read, so a second attempt fails only because of a write outside of
+transactions. With a single turn per database there is no deadlock. (The id of the attempt that a
+retry repeats cannot be used for this: the client mixes these ids up when threads share a function.)
 
 A read-only transaction reads a snapshot and neither waits nor conflicts.
 """
@@ -38,8 +38,8 @@ _LIFE_MICROSECONDS = 270 * 1_000_000
 
 _CONTENDED_MICROSECONDS = 1_000_000
 
-# A holder that has sent nothing for so long, while others wait, loses its turn. Nothing more: its
-# commit is checked in any case.
+# A holder that has sent nothing for this time, while others wait, loses its turn. Its commit is
+# checked in any case.
 _PATIENCE_SECONDS = 2.0
 
 _ID = struct.Struct(">Q")
@@ -62,7 +62,7 @@ class Transaction:
 
 
 class Transactions:
-    """The open transactions of all databases. ``now`` gives microseconds since the epoch."""
+    """The open transactions of all databases. ``now`` returns microseconds since the epoch."""
 
     def __init__(self, now: Callable[[], int]) -> None:
         self.last_serial = 0
@@ -77,9 +77,9 @@ class Transactions:
         """Open a transaction.
 
         Args:
-            database: Name of the database.
-            snapshot: What a read-only transaction reads.
-            retry: The id of the attempt that this one repeats, if any.
+            database: name of the database.
+            snapshot: the documents that a read-only transaction reads.
+            retry: the id of the attempt that this one repeats, if any.
         """
         if retry:
             self._check_id(retry)
@@ -97,7 +97,7 @@ class Transactions:
         return transaction
 
     def get(self, transaction_id: bytes, database: str) -> Transaction:
-        """The open transaction of that id, or INVALID_ARGUMENT."""
+        """Return the open transaction with that id, or raise INVALID_ARGUMENT."""
         self._check_id(transaction_id)
         transaction = self._open.get(transaction_id)
         if transaction is not None and self._has_expired(transaction):
@@ -120,20 +120,20 @@ class Transactions:
     def note_read(
         self, transaction: Transaction, name: str, document: DocumentMessage | None
     ) -> None:
-        """Remember the version of a document that was read; the first read counts."""
+        """Record the version of a document that was read. The first read counts."""
         transaction.reads.setdefault(name, version(document))
 
     def note_query(
         self, transaction: Transaction, query: Query, found: list[DocumentMessage]
     ) -> None:
-        """Remember what a query found."""
+        """Record the result of a query."""
         transaction.queries.append((query, _versions(found)))
 
     async def before_commit(self, transaction: Transaction, written: list[str]) -> None:
-        """Keep a transaction from writing what the holder of the turn has read.
+        """Prevent a transaction from writing data that the holder of the turn has read.
 
-        One that has read something itself is ABORTED and will queue when it is run again; one that
-        only writes waits.
+        A transaction that has read something itself is ABORTED and will wait for a turn in its next
+        attempt. A transaction that only writes waits now.
         """
         holder = self._turns[transaction.database].holder
         if holder is None or holder is transaction or not written:
@@ -144,19 +144,19 @@ class Transactions:
             await self._take_turn(transaction)
 
     def check(self, transaction: Transaction, documents: Documents) -> None:
-        """ABORTED, and closed, unless every read of the transaction still holds."""
+        """Close the transaction and raise ABORTED, unless all of its reads are still valid."""
         if transaction.closed or not _still_holds(transaction, documents):
             raise self._aborted(transaction)
 
     def roll_back(self, transaction_id: bytes, database: str) -> None:
-        """Close a transaction; one that is closed already stays so."""
+        """Close a transaction. A closed one stays closed."""
         self._check_id(transaction_id)
         transaction = self._open.get(transaction_id)
         if transaction is not None and transaction.database == database:
             self.close(transaction)
 
     def close(self, transaction: Transaction) -> None:
-        """Forget a transaction and pass on its turn if it has it."""
+        """Remove a transaction, and pass on its turn if it has it."""
         self._open.pop(transaction.id, None)
         transaction.closed = True
         self._turns[transaction.database].leave(transaction)
@@ -171,7 +171,7 @@ class Transactions:
                 else:
                     await asyncio.wait([granted], timeout=_PATIENCE_SECONDS)
         finally:
-            granted.cancel()  # out of the line, if the client no longer waits
+            granted.cancel()  # leave the queue if the client no longer waits
         transaction.last_used = self._now()
 
     def _is_silent(self, transaction: Transaction) -> bool:
@@ -209,14 +209,18 @@ class Transactions:
 
 
 class _Turn:
-    """Who has the turn in a database, and who waits for it, first come first."""
+    """The transaction that has the turn in a database, and those that wait for it in the order of
+    arrival.
+    """
 
     def __init__(self) -> None:
         self.holder: Transaction | None = None
         self._waiting: deque[tuple[Transaction, asyncio.Future[None]]] = deque()
 
     def join(self, transaction: Transaction) -> asyncio.Future[None]:
-        """Take the turn, or a place in the line; done when the transaction has the turn."""
+        """Take the turn or a place in the queue. The future is done when the transaction has the
+        turn.
+        """
         granted = asyncio.get_running_loop().create_future()
         if self.holder is None or self.holder is transaction:
             self.holder = transaction
@@ -226,7 +230,7 @@ class _Turn:
         return granted
 
     def leave(self, transaction: Transaction) -> None:
-        """Give the turn, if the transaction has it, to the next who is still there."""
+        """Pass the turn, if the transaction has it, to the next transaction that still waits."""
         if self.holder is not transaction:
             return
         self.holder = None

@@ -1,4 +1,4 @@
-"""Values: their order across types, their size, and what may be stored.
+"""Values: their order across types, their size, and the rules for storing them.
 
 Order and sizes as documented: https://cloud.google.com/firestore/docs/concepts/data-types and
 https://cloud.google.com/firestore/docs/storage-size.
@@ -16,9 +16,9 @@ from mcloud.local.gcp.firestore_names import (
 )
 from mcloud.local.gcp.firestore_protos import DocumentMessage, FieldsMessage, ValueMessage
 
-# A key compares as the value does: the rank of its type, then what orders values of that type.
-# Python's own order does the rest: str by code point (the order of the UTF-8 bytes), int with float
-# exactly, tuples element by element and then by length.
+# A key compares like its value. It consists of the rank of the type, and of parts that order values
+# of that type. Python's own order is suitable for these: str by code point (the order of the UTF-8
+# bytes), int with float exactly, tuples element by element and then by length.
 Key: TypeAlias = tuple[Any, ...]
 
 NULL: Key = (0,)
@@ -63,20 +63,20 @@ def sort_key(value: ValueMessage) -> Key:
 
 
 def name_key(name: str) -> Key:
-    """The key of a reference to the document of that full name."""
-    # Numeric ids, which Datastore leaves behind, come before all others. None can be written here;
-    # the client's recursive queries use the smallest of them as a bound.
+    """Return the key of a reference to the document with that full name."""
+    # Numeric ids, which come from Datastore, are ordered before all others. None can be written
+    # here, but the client's recursive queries use the smallest of them as a bound.
     segments = ("" if _NUMERIC_ID.fullmatch(segment) else segment for segment in name.split("/"))
     return (_REFERENCE, tuple(segments))
 
 
 def is_name_key(key: Key) -> bool:
-    """Whether the key is that of a reference."""
+    """Return whether the key is that of a reference."""
     return bool(key[0] == _REFERENCE)
 
 
 def key_at(document: DocumentMessage, path: FieldPath) -> Key | None:
-    """The key of a document's field, or of its name; None where it has no such field."""
+    """Return the key of a document's field, or of its name; None if it has no such field."""
     if path == DOCUMENT_NAME:
         return name_key(document.name)
     value = value_at(document.fields, path)
@@ -84,7 +84,7 @@ def key_at(document: DocumentMessage, path: FieldPath) -> Key | None:
 
 
 def value_at(fields: FieldsMessage, path: FieldPath) -> ValueMessage | None:
-    """The value at a path through nested maps, or None."""
+    """Return the value at a path through nested maps, or None."""
     for segment in path[:-1]:
         value = fields.get(segment)
         if value is None or not value.HasField("map_value"):
@@ -94,9 +94,9 @@ def value_at(fields: FieldsMessage, path: FieldPath) -> ValueMessage | None:
 
 
 def set_at(fields: FieldsMessage, path: FieldPath, value: ValueMessage) -> None:
-    """Put a value at a path; what stands in the way and is no map gives way to one."""
+    """Store a value at a path. A value in the path that is not a map is replaced by a map."""
     for segment in path[:-1]:
-        # Reading map_value.fields alone would not turn an absent or scalar value into a map.
+        # Reading map_value.fields alone would not turn a missing or scalar value into a map.
         inner = fields[segment].map_value
         inner.SetInParent()
         fields = inner.fields
@@ -104,7 +104,7 @@ def set_at(fields: FieldsMessage, path: FieldPath, value: ValueMessage) -> None:
 
 
 def delete_at(fields: FieldsMessage, path: FieldPath) -> None:
-    """Remove the value at a path, if there is one."""
+    """Remove the value at a path, if it exists."""
     for segment in path[:-1]:
         value = fields.get(segment)
         if value is None or not value.HasField("map_value"):
@@ -123,9 +123,10 @@ def vector_of(value: ValueMessage) -> tuple[float, ...] | None:
 
 
 def settle(fields: FieldsMessage) -> None:
-    """Make a document's fields what Firestore stores, in place; INVALID_ARGUMENT if it cannot.
+    """Convert a document's fields to the form that Firestore stores, in place, or raise
+    INVALID_ARGUMENT.
 
-    Timestamps are cut to microseconds.
+    Timestamps are truncated to microseconds.
     """
     for name, value in fields.items():
         check_field_name(name)
@@ -133,9 +134,9 @@ def settle(fields: FieldsMessage) -> None:
 
 
 def check_size(document: DocumentMessage) -> None:
-    """INVALID_ARGUMENT for a document of more than 1 MiB as Firestore counts it."""
-    # No value counts for more than four times its encoding here (a point at 0, 0 does: 16 bytes
-    # for 4), so the count is worth its time only for documents that come near.
+    """Raise INVALID_ARGUMENT for a document above 1 MiB in Firestore's count."""
+    # No value counts for more than four times its encoded size (the maximum is a point at 0, 0 with
+    # 16 bytes for 4). The exact count is therefore needed only for documents near the limit.
     if document.ByteSize() * 4 < _MAX_DOCUMENT_BYTES:
         return
     path = document_path(document.name)

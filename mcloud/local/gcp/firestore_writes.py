@@ -25,9 +25,9 @@ _MIN_INTEGER, _MAX_INTEGER = -(2**63), 2**63 - 1
 
 
 class WriteBatch:
-    """Writes that take effect together.
+    """A batch of writes that take effect together.
 
-    Each ``apply`` sees the ones before it; the database sees none until ``install``. ``now`` is the
+    Each ``apply`` sees the earlier ones. The database sees none until ``install``. ``now`` is the
     commit time in microseconds since the epoch.
     """
 
@@ -39,7 +39,7 @@ class WriteBatch:
         self._transforms: dict[tuple[str, str], int] = {}
 
     def apply(self, write: Any) -> Any:
-        """The WriteResult of one write, or the refusal the real service answers."""
+        """Return the WriteResult of one write, or raise the error of the real service."""
         operation = write.WhichOneof("operation")
         name = written_name(write)
         place = self._place(name)
@@ -65,7 +65,7 @@ class WriteBatch:
         return result
 
     def install(self) -> list[Change]:
-        """Make the staged documents the database's own, and return what has changed."""
+        """Move the staged documents into the database, and return the changes."""
         changes = []
         for (collection, document_id), document in self._staged.items():
             before = self._documents.get(collection, document_id)
@@ -126,7 +126,7 @@ class WriteBatch:
 
 
 def written_name(write: Any) -> str:
-    """The name of the document that a write is about, or INVALID_ARGUMENT."""
+    """Return the name of the document of a write, or raise INVALID_ARGUMENT."""
     operation = write.WhichOneof("operation")
     if operation is None:
         raise invalid("empty write operation")
@@ -136,7 +136,9 @@ def written_name(write: Any) -> str:
 
 
 def version(document: DocumentMessage | None) -> int:
-    """A document's update time in microseconds since the epoch; 0 where there is none."""
+    """Return a document's update time in microseconds since the epoch, or 0 if it does not
+    exist.
+    """
     return 0 if document is None else microseconds(document.update_time)
 
 
@@ -167,7 +169,7 @@ def _check_precondition(condition: Any, current: DocumentMessage | None, name: s
 
 
 def _apply_transform(document: DocumentMessage, transform: Any, now: int) -> ValueMessage:
-    """Transform one field; answers what belongs into transform_results."""
+    """Transform one field, and return the value for transform_results."""
     path = field_path(transform.field_path)
     kind = transform.WhichOneof("transform_type")
     old = values.value_at(document.fields, path)
@@ -203,7 +205,8 @@ def _extreme(old: ValueMessage | None, operand: ValueMessage, kind: str) -> Valu
     _check_number(operand)
     if old is None or not _is_number(old):
         return operand
-    # Equal numbers of different types keep the stored one, and NaN wins always (write.proto).
+    # Of equal numbers of different types, the stored one is kept, and NaN always wins
+    # (write.proto).
     stored, given = values.sort_key(old), values.sort_key(operand)
     if values.NAN in (stored, given):
         return old if stored == values.NAN else operand

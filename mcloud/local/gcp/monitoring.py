@@ -1,10 +1,10 @@
 """The embedded Cloud Monitoring: time series of the other embedded services, and custom ones.
 
-The backlog of every subscription, the pushes to every function and the operations on every
-database, under the names, kinds and units of Google's own metrics
-(https://cloud.google.com/monitoring/api/metrics_gcp), sampled into a bounded history; and
-``custom.googleapis.com/*``, kept for a day. Unlike on Google's, a query up to now ends in a fresh
-point instead of one that is minutes old.
+The built-in series are the backlog of every subscription, the pushes to every function and the
+operations on every database. They have the names, kinds and units of Google's own metrics
+(https://cloud.google.com/monitoring/api/metrics_gcp), and are sampled into a bounded history.
+Series of ``custom.googleapis.com/*`` are kept for a day. Unlike Google's service, a query up to the
+current time ends with a current point, and not with one that is minutes old.
 """
 
 import asyncio
@@ -38,10 +38,10 @@ from mcloud.local.gcp.pubsub import SubscriptionObservation
 from mcloud.local.gcp.rpc import Refusal, Service, invalid, not_offered
 
 SAMPLE_SECONDS: Final = 10.0
-MAX_SAMPLES: Final = 2_160  # six hours
+MAX_SAMPLES: Final = 2_160  # number for six hours
 CUSTOM_SECONDS: Final = 24 * 3600.0
 MAX_CUSTOM_SERIES: Final = 500
-MAX_CUSTOM_POINTS: Final = 8_640  # a series; one each ten seconds for a day
+MAX_CUSTOM_POINTS: Final = 8_640  # maximum for each series; one every ten seconds for a day
 MAX_SERIES_A_REQUEST: Final = 200  # https://cloud.google.com/monitoring/quotas
 
 _TERM: Final = re.compile(
@@ -64,7 +64,7 @@ _CreateRequest: Any = service_types.CreateTimeSeriesRequest.pb()
 
 @dataclass(frozen=True, slots=True)
 class _Sample:
-    """One look at a subscription; latencies count up from the start of the process."""
+    """One sample of a subscription. Latencies are counted from the start of the process."""
 
     time: float
     seen: SubscriptionObservation
@@ -74,8 +74,8 @@ class Monitoring:
     """The metrics of one server.
 
     Args:
-        observe: The present state of every subscription.
-        clock: Seconds since the epoch.
+        observe: returns the current state of every subscription.
+        clock: seconds since the epoch.
     """
 
     def __init__(
@@ -95,7 +95,9 @@ class Monitoring:
         return [service]
 
     def dump(self) -> dict[str, Any]:
-        """The custom series. The history of the built-in ones starts anew with each process."""
+        """Return the custom series. The history of the built-in ones starts again with each
+        process.
+        """
         self._drop_old()
         return {
             "custom": [
@@ -106,18 +108,18 @@ class Monitoring:
         }
 
     def load(self, dump: dict[str, Any]) -> None:
-        """Take up what ``dump`` gave."""
+        """Load the result of ``dump``."""
         for encoded in dump["custom"]:
             self._keep(_TimeSeries.FromString(base64.b64decode(encoded)))
 
     async def sample_forever(self) -> None:
-        """Sample every ``SAMPLE_SECONDS``, until cancelled."""
+        """Take a sample every ``SAMPLE_SECONDS``, until cancelled."""
         while True:
             self.sample()
             await asyncio.sleep(SAMPLE_SECONDS)
 
     def sample(self) -> None:
-        """Add one point to the history of every subscription that there is."""
+        """Add one point to the history of every existing subscription."""
         now = self._clock()
         seen_now = {}
         for seen in self._observe():
@@ -129,7 +131,7 @@ class Monitoring:
         self.operations.sample(now)
 
     async def list_time_series(self, request: Any, _context: Any) -> Any:
-        """The series that a filter selects, newest point first."""
+        """Return the series that a filter selects, newest point first."""
         terms = _parse_filter(request.filter)
         start, end = _interval(request.interval)
         project = request.name.removeprefix("projects/")
@@ -153,7 +155,7 @@ class Monitoring:
         )
 
     async def create_time_series(self, request: Any, _context: Any) -> Any:
-        """Write one point to each of up to 200 custom series: all of them, or none."""
+        """Write one point to each of up to 200 custom series, or to none of them."""
         if len(request.time_series) > MAX_SERIES_A_REQUEST:
             raise invalid(f"A request may write at most {MAX_SERIES_A_REQUEST} time series.")
         self._drop_old()
@@ -188,7 +190,7 @@ class Monitoring:
                     yield _custom_series(points)
             return
         if metric in METRICS.values():
-            # The client's "now" is a moment older than ours, and its point must lie before it.
+            # The client's current time is slightly before ours, and its point must lie before it.
             now = self._clock()
             yield from self.operations.series(
                 metric, project, min(now, end) if end >= now - SAMPLE_SECONDS else now
@@ -203,12 +205,12 @@ class Monitoring:
                 yield from make(metric, seen, samples)
 
     def _samples_until(self, end: float) -> Iterator[list[_Sample]]:
-        """The histories; where the query reaches up to now, with a fresh look at the end."""
+        """Yield the histories. If the query reaches up to now, they end with a current sample."""
         now = self._clock()
         is_fresh = end >= now - SAMPLE_SECONDS
         for seen in self._observe():
             samples = list(self._samples.get((seen.project, seen.subscription), ()))
-            # The client's "now" is a moment older than ours, and its point must lie before it.
+            # The client's current time is slightly before ours, and its point must lie before it.
             time = min(now, end)
             if is_fresh and (not samples or samples[-1].time < time):
                 samples.append(_Sample(time, seen))
@@ -231,7 +233,7 @@ class Monitoring:
 def _frozen(
     seen: SubscriptionObservation, before: SubscriptionObservation | None
 ) -> SubscriptionObservation:
-    """A copy with the latencies as they are now; shared with the last sample where unchanged."""
+    """Return a copy with the current latencies. Unchanged ones are shared with the last sample."""
     earlier = before.latencies if before else {}
     latencies = {}
     for code_class, histogram in seen.latencies.items():
@@ -366,7 +368,9 @@ def _check_custom(series: Any) -> None:
 
 
 def _parse_filter(text: str) -> dict[str, str]:
-    """The terms of a filter, by what they compare: ``metric.labels.x`` and so on."""
+    """Return the terms of a filter by the names that they compare: ``metric.labels.x`` and so
+    on.
+    """
     terms = {}
     rest = f"AND {text}"
     while rest.strip():
@@ -392,7 +396,9 @@ def _matches(series: Series, terms: dict[str, str]) -> bool:
 
 
 def _lies_in(point: Point, start: float, end: float) -> bool:
-    """The start is excluded, except from an interval that is one moment."""
+    """Return whether a point lies in an interval. The start is excluded, unless the interval is a
+    single moment.
+    """
     return start < point.end <= end or point.end == end
 
 

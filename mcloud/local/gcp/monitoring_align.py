@@ -1,7 +1,8 @@
 """Alignment and reduction of time series.
 
-After https://cloud.google.com/monitoring/api/ref_v3/rest/v3/projects.alertPolicies#Aligner.
-A delta that spans two alignment periods counts in the one it ends in; Google's splits it.
+It follows https://cloud.google.com/monitoring/api/ref_v3/rest/v3/projects.alertPolicies#Aligner. A
+delta that spans two alignment periods counts in the one in which it ends. Google's service splits
+it.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,7 +24,9 @@ _Aggregation: Any = common.Aggregation.pb()
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A value and its interval, in seconds since the epoch; for a gauge start and end are one."""
+    """A value and its interval, in seconds since the epoch. For a gauge, start and end are
+    equal.
+    """
 
     start: float
     end: float
@@ -32,7 +35,7 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """One time series, points oldest first. A value is a number, string, bool or Distribution."""
+    """One time series, oldest point first. A value is a number, string, bool or Distribution."""
 
     metric: str
     metric_labels: dict[str, str]
@@ -47,9 +50,9 @@ class Series:
 @dataclass(frozen=True, slots=True)
 class _Aligner:
     kinds: tuple[int, ...]
-    takes_distributions: bool | None  # None: both, distributions and numbers
+    takes_distributions: bool | None  # None stands for both distributions and numbers
     result_kind: int
-    result_type: int | None  # None: that of the input
+    result_type: int | None  # None stands for the type of the input
     align: Callable[[list[Any], float], Any]
 
 
@@ -91,7 +94,7 @@ def aggregate(series: list[Series], aggregation: Any, end: float) -> list[Series
     """Apply an ``Aggregation`` to series whose last alignment period ends at ``end``.
 
     Raises:
-        Refusal: An aligner or reducer that is not offered, or does not fit the metric.
+        Refusal: an aligner or reducer is not supported, or does not fit the metric.
     """
     reducer = aggregation.cross_series_reducer
     if reducer and reducer not in _REDUCERS:
@@ -126,7 +129,7 @@ def _align(series: Series, aligner: _Aligner, name: str, period: float, end: flo
         )
     periods: dict[int, list[Any]] = {}
     for point in series.points:
-        # Periods count back from the end of the query and include their own end.
+        # Periods are counted back from the end of the query and include their own end.
         periods.setdefault(int((end - point.end) // period), []).append(point.value)
     points = []
     for back, values in sorted(periods.items(), reverse=True):
@@ -142,7 +145,7 @@ def _align(series: Series, aligner: _Aligner, name: str, period: float, end: flo
 
 
 def _reduce(series: list[Series], reducer: int, fields: list[str]) -> list[Series]:
-    """Make one series of many, for each combination of the labels to group by."""
+    """Combine series into one for each combination of the labels to group by."""
     reduce = _REDUCERS[reducer]
     groups: dict[tuple[tuple[str, str], ...], list[Series]] = {}
     for one in series:

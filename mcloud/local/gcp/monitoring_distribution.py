@@ -15,7 +15,7 @@ _BOUNDS: Final = [GROWTH**i for i in range(FINITE_BUCKETS + 1)]
 
 @dataclass(slots=True)
 class Histogram:
-    """Counted values: how many in each bucket, their sum and the sum of their squares."""
+    """A histogram: the number of values in each bucket, their sum and the sum of their squares."""
 
     counts: list[int] = field(default_factory=lambda: [0] * (FINITE_BUCKETS + 2))
     total: float = 0.0
@@ -44,7 +44,7 @@ class Histogram:
         return sum(self.counts)
 
     def to_distribution(self) -> Any:
-        """The protobuf ``google.api.Distribution``."""
+        """Return the protobuf ``google.api.Distribution``."""
         count = self.count
         mean = self.total / count if count else 0.0
         distribution = Distribution(
@@ -61,10 +61,10 @@ class Histogram:
 
 
 def merge(distributions: Iterable[Any]) -> Any:
-    """One distribution over all values of many.
+    """Return one distribution of all values of several.
 
     Raises:
-        ValueError: If their buckets differ.
+        ValueError: their buckets differ.
     """
     first, *others = distributions
     merged = Distribution()
@@ -75,7 +75,7 @@ def merge(distributions: Iterable[Any]) -> Any:
         count = merged.count + other.count
         if not other.count:
             continue
-        # Chan's parallel form of the variance.
+        # This is Chan's parallel form of the variance.
         apart = other.mean - merged.mean
         merged.sum_of_squared_deviation += (
             other.sum_of_squared_deviation + apart * apart * merged.count * other.count / count
@@ -91,7 +91,9 @@ def merge(distributions: Iterable[Any]) -> Any:
 
 
 def percentile(distribution: Any, percent: float) -> float:
-    """The value below which ``percent`` of the values lie, interpolated within its bucket."""
+    """Return the value below which ``percent`` of the values lie, interpolated within its
+    bucket.
+    """
     bounds = _bounds(distribution.bucket_options)
     wanted = distribution.count * percent / 100
     seen = 0

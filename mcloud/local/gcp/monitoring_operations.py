@@ -1,4 +1,4 @@
-"""Counts of Firestore's operations, as Cloud Monitoring keeps them.
+"""Counts of Firestore's operations, with the metrics of Cloud Monitoring.
 
 https://cloud.google.com/monitoring/api/metrics_gcp_d_h#gcp-firestore
 """
@@ -10,7 +10,7 @@ from typing import Final
 
 from mcloud.local.gcp.monitoring_align import DELTA, INT64, Point, Series
 
-# By the meter that counts the same thing.
+# Metrics by the meter that counts the same operations.
 METRICS: Final = {
     "firestore_reads": "firestore.googleapis.com/document/read_ops_count",
     "firestore_writes": "firestore.googleapis.com/document/write_ops_count",
@@ -31,20 +31,20 @@ class Operations:
         self._most = most
 
     def add(self, meter: str, database: str, count: int) -> None:
-        """Count operations on ``projects/P/databases/D``, or on what is in there."""
+        """Count operations on ``projects/P/databases/D``, or on a name below it."""
         parts = database.split("/")
         if meter in METRICS and len(parts) >= 4:
             self._counts[METRICS[meter], parts[1], parts[3]] += count
 
     def sample(self, now: float) -> None:
-        """Remember how many there were by now."""
+        """Record the current counts."""
         for key, count in self._counts.items():
             samples = self._samples.setdefault(key, deque([(self._began, 0)], maxlen=self._most))
             samples.append((now, count))
-        self._began = now  # what is counted later began after this
+        self._began = now  # later counts began after this
 
     def series(self, metric: str, project: str, now: float) -> Iterator[Series]:
-        """Yield the counts added between each two samples, and since the last one."""
+        """Yield the counts added between consecutive samples, and since the last one."""
         for key, count in self._counts.items():
             if key[:2] != (metric, project):
                 continue

@@ -1,8 +1,9 @@
 """The embedded Pub/Sub: its RPCs, for the real ``google-cloud-pubsub`` clients.
 
-Topics, publish, subscriptions, pull, streaming pull, push and files in Cloud Storage, with ack
-deadlines, backoff and dead letters. Ordering, filters, exactly-once, schemas, seek and snapshots
-are refused by name. Delivery is at least once and not in order, as on Google's.
+It supports topics, publish, subscriptions, pull, streaming pull, push and files in Cloud Storage,
+with ack deadlines, backoff and dead letters. Ordering, filters, exactly-once delivery, schemas,
+seek and snapshots are refused with an error that names them. Delivery is at least once and not in
+order, as on Google's service.
 """
 
 import asyncio
@@ -27,9 +28,11 @@ from mcloud.local.gcp.pubsub_subscription import Delivery, Subscription
 from mcloud.local.gcp.rpc import Handler, Refusal, Service, invalid, not_offered
 
 PULL_WAIT: Final = 60.0  # seconds that a pull without a deadline waits for a first message
-PULL_MARGIN: Final = 1.0  # seconds before its deadline that a pull answers, as Google's emulator
-LOOK: Final = 0.1  # seconds between two looks at whether an outage has ended
-STREAM_BATCH: Final = 100  # messages an answer, so that streams side by side get equal shares
+# seconds before its deadline at which a pull returns, as in Google's emulator
+PULL_MARGIN: Final = 1.0
+LOOK: Final = 0.1  # seconds between two checks of whether an outage has ended
+# maximum number of messages in an answer, so that parallel streams get equal shares
+STREAM_BATCH: Final = 100
 
 _PublishResponse: Any = types.PublishResponse.pb()
 _PubsubMessage: Any = types.PubsubMessage.pb()
@@ -61,10 +64,11 @@ class PubSub:
     """All projects of one server.
 
     Args:
-        clock: Seconds since the epoch.
-        is_out: Whether the ``queue`` delivers nothing now, or the ``function`` is not reached.
-        pushed: Told of every push: the subscription's short name, and the message.
-        buckets: The Cloud Storage of subscriptions that write there, if there is one.
+        clock: seconds since the epoch.
+        is_out: returns whether the ``queue`` delivers nothing now, or the ``function`` is not
+            reached.
+        pushed: called after every push with the subscription's short name and the message.
+        buckets: Cloud Storage for subscriptions that write there, if there is one.
     """
 
     def __init__(
@@ -80,7 +84,7 @@ class PubSub:
         self._pushed = pushed
         self._topics: dict[str, _TopicState] = {}
         self._subscriptions: dict[str, Subscription] = {}
-        # Growing over restarts too, so that an old ack id never fits a new message.
+        # Ids also grow across restarts, so that an old ack id never matches a new message.
         self._last_id = int(clock() * 1_000_000)
 
     def services(self) -> list[Service]:
@@ -156,12 +160,12 @@ class PubSub:
         return [publisher, subscriber, exports]
 
     def close(self) -> None:
-        """End the open streams, so that the server can stop; their clients will try again."""
+        """End the open streams, so that the server can stop. Their clients will retry."""
         for subscription in self._subscriptions.values():
             subscription.close(Refusal(grpc.StatusCode.UNAVAILABLE, "The server is stopping."))
 
     async def wake_forever(self) -> None:
-        """Deliver what waited for the end of an outage, until cancelled."""
+        """Deliver messages that waited for the end of an outage, until cancelled."""
         before = False
         while True:
             now = self._is_out("queue") or self._is_out("function")
@@ -172,7 +176,7 @@ class PubSub:
             await asyncio.sleep(LOOK)
 
     def observe(self) -> list[SubscriptionObservation]:
-        """The state of every subscription, for Cloud Monitoring."""
+        """Return the state of every subscription, for Cloud Monitoring."""
         now = self._clock()
         observed = []
         for name, subscription in self._subscriptions.items():
@@ -193,7 +197,7 @@ class PubSub:
         return observed
 
     def dump(self) -> dict[str, Any]:
-        """Topics, subscriptions and what they owe. Leases end with the process."""
+        """Return topics, subscriptions and their backlogs. Leases end with the process."""
         messages: dict[str, str] = {}
         subscriptions = []
         for subscription in self._subscriptions.values():
@@ -212,7 +216,9 @@ class PubSub:
         }
 
     def load(self, dump: dict[str, Any]) -> None:
-        """Take up what ``dump`` gave; on the running event loop, for pushes start at once."""
+        """Load the result of ``dump``. This has to run on the event loop, because pushes start
+        immediately.
+        """
         self._last_id = max(self._last_id, dump["last_id"])
         for encoded in dump["topics"]:
             topic = _decode(_Topic, encoded)
@@ -230,7 +236,7 @@ class PubSub:
             subscription.settle()
 
     async def create_topic(self, request: Any, _context: Any) -> Any:
-        """A new topic, or ALREADY_EXISTS."""
+        """Create a topic, or raise ALREADY_EXISTS."""
         rules.check_topic(request)
         if request.name in self._topics:
             raise rules.already_exists(request.name)
@@ -238,18 +244,18 @@ class PubSub:
         return request
 
     async def get_topic(self, request: Any, _context: Any) -> Any:
-        """A topic's settings, or NOT_FOUND."""
+        """Return a topic's settings, or raise NOT_FOUND."""
         return self._topic(request.topic).settings
 
     async def list_topics(self, request: Any, _context: Any) -> Any:
-        """One page of a project's topics, by name."""
+        """Return one page of a project's topics, by name."""
         names, token = _page(self._topics, request.project, request)
         return _raw(types.ListTopicsResponse)(
             topics=[self._topics[name].settings for name in names], next_page_token=token
         )
 
     async def list_topic_subscriptions(self, request: Any, _context: Any) -> Any:
-        """One page of the names of a topic's subscriptions."""
+        """Return one page of the names of a topic's subscriptions."""
         names, token = _page(self._topic(request.topic).subscriptions, "projects", request)
         return _raw(types.ListTopicSubscriptionsResponse)(
             subscriptions=names, next_page_token=token
@@ -265,13 +271,13 @@ class PubSub:
         return Empty()
 
     async def publish(self, request: Any, _context: Any) -> Any:
-        """Hand messages to every subscription of a topic."""
+        """Add messages to every subscription of a topic."""
         topic = self._topic(request.topic)
         rules.check_publish(request)
         return _PublishResponse(message_ids=self._deliver(topic, request.messages))
 
     async def create_subscription(self, request: Any, _context: Any) -> Any:
-        """A new subscription; it gets what is published from now on."""
+        """Create a subscription, which gets the messages that are published from now on."""
         rules.complete_subscription(request)
         if request.name in self._subscriptions:
             raise rules.already_exists(request.name)
@@ -283,11 +289,11 @@ class PubSub:
         return self._add_subscription(request).settings
 
     async def get_subscription(self, request: Any, _context: Any) -> Any:
-        """A subscription's settings, or NOT_FOUND."""
+        """Return a subscription's settings, or raise NOT_FOUND."""
         return self._subscription(request.subscription).settings
 
     async def list_subscriptions(self, request: Any, _context: Any) -> Any:
-        """One page of a project's subscriptions, by name."""
+        """Return one page of a project's subscriptions, by name."""
         names, token = _page(self._subscriptions, request.project, request)
         return _raw(types.ListSubscriptionsResponse)(
             subscriptions=[self._subscriptions[name].settings for name in names],
@@ -307,7 +313,7 @@ class PubSub:
         return settings
 
     async def delete_subscription(self, request: Any, _context: Any) -> Any:
-        """Delete a subscription and what it owes; its streams end with NOT_FOUND."""
+        """Delete a subscription and its backlog. Its streams end with NOT_FOUND."""
         subscription = self._subscription(request.subscription)
         del self._subscriptions[subscription.name]
         topic = self._topics.get(subscription.settings.topic)
@@ -317,7 +323,7 @@ class PubSub:
         return Empty()
 
     async def modify_push_config(self, request: Any, _context: Any) -> Any:
-        """Change to push, to another endpoint, or (empty) to pull."""
+        """Switch to push, to another endpoint or, with an empty one, to pull."""
         subscription = self._subscription(request.subscription)
         rules.check_push_config(request.push_config)
         subscription.settings.push_config.CopyFrom(request.push_config)
@@ -325,7 +331,9 @@ class PubSub:
         return Empty()
 
     async def pull(self, request: Any, context: Any) -> Any:
-        """Some messages; waits for a first one until shortly before the client's deadline."""
+        """Return some messages. Wait for the first one until shortly before the client's
+        deadline.
+        """
         subscription = self._subscription(request.subscription)
         if request.max_messages <= 0:
             raise invalid(
@@ -349,7 +357,7 @@ class PubSub:
         return subscription.received(taken, _PullResponse())
 
     async def streaming_pull(self, requests: Any, _context: Any) -> AsyncIterator[Any]:
-        """Messages as they come, until the client ends the stream."""
+        """Send messages as they arrive, until the client ends the stream."""
         first = await anext(aiter(requests), None)
         if first is None:
             return
@@ -374,14 +382,14 @@ class PubSub:
             reader.cancel()
 
     async def acknowledge(self, request: Any, _context: Any) -> Any:
-        """Settle messages for good."""
+        """Acknowledge messages."""
         subscription = self._subscription(request.subscription)
         _check_has_ack_ids(request)
         subscription.acknowledge(request.ack_ids)
         return Empty()
 
     async def modify_ack_deadline(self, request: Any, _context: Any) -> Any:
-        """Extend leases, or (0 seconds) give the messages back."""
+        """Extend leases, or release the messages with 0 seconds."""
         subscription = self._subscription(request.subscription)
         _check_has_ack_ids(request)
         rules.check_extension(request.ack_deadline_seconds)
@@ -474,7 +482,9 @@ class PubSub:
         return ids
 
     def _bury(self, subscription: Subscription, owed: Owed) -> bool:
-        """https://cloud.google.com/pubsub/docs/dead-letter-topics#how_dead_letter_topics_work"""
+        """Publish a message to the dead-letter topic:
+        https://cloud.google.com/pubsub/docs/dead-letter-topics#how_dead_letter_topics_work
+        """
         topic = self._topics.get(subscription.settings.dead_letter_policy.dead_letter_topic)
         if not topic:
             return False
@@ -491,7 +501,7 @@ class PubSub:
 
 
 def _pull_wait(request: Any, context: Any) -> float:
-    """Seconds that a pull may wait for a first message."""
+    """Return the number of seconds that a pull may wait for the first message."""
     if request.return_immediately:
         return 0.0
     remaining = context.time_remaining()
@@ -504,7 +514,7 @@ def _check_has_ack_ids(request: Any) -> None:
 
 
 def _page(names: Iterable[str], parent: str, request: Any) -> tuple[list[str], str]:
-    """One page of the names under a parent, and the token of the next page."""
+    """Return one page of the names under a parent, and the token of the next page."""
     found = sorted(
         name for name in names if name.startswith(f"{parent}/") and name > request.page_token
     )
@@ -513,13 +523,13 @@ def _page(names: Iterable[str], parent: str, request: Any) -> tuple[list[str], s
 
 
 def _raw(message: Any) -> Any:
-    """The raw protobuf class behind a proto-plus one."""
+    """Return the raw protobuf message of a proto-plus one."""
     return message.pb() if hasattr(message, "pb") else message
 
 
 def _timestamp(seconds: float) -> Any:
     whole = int(seconds)
-    # Google's publish times have milliseconds.
+    # Google's publish times have a precision of milliseconds.
     return Timestamp(seconds=whole, nanos=int((seconds - whole) * 1000) * 1_000_000)
 
 

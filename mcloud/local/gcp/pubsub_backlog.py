@@ -1,7 +1,8 @@
-"""The backlog of one subscription: which messages are free, leased or resting, and until when.
+"""The backlog of one subscription: the state of each message, free, leased or resting, and its end.
 
-No I/O and no timers: the clock is passed in, and whoever owns a backlog calls ``expire()`` at
-``next_due()``. A message is in exactly one of three states, so two consumers never hold the same:
+There is no I/O and there are no timers: the clock is passed in, and the owner of a backlog calls
+``expire()`` at ``next_due()``. A message is in exactly one of three states, so two consumers never
+hold the same:
 
     free ──take──▶ leased ──acknowledge──▶ gone
      ▲               │ release, or the deadline passes
@@ -25,14 +26,16 @@ class Policy:
     max_attempts: int | None = None
 
     def backoff(self, attempts: int) -> float:
-        """The rest after the given number of failed deliveries: doubling, from the minimum."""
+        """Return the pause after the given number of failed deliveries. It doubles from the
+        minimum.
+        """
         doubled = self.minimum_backoff * 2.0 ** min(attempts - 1, 60)
         return min(doubled, self.maximum_backoff)
 
 
 @dataclass(slots=True, eq=False)
 class Consumer:
-    """A stream, a pull or a pusher, with what it may hold at once; None is no limit."""
+    """A stream, a pull or a pusher, with its limits for leased messages; None is no limit."""
 
     wake: Callable[[], None]
     max_messages: int | None = None
@@ -41,7 +44,9 @@ class Consumer:
     bytes: int = 0
 
     def has_room(self) -> bool:
-        """Whether no limit is reached yet; as on Google's, the last message may pass it."""
+        """Return whether no limit is reached yet. As on Google's service, the last message may
+        exceed it.
+        """
         return (self.max_messages is None or self.messages < self.max_messages) and (
             self.max_bytes is None or self.bytes < self.max_bytes
         )
@@ -49,7 +54,9 @@ class Consumer:
 
 @dataclass(slots=True, eq=False)
 class Owed:
-    """A message that has not been acknowledged. ``attempts`` counts the deliveries begun."""
+    """A message that has not been acknowledged. ``attempts`` is the number of deliveries that were
+    started.
+    """
 
     message: Any
     size: int
@@ -63,9 +70,10 @@ class Backlog:
     """The messages of one subscription.
 
     Args:
-        name: The subscription's full name, part of every ack id.
-        clock: Seconds since the epoch.
-        bury: Takes a message out of attempts; False if it has nowhere to go and is tried again.
+        name: the subscription's full name, which is part of every ack id.
+        clock: seconds since the epoch.
+        bury: takes a message after its last attempt; False if there is no dead-letter topic. The
+            message is then delivered again.
     """
 
     def __init__(
@@ -93,15 +101,15 @@ class Backlog:
         return bool(self._free)
 
     def oldest(self) -> Owed | None:
-        """The unacknowledged message that arrived first."""
+        """Return the unacknowledged message that arrived first."""
         return next(iter(self._owed.values()), None)
 
     def pending(self) -> Iterable[Owed]:
-        """Every unacknowledged message, oldest first."""
+        """Return every unacknowledged message, oldest first."""
         return self._owed.values()
 
     def offer(self, message: Any, size: int, attempts: int = 0) -> None:
-        """Add a published message; its ``message_id`` is unique and its ``size`` in bytes."""
+        """Add a published message. Its ``message_id`` is unique, and its ``size`` is in bytes."""
         owed = Owed(message, size, attempts)
         self._owed[message.message_id] = owed
         self._free.append(owed)
@@ -109,8 +117,8 @@ class Backlog:
     def take(
         self, consumer: Consumer, limit: int, seconds: float, *, max_bytes: int = 1 << 20
     ) -> list[Owed]:
-        """Lease up to ``limit`` free messages for some seconds; only one alone may be larger than
-        ``max_bytes``.
+        """Lease up to ``limit`` free messages for some seconds. Their total size exceeds
+        ``max_bytes`` only if a single message does.
         """
         taken: list[Owed] = []
         size = 0
@@ -132,14 +140,15 @@ class Backlog:
         return taken
 
     def ack_id(self, owed: Owed) -> str:
-        """The name of a message's present lease."""
+        """Return the name of a message's current lease."""
         return f"{self._name}:{owed.message.message_id}-{owed.attempts}"
 
     def acknowledge(self, ack_ids: Iterable[str]) -> None:
-        """Settle messages for good; also on a lease that has passed, which spares a redelivery.
+        """Acknowledge messages. This also works after a lease has expired, which avoids a
+        redelivery.
 
         Raises:
-            ValueError: On an ack id that this subscription never gave; nothing is acknowledged.
+            ValueError: this subscription never issued one of the ack ids; nothing is acknowledged.
         """
         for message_id, _ in [self._parse(ack_id) for ack_id in ack_ids]:
             owed = self._owed.pop(message_id, None)
@@ -148,18 +157,18 @@ class Backlog:
                 self._end_lease(owed)
 
     def extend(self, ack_ids: Iterable[str], seconds: float) -> None:
-        """Let leases end ``seconds`` from now; ids of leases that have passed change nothing."""
+        """Let leases end ``seconds`` from now. Ids of expired leases are ignored."""
         due = self._clock() + seconds
         for owed in self._leased(ack_ids):
             self._set_timer(owed, due)
 
     def release(self, ack_ids: Iterable[str]) -> None:
-        """Give messages back unprocessed: a negative acknowledgement."""
+        """Release unprocessed messages: a negative acknowledgement."""
         for owed in self._leased(ack_ids):
             self._return(owed)
 
     def expire(self) -> None:
-        """Return what was leased past its deadline, and free what has rested long enough."""
+        """Release messages whose lease has expired, and free messages whose pause has ended."""
         now = self._clock()
         while (due := self.next_due()) is not None and due <= now:
             owed = heapq.heappop(self._timers)[2]
@@ -175,7 +184,7 @@ class Backlog:
                 self._set_free(owed)
 
     def next_due(self) -> float | None:
-        """When ``expire()`` has work next."""
+        """Return the time when ``expire()`` next has work, or None."""
         while self._timers and self._is_stale(self._timers[0]):
             heapq.heappop(self._timers)
         return self._timers[0][0] if self._timers else None
@@ -196,7 +205,7 @@ class Backlog:
         return found
 
     def _return(self, owed: Owed) -> None:
-        if owed.holder is None:  # The same ack id twice in one request.
+        if owed.holder is None:  # the same ack id occurs twice in one request
             return
         self._end_lease(owed)
         attempts_left = self.policy.max_attempts is None or owed.attempts < self.policy.max_attempts
@@ -224,7 +233,7 @@ class Backlog:
     def _set_timer(self, owed: Owed, due: float) -> None:
         owed.due = due
         heapq.heappush(self._timers, (due, next(self._order), owed))
-        # Acknowledged messages leave their timers behind; without this they would pile up for the
+        # The timers of acknowledged messages remain. Without this they would accumulate for the
         # length of a lease, which is up to ten minutes.
         if len(self._timers) > 2 * len(self._owed) + 1000:
             self._timers = [timer for timer in self._timers if not self._is_stale(timer)]

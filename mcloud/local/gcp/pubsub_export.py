@@ -1,8 +1,8 @@
-"""Cloud Storage subscriptions: messages collected in files, each written as one object.
+"""Cloud Storage subscriptions, which collect messages in files and write each file as one object.
 
-As https://cloud.google.com/pubsub/docs/cloudstorage says: a message is acknowledged once the object
-that contains it is complete. If the object cannot be written, its messages come back after a pause
-as for pushes. A message may therefore be in two objects.
+As documented in https://cloud.google.com/pubsub/docs/cloudstorage, a message is acknowledged when
+the object that contains it is complete. If the object cannot be written, its messages are delivered
+again after a pause, as with pushes. A message may therefore be in two objects.
 """
 
 import asyncio
@@ -21,11 +21,12 @@ from mcloud.local.gcp.pubsub_export_rules import State, object_name
 from mcloud.local.gcp.pubsub_subscription import Subscription
 from mcloud.local.gcp.rpc import Refusal
 
-MAX_FILE_BYTES: Final = 64 * 1024**2  # a file is kept in memory; Google also ends files early
-TAKE: Final = 1_000  # messages that are leased at once
+# maximum size, because a file is kept in memory; Google also ends files early
+MAX_FILE_BYTES: Final = 64 * 1024**2
+TAKE: Final = 1_000  # maximum number of messages that are leased at once
 UPLOAD: Final = http.HttpLimit(64 * http.KIB, 60.0)
-UPLOAD_MARGIN: Final = 120.0  # seconds for which a lease outlasts the file
-OUTAGE_PAUSE: Final = 1.0  # seconds until a file is due again while Pub/Sub is out
+UPLOAD_MARGIN: Final = 120.0  # seconds by which a lease outlasts the file
+OUTAGE_PAUSE: Final = 1.0  # seconds until another attempt at a file while Pub/Sub is out
 
 _REFUSALS: Final = {
     401: State.PERMISSION_DENIED,
@@ -35,10 +36,10 @@ _REFUSALS: Final = {
 
 
 class Buckets:
-    """Cloud Storage, as far as subscriptions use it.
+    """Client of Cloud Storage with the calls that subscriptions use.
 
     Args:
-        endpoint: Its URL. There are no identities here, so requests are not signed.
+        endpoint: URL of Cloud Storage. Requests are not signed, because there are no identities.
     """
 
     def __init__(self, endpoint: str) -> None:
@@ -46,7 +47,7 @@ class Buckets:
         self._http = http.HttpClient()
 
     def find(self, bucket: str) -> int:
-        """Ask for a bucket's metadata, and return the status of the answer."""
+        """Request a bucket's metadata, and return the status of the answer."""
         return self._ask("GET", f"/storage/v1/b/{bucket}")
 
     def write(self, bucket: str, name: str, body: bytes) -> int:
@@ -106,14 +107,14 @@ class Exporter:
         self._is_closed = False
 
     def serves(self, settings: Any) -> bool:
-        """Whether these settings ask for the same files."""
+        """Return whether these settings result in the same files."""
         return bool(
             settings.HasField("cloud_storage_config")
             and _without_state(settings.cloud_storage_config) == self._config
         )
 
     def close(self) -> None:
-        """Take no more messages, and write those that are collected."""
+        """Take no more messages, and write those that were collected."""
         self._is_closed = True
         self._finish()
 
@@ -121,7 +122,7 @@ class Exporter:
         """Write everything that was published before the call.
 
         Raises:
-            Refusal: Some of it could not be written.
+            Refusal: some messages could not be written.
         """
         self._subscription.backlog.rouse()
         self._collect()
@@ -179,12 +180,12 @@ class Exporter:
             self._timer = None
 
     def _finish(self) -> None:
-        """End the file, and begin to write it."""
+        """End the file, and start to write it."""
         self._stop_timer()
         if self._file:
             upload = asyncio.create_task(self._write(self._file))
             self._file = None
-            # The loop keeps only weak references to tasks.
+            # The event loop keeps only weak references to tasks.
             self._uploads.add(upload)
             upload.add_done_callback(self._uploads.discard)
 

@@ -1,8 +1,9 @@
-"""Cloud Storage subscriptions: Google's rules for their settings, and the names of their files.
+"""Google's rules for the settings of Cloud Storage subscriptions, and the names of their files.
 
-From https://cloud.google.com/pubsub/docs/create-cloudstorage-subscription#subscription-properties
-and google/pubsub/v1/pubsub.proto, ``CloudStorageConfig``. There are no schemas here, so that files
-are text only.
+Sources:
+https://cloud.google.com/pubsub/docs/create-cloudstorage-subscription#subscription-properties and
+google/pubsub/v1/pubsub.proto, ``CloudStorageConfig``. Schemas are not supported, so files are
+always text.
 """
 
 import re
@@ -35,7 +36,7 @@ _MATCHERS: Final = {
     "Z": "Z",
 }
 _TOKEN: Final = re.compile("|".join(map(re.escape, _MATCHERS)) + "|(?P<separator>[-_:/])")
-# Each of these sets must be in a format exactly once, and the last two at most once.
+# A format must contain exactly one of each required set, and at most one of each optional set.
 _REQUIRED: Final = ({"YYYY", "YY"}, {"MM"}, {"DD"}, {"hh"}, {"mm"}, {"ss"})
 _OPTIONAL: Final = ({"T"}, {"Z", "+00:00"})
 _BUCKET: Final = re.compile(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]")
@@ -44,9 +45,9 @@ State: Final = types.CloudStorageConfig.State
 
 
 def complete_export(config: Any) -> None:
-    """Check a ``CloudStorageConfig`` and fill in Google's defaults, in place.
+    """Check a ``CloudStorageConfig`` and add Google's defaults, in place.
 
-    The state is left alone, because it says what is known of the bucket.
+    The state is not changed, because it describes the bucket.
     """
     if not _BUCKET.fullmatch(config.bucket):
         raise invalid(f"Invalid Cloud Storage bucket name given (bucket={config.bucket}).")
@@ -75,7 +76,7 @@ def complete_export(config: Any) -> None:
 
 
 def object_name(config: Any, opened: float, unique: str) -> str:
-    """Return the name of a file that was begun at ``opened``, in seconds since the epoch."""
+    """Return the name of a file that was started at ``opened``, in seconds since the epoch."""
     pattern = _pattern(config.filename_datetime_format or DEFAULT_FORMAT)
     moment = datetime.fromtimestamp(opened, UTC).strftime(pattern)
     separator = "" if moment[-1] in "-_:/" else "_"
@@ -83,7 +84,9 @@ def object_name(config: Any, opened: float, unique: str) -> str:
 
 
 def _pattern(text: str) -> str:
-    """Translate a datetime format for ``strftime``; INVALID_ARGUMENT if Google refuses it."""
+    """Convert a datetime format for ``strftime``, or raise INVALID_ARGUMENT if Google refuses
+    it.
+    """
     used: list[str] = []
     pattern = ""
     position = 0

@@ -1,6 +1,7 @@
-"""A call of our own that makes Cloud Storage subscriptions write what they have collected.
+"""A call of mcloud's own that makes Cloud Storage subscriptions write the messages that they have
+collected.
 
-Google's service has no such call: there a file ends at its limits only. Tests and the demo cannot
+Google's service has no such call: there a file ends only at its limits. Tests and the demo cannot
 wait that long.
 """
 
@@ -13,17 +14,17 @@ from mcloud.errors import LocalError
 
 SERVICE: Final = "mcloud.local.Exports"
 METHOD: Final = "Flush"
-SECONDS: Final = 120.0  # more than the server spends on one object
+SECONDS: Final = 120.0  # longer than the server takes to write one object
 
 
 def flush(endpoint: str) -> None:
     """Write everything that was published before the call to the buckets of the subscriptions.
 
     Args:
-        endpoint: The embedded Pub/Sub, as HOST:PORT.
+        endpoint: address of the embedded Pub/Sub, as HOST:PORT.
 
     Raises:
-        LocalError: Some of it could not be written, or the server does not answer.
+        LocalError: some messages could not be written, or the server does not answer.
     """
     with grpc.insecure_channel(endpoint) as channel:
         call: Any = channel.unary_unary(

@@ -1,4 +1,4 @@
-"""Push delivery: one POST a message, answered by the status code.
+"""Push delivery: one POST per message, acknowledged by the status code.
 
 The request is Pub/Sub's wrapped message, https://cloud.google.com/pubsub/docs/push#receive_push.
 """
@@ -19,12 +19,12 @@ from mcloud.local.gcp.pubsub_subscription import Subscription
 
 CONCURRENCY: Final = 16
 ACCEPTED: Final = frozenset((102, 200, 201, 202, 204))
-# The lease outlasts the request, so that a message is never posted twice at once.
+# The lease lasts longer than the request, so that a message is never posted twice at the same time.
 _LEASE_MARGIN: Final = 5.0
 
 
 class Pusher:
-    """Posts the messages of one subscription to its endpoint, at most ``CONCURRENCY`` at once."""
+    """Posts the messages of one subscription to its endpoint, at most ``CONCURRENCY`` at a time."""
 
     def __init__(self, endpoint: str, subscription: Subscription) -> None:
         self.endpoint = endpoint
@@ -40,19 +40,19 @@ class Pusher:
         return bool(settings.push_config.push_endpoint == self.endpoint)
 
     def close(self) -> None:
-        """Start no more pushes; those under way still settle their message."""
+        """Start no more pushes. Those in progress still settle their message."""
         self._is_closed = True
         self._threads.shutdown(wait=False)
 
     def _push_free(self) -> None:
-        # Google slows pushes down as well where they fail: https://cloud.google.com/pubsub/docs/push
+        # Google also slows failing pushes down: https://cloud.google.com/pubsub/docs/push
         if self._is_closed or self._subscription.is_out("function"):
             return
         seconds = self._subscription.settings.ack_deadline_seconds
         lease = seconds + _LEASE_MARGIN
         for owed in self._subscription.lease(self.consumer, CONCURRENCY, lease):
             push = asyncio.create_task(self._push(owed, seconds))
-            # The loop keeps only weak references to tasks.
+            # The event loop keeps only weak references to tasks.
             self._pushes.add(push)
             push.add_done_callback(self._pushes.discard)
 
@@ -77,7 +77,7 @@ class Pusher:
             subscription.modify_deadline([ack_id], 0)
 
     def _post(self, message: Any, attempt: int | None, timeout: float) -> int:
-        """The status of the answer; 504, as Cloud Run counts a timeout, if there is none."""
+        """Return the status of the answer or, without one, 504, as Cloud Run counts a timeout."""
         try:
             return self._http.ask(
                 "POST",
@@ -91,7 +91,7 @@ class Pusher:
 
 
 def push_body(message: Any, subscription: str, attempt: int | None) -> bytes:
-    """The JSON of a push. Ids and times appear under both of the names that Google sends."""
+    """Return the JSON of a push. Ids and times appear under both of the names that Google sends."""
     published = message.publish_time.ToJsonString()
     wrapped: dict[str, Any] = {
         "data": base64.b64encode(message.data).decode("ascii"),

@@ -39,7 +39,8 @@ _MUTABLE: Final = {
     "push_config",
     "retry_policy",
 }
-# What changes the delivery and is not built: refused, so that nobody relies on it unawares.
+# Settings that change the delivery and are not supported. They are refused, so that nobody relies
+# on them.
 _NOT_OFFERED: Final = (
     ("enable_message_ordering", "message ordering"),
     ("filter", "filters"),
@@ -53,14 +54,14 @@ _NOT_OFFERED: Final = (
 
 
 def not_found(name: str) -> Refusal:
-    """The refusal for a topic or subscription that is not there."""
+    """Return the error for a missing topic or subscription."""
     return Refusal(
         grpc.StatusCode.NOT_FOUND, f"Resource not found (resource={name.rpartition('/')[2]})."
     )
 
 
 def already_exists(name: str) -> Refusal:
-    """The refusal for a topic or subscription that is already there."""
+    """Return the error for a topic or subscription that already exists."""
     return Refusal(
         grpc.StatusCode.ALREADY_EXISTS,
         f"Resource already exists in the project (resource={name.rpartition('/')[2]}).",
@@ -68,7 +69,7 @@ def already_exists(name: str) -> Refusal:
 
 
 def check_name(name: str, collection: str) -> None:
-    """``projects/P/COLLECTION/ID``, with an id that Google would take."""
+    """Check a name ``projects/P/COLLECTION/ID`` by the rules of Google."""
     found = _NAME.fullmatch(name)
     if not found or found[1] != collection:
         raise invalid(
@@ -78,7 +79,7 @@ def check_name(name: str, collection: str) -> None:
 
 
 def check_topic(topic: Any) -> None:
-    """A topic to be created."""
+    """Check a topic that is to be created."""
     check_name(topic.name, "topics")
     for name, feature in (
         ("schema_settings", "schemas"),
@@ -90,7 +91,7 @@ def check_topic(topic: Any) -> None:
 
 
 def check_publish(request: Any) -> None:
-    """The messages of one publish request."""
+    """Check the messages of a publish request."""
     count = len(request.messages)
     if not count:
         raise invalid(
@@ -115,7 +116,7 @@ def check_publish(request: Any) -> None:
 
 
 def check_ack_deadline(seconds: int) -> None:
-    """The deadline of a subscription or of a stream."""
+    """Check the deadline of a subscription or of a stream."""
     if not 10 <= seconds <= MAX_ACK_DEADLINE:
         raise invalid(
             f"Invalid ack deadline given (ack_deadline_seconds={seconds}). "
@@ -124,7 +125,7 @@ def check_ack_deadline(seconds: int) -> None:
 
 
 def check_extension(seconds: int) -> None:
-    """The new deadline of leased messages; 0 gives them back."""
+    """Check the new deadline of leased messages; 0 releases them."""
     if not 0 <= seconds <= MAX_ACK_DEADLINE:
         raise invalid(
             f"Invalid ack deadline given (ack_deadline_seconds={seconds}). "
@@ -133,7 +134,7 @@ def check_extension(seconds: int) -> None:
 
 
 def check_push_config(config: Any) -> None:
-    """The push settings of a subscription; an empty endpoint means pull."""
+    """Check the push settings of a subscription; an empty endpoint means pull."""
     if config.push_endpoint and not config.push_endpoint.startswith(("http://", "https://")):
         raise invalid(f"Invalid push endpoint given (endpoint={config.push_endpoint}).")
     for name, feature in (("oidc_token", "signed pushes"), ("no_wrapper", "unwrapped pushes")):
@@ -142,9 +143,10 @@ def check_push_config(config: Any) -> None:
 
 
 def complete_subscription(settings: Any) -> None:
-    """Check the settings of a subscription and fill in Google's defaults, in place.
+    """Check the settings of a subscription and add Google's defaults, in place.
 
-    The retention and the expiration are kept and shown; nothing is dropped for its age.
+    The retention and the expiration are stored and returned, but no message is dropped because of
+    its age.
     """
     check_name(settings.name, "subscriptions")
     for name, feature in _NOT_OFFERED:
@@ -167,7 +169,7 @@ def complete_subscription(settings: Any) -> None:
 
 
 def updated_subscription(settings: Any, changes: Any, mask: FieldMask) -> Any:
-    """A copy of the settings with the masked fields of ``changes``."""
+    """Return a copy of the settings with the masked fields of ``changes``."""
     method = "UpdateSubscriptionRequest"
     if not mask.paths:
         raise invalid(
@@ -267,7 +269,9 @@ def _complete_retry_policy(policy: Any) -> None:
 
 
 def _is_set(message: Any, name: str) -> bool:
-    """Whether a field has a value; one that this version of the client does not know has none."""
+    """Return whether a field has a value. A field that this version of the client does not know has
+    none.
+    """
     return any(field.name == name for field, _ in message.ListFields())
 
 

@@ -1,4 +1,4 @@
-"""The client's half of a streaming pull."""
+"""The client's side of a streaming pull."""
 
 import asyncio
 from typing import Any
@@ -10,7 +10,7 @@ from mcloud.local.gcp.rpc import invalid
 
 
 class PullStream:
-    """The limits of one stream, its deadline, and the acknowledgements that come in on it."""
+    """The limits of one stream, its deadline, and the acknowledgements that are sent on it."""
 
     def __init__(self, subscription: Subscription, first: Any) -> None:
         self.woken = asyncio.Event()
@@ -23,14 +23,14 @@ class PullStream:
         self._subscription = subscription
 
     async def read(self, requests: Any) -> None:
-        """Apply what the client sends, until it ends its half."""
+        """Apply the client's requests until it closes its side of the stream."""
         async for request in requests:
             if request.max_outstanding_messages or request.max_outstanding_bytes:
                 raise invalid("The flow control of a stream is set by its first request.")
             self.apply(request)
 
     def apply(self, request: Any) -> None:
-        """One request: a deadline for the stream, acknowledgements, deadlines of messages."""
+        """Apply one request: a deadline for the stream, acknowledgements, deadlines of messages."""
         if request.stream_ack_deadline_seconds:
             rules.check_ack_deadline(request.stream_ack_deadline_seconds)
             self.seconds = request.stream_ack_deadline_seconds

@@ -1,4 +1,4 @@
-"""One subscription at work: its settings, its backlog, who consumes it, and its timer."""
+"""One subscription: its settings, its backlog, its consumers, and its timer."""
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator
@@ -26,14 +26,14 @@ class Delivery(Protocol):
 
 
 class Subscription:
-    """Made, used and closed on the event loop.
+    """A subscription, created, used and closed on the event loop.
 
     Args:
-        settings: The raw protobuf ``Subscription``, checked and complete.
-        clock: Seconds since the epoch.
-        bury: Publishes a message to the dead-letter topic; False if that topic is gone.
-        deliver: Starts the delivery of a subscription; None if its clients pull.
-        is_out: Whether a service of the site is out (see ``PubSub``, also for ``pushed``).
+        settings: the raw protobuf ``Subscription``, checked and complete.
+        clock: seconds since the epoch.
+        bury: publishes a message to the dead-letter topic; False if that topic does not exist.
+        deliver: starts the delivery of a subscription; None if its clients pull.
+        is_out: returns whether a service of the site is out (see ``PubSub``, also for ``pushed``).
     """
 
     def __init__(
@@ -51,7 +51,8 @@ class Subscription:
         self.delivery: Delivery | None = None
         self.is_out = is_out
         self.pushed = pushed
-        self.latencies: dict[str, Histogram] = {}  # of pushes in ms, by class of response code
+        # latencies of pushes in ms, by class of response code
+        self.latencies: dict[str, Histogram] = {}
         self._clock = clock
         self._deliver = deliver
         self._timer: asyncio.TimerHandle | None = None
@@ -59,7 +60,7 @@ class Subscription:
         self.configure(settings)
 
     def configure(self, settings: Any) -> None:
-        """Go on with other settings: they hold from the next delivery on."""
+        """Change the settings. They apply from the next delivery on."""
         self.settings = settings
         self.backlog.policy = policy_of(settings)
         if self.delivery and not self.delivery.serves(settings):
@@ -77,12 +78,12 @@ class Subscription:
         self.backlog.offer(message, size, attempts)
 
     def acknowledge(self, ack_ids: Iterable[str]) -> None:
-        """Settle messages for good."""
+        """Acknowledge messages."""
         with _ack_ids_checked():
             self.backlog.acknowledge(ack_ids)
 
     def modify_deadline(self, ack_ids: Iterable[str], seconds: int) -> None:
-        """Move the end of leases to ``seconds`` from now; 0 gives the messages back."""
+        """Move the end of leases to ``seconds`` from now; 0 releases the messages."""
         with _ack_ids_checked():
             if seconds:
                 self.backlog.extend(ack_ids, seconds)
@@ -91,7 +92,7 @@ class Subscription:
         self.settle()
 
     def lease(self, consumer: Consumer, limit: int, seconds: float) -> list[Owed]:
-        """Lease free messages to any consumer; none while the queue is out."""
+        """Lease free messages to any consumer, or none while the queue is out."""
         if self.is_out("queue"):
             return []
         taken = self.backlog.take(consumer, limit, seconds)
@@ -109,7 +110,7 @@ class Subscription:
         return self.lease(consumer, limit, seconds)
 
     def check_pullable(self) -> None:
-        """Refuse a pull from a subscription that is closed or delivers by itself."""
+        """Refuse a pull from a subscription that is closed or pushes its messages."""
         if self._closed:
             raise self._closed
         if self.delivery:
@@ -119,9 +120,10 @@ class Subscription:
             )
 
     def settle(self) -> None:
-        """After any change: set the timer, and wake the consumers if there is news for them."""
+        """Set the timer after a change, and wake the consumers if there are messages for them."""
         self._set_timer()
-        # Everyone is woken after new settings too: a stream must learn that it may no longer pull.
+        # All consumers are woken after new settings too, because a stream may no longer be allowed
+        # to pull.
         if self.backlog.has_free or self.delivery:
             for consumer in tuple(self.consumers):
                 consumer.wake()
@@ -155,7 +157,7 @@ class Subscription:
             return
         loop = asyncio.get_running_loop()
         when = loop.time() + max(0.0, due - self._clock())
-        # A timer that is too early does no harm: it finds nothing to do and sets the next one.
+        # A timer that is too early is harmless: it finds no work and sets the next one.
         if self._timer and self._timer.when() <= when:
             return
         if self._timer:

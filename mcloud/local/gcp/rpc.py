@@ -12,7 +12,7 @@ import grpc
 
 
 class Refusal(Exception):
-    """The answer to a request that fails: a gRPC status code and one sentence."""
+    """The error of a failed request: a gRPC status code and one sentence."""
 
     def __init__(self, code: grpc.StatusCode, message: str) -> None:
         super().__init__(message)
@@ -21,12 +21,12 @@ class Refusal(Exception):
 
 
 def invalid(message: str) -> Refusal:
-    """The refusal of a request that can never be right."""
+    """Return the error for an invalid request."""
     return Refusal(grpc.StatusCode.INVALID_ARGUMENT, message)
 
 
 def not_offered(product: str, feature: str) -> Refusal:
-    """The refusal of a feature of Google's that is not built."""
+    """Return the error for a feature of Google's that is not supported."""
     return Refusal(
         grpc.StatusCode.UNIMPLEMENTED,
         f"the embedded {product} does not offer {feature}; "
@@ -39,19 +39,19 @@ Handler = Callable[[Any, Any], Awaitable[Any]]
 
 
 Gate = Callable[[str], Awaitable[None]]
-"""Lets a call of a product pass, sooner or later, or raises Refusal."""
+"""Waits until a call of a product may pass, or raises Refusal."""
 
 
 Count = Callable[[str, str, Any, Any], None]
-"""Told of every answer: service, method, request and answer."""
+"""Called after every answer with service, method, request and answer."""
 
 
 async def always_open(_product: str) -> None:
-    """The gate of a server that has no outages."""
+    """Let every call pass, for a server without outages."""
 
 
 def uncounted(_service: str, _method: str, _request: Any, _answer: Any) -> None:
-    """The count of a server that has no meter."""
+    """Count nothing, for a server without a meter."""
 
 
 class Service(grpc.GenericRpcHandler):  # type: ignore[misc]
@@ -75,7 +75,7 @@ class Service(grpc.GenericRpcHandler):  # type: ignore[misc]
         request: Any,
         response: Any,
     ) -> None:
-        """One request, one answer."""
+        """Add a method with one request and one answer."""
 
         async def answer(message: Any, context: Any) -> Any:
             try:
@@ -99,12 +99,15 @@ class Service(grpc.GenericRpcHandler):  # type: ignore[misc]
         *,
         client_streams: bool = False,
     ) -> None:
-        """Many answers: ``handler(request or request iterator, context)`` is an async generator."""
+        """Add a method with many answers: ``handler(request or request iterator, context)`` is an
+        async generator.
+        """
 
         async def answer(message: Any, context: Any) -> Any:
             try:
                 await self.gate(self.product)
-                # Closed at once when the client leaves, not when the garbage collector comes by.
+                # The generator is closed immediately when the client disconnects, and not by the
+                # garbage collector later.
                 async with aclosing(handler(message, context)) as items:
                     async for item in items:
                         self.count(self.name, method, message, item)
@@ -120,7 +123,7 @@ class Service(grpc.GenericRpcHandler):  # type: ignore[misc]
         self._methods[method] = make(answer, request.FromString, response.SerializeToString)
 
     def service(self, handler_call_details: Any) -> Any:
-        """Find a method; called by gRPC for every request, None means "not mine"."""
+        """Find a method. gRPC calls this for every request; None stands for an unknown method."""
         service, _, method = handler_call_details.method.lstrip("/").partition("/")
         if service != self.name:
             return None
@@ -135,5 +138,6 @@ class Service(grpc.GenericRpcHandler):  # type: ignore[misc]
             )
             raise AssertionError("abort() raises")
 
-        # Streams on both sides accept a call of any kind. No serializers: the request stays bytes.
+        # A method with streams in both directions accepts any kind of call. Without serializers the
+        # request stays bytes.
         return grpc.stream_stream_rpc_method_handler(refuse)

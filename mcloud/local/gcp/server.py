@@ -1,10 +1,10 @@
 """The embedded Google services: ``python -m mcloud.local.gcp.server --port P [--state DIR]``.
 
-One process and one port on 127.0.0.1 for Pub/Sub, Firestore and Cloud Monitoring, without TLS or
-credentials, as Google's emulators; with ``--storage`` and ``--function`` also the doors in front of
-the two servers that are not ours. Says "ready" on stdout once it answers; stops on SIGTERM or
-SIGINT. With ``--state`` it goes on where it was stopped, without it nothing touches the disk; with
-``--home`` outages bite.
+One process serves Pub/Sub, Firestore and Cloud Monitoring on one port of 127.0.0.1, without TLS or
+credentials, like Google's emulators. With ``--storage`` and ``--function`` it also opens the doors
+in front of the two servers of other projects. It prints "ready" on stdout when it answers, and
+stops on SIGTERM or SIGINT. With ``--state`` it continues from the state at its last stop, and
+otherwise writes nothing to the disk. With ``--home`` it applies outages.
 """
 
 import argparse
@@ -58,7 +58,9 @@ class Product(Protocol):
 
 
 class Gate:
-    """Passed by every call before it is answered; a call whose client leaves is cancelled here."""
+    """Passed by every call before it is answered. A call whose client disconnects is cancelled
+    here.
+    """
 
     def __init__(self, outages: Outages) -> None:
         self._outages = outages
@@ -80,14 +82,14 @@ class Gate:
 
 
 class StartError(Exception):
-    """The server cannot start; the message gives the reason in one line."""
+    """Raised if the server cannot start. The message has the reason in one line."""
 
 
 def main() -> int:
-    """Serve until a signal; 0, or 1 with one line on stderr if there was no way to start."""
+    """Serve until a signal. Return 0, or 1 after one line on stderr if it could not start."""
     arguments = argparse.ArgumentParser(prog="mcloud.local.gcp.server", description=__doc__)
     arguments.add_argument("--port", type=int, required=True, help="0 takes a free one")
-    arguments.add_argument("--state", type=Path, help="a folder; made if it is not there")
+    arguments.add_argument("--state", type=Path, help="a folder; created if it does not exist")
     arguments.add_argument("--home", type=Path, help="of the embedded clouds")
     arguments.add_argument("--storage-url", help="Cloud Storage of subscriptions that write there")
     for name in DOORS:
@@ -114,14 +116,14 @@ async def serve(
     """Serve until SIGTERM or SIGINT.
 
     Args:
-        port: Of our own services.
-        state: The folder of their state.
-        home: The folder of the embedded clouds, where the outages are.
-        doors: The port of a service that is not ours, and the one of the server behind.
-        storage_url: Cloud Storage, for subscriptions that write there.
+        port: port of mcloud's own services.
+        state: folder of their state.
+        home: folder of the embedded clouds, which contains the outages.
+        doors: by service of another project, its port and the port of the server behind it.
+        storage_url: URL of Cloud Storage, for subscriptions that write there.
 
     Raises:
-        StartError: The port is taken, or the state cannot be read.
+        StartError: the port is taken, or the state cannot be read.
     """
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -143,7 +145,7 @@ async def serve(
             ("grpc.so_reuseport", 0),
             ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
             ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
-            # Clients ping idle streams more often than gRPC's servers like by default.
+            # Clients ping idle streams more often than gRPC servers allow by default.
             ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
             ("grpc.keepalive_permit_without_calls", 1),
         ]
@@ -156,7 +158,8 @@ async def serve(
                 service.count = partial(_count_call, meter, monitoring.operations)
         server.add_generic_rpc_handlers(services)
     port = _bind(server, port)
-    # After the port is ours: another server on it may still be writing this state.
+    # The state is read after the port is taken, because another server on the port may still write
+    # it.
     if state:
         load_state(state, products)
     await server.start()
@@ -167,7 +170,8 @@ async def serve(
             await open_door(HOST, front, behind, name, outages, meter)
         except OSError as error:
             raise StartError(f"cannot listen on {HOST}:{front}: {error.strerror}") from error
-    # What start-up loaded stays: without this every full collection walks all of it.
+    # Objects that were loaded at start-up stay. Without this, every full collection would traverse
+    # all of them.
     gc.collect()
     gc.freeze()
     chores = [
@@ -190,10 +194,10 @@ async def serve(
 
 
 def load_state(folder: Path, products: Mapping[str, Product]) -> None:
-    """Give each product what it had, if the folder has a state.
+    """Load the saved state of each product, if the folder has one.
 
     Raises:
-        StartError: The state is damaged, or another version's.
+        StartError: the state is damaged, or another version's.
     """
     path = folder / STATE_FILE
     try:
@@ -214,7 +218,7 @@ def load_state(folder: Path, products: Mapping[str, Product]) -> None:
 
 
 def save_state(folder: Path, products: Mapping[str, Product]) -> None:
-    """Write the state of all products: the whole of it, or the old one stays."""
+    """Write the state of all products completely, or leave the old state unchanged."""
     state = {name: product.dump() for name, product in products.items()}
     folder.mkdir(parents=True, exist_ok=True)
     files.write(folder / STATE_FILE, json.dumps({"version": STATE_VERSION, **state}))
@@ -246,7 +250,7 @@ def _ports(text: str) -> tuple[int, int]:
 
 
 def _bind(server: Any, port: int) -> int:
-    # gRPC writes lines of its own when a port is taken, so look first.
+    # gRPC writes its own lines if a port is taken, so this is checked first.
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -262,6 +266,6 @@ def _bind(server: Any, port: int) -> int:
 if __name__ == "__main__":
     status = main()
     sys.stdout.flush()
-    # A push that still waits for its endpoint must not hold the exit up: its message is saved as
-    # not acknowledged.
+    # A push that still waits for its endpoint must not delay the exit: its message is saved as not
+    # acknowledged.
     os._exit(status)
