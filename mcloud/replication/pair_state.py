@@ -234,7 +234,8 @@ class PairState:
             )
 
         self._change(change)
-        left = {mark: since for mark, since in self.marks.items() if mark != (symbol, hour)}
+        left = dict(self.marks)
+        del left[symbol, hour]
         self._checkpoint = replace(self._current, marks=left)
 
     @property
