@@ -223,9 +223,7 @@ def _use(
     run(replicator, "replicate", "--once", codes=(0, 3))
     run(replicator, "compact", "--symbols", "OLDUSDT", codes=(0, 3))
     run(replicator, "verify", "--deep", "--repair", "--yes", codes=(0, 3))
-    # Minutes of one trade each, so that nothing is left of the first candle.
-    run(replicator, "resolve", "TWOUSDT", "1", "--keep", "nothing", "--yes", codes=(0, 3))
-    run(replicator, "resolve", "TWOUSDT", "2-20", "--keep", "aws", "--yes", codes=(0, 3))
+    run(replicator, "resolve", "TWOUSDT", "1-20", "--keep", "aws", "--yes", codes=(0, 3))
     run(replicator, "restore", "gcp", "--from", "aws", "--yes", codes=(0, 3))
     functions = ("--engine", "functions", "--symbols", "SAMEUSDT")
     run(replicator, "restore", "aws", "--from", "gcp", *functions, "--yes", codes=(0, 3))
