@@ -1,8 +1,8 @@
 """The proxy that the environment names, understood by every client in the same way.
 
 boto3, requests, gRPC, websockets and urllib read the same variables, each in its own way: gRPC only
-small letters, boto3 and gRPC no ``all_proxy``, most of them only addresses with a scheme, and all
-of them send what is for this very machine to the proxy, unless they are told not to.
+small letters, boto3 and gRPC no ``all_proxy``, most of them only addresses with a scheme. By
+default, all of them send requests for this machine to the proxy as well.
 """
 
 from collections.abc import MutableMapping

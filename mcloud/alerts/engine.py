@@ -1,9 +1,9 @@
 """The states of alerts: a pure function of the figures, the earlier state and the time.
 
-An alert fires when its figure has been wrong for long enough, and is resolved when the figure has
-been fine for long enough. A figure that is unknown or too old changes nothing: only time in which
-it is known to be wrong counts. A separate event reports a part with figures that have been unknown
-for a while. An alert whose figure no longer exists is closed after a day.
+An alert fires when its figure has been wrong for the time of its rule, and is resolved when the
+figure has been fine for that time. A figure that is unknown or too old changes nothing: only time
+in which it is known to be wrong counts. A separate event reports a part with figures that have been
+unknown for a while. An alert whose figure no longer exists is closed after a day.
 """
 
 from collections.abc import Callable, Iterable, Mapping

@@ -63,5 +63,5 @@ def _document(config: "Config", site: "SiteConfig", role: str) -> object:
     state = None
     if site.backend.get("type") == "s3":
         options = backend_of(config.profile, site)["terraform"]["backend"]["s3"]
-        state = aws.State(options["bucket"], options["key"])
+        state = aws.StateLocation(options["bucket"], options["key"])
     return aws.policy(role, partition_of(region), region, site.stack, state)

@@ -1,12 +1,12 @@
 """Terraform or OpenTofu, run in a folder.
 
-``python-terraform`` builds the command lines. The process is ours to run, because that package
-waits for the end before it shows a word, loses Ctrl-C, and takes every misspelt method for a
-command (``destroy`` of its own passes an option that Terraform no longer has).
+``python-terraform`` builds the command lines. mcloud runs the process itself, because that package
+shows no output before the end, loses Ctrl-C, and takes every misspelt method for a command (its own
+``destroy`` passes an option that Terraform no longer has).
 
-Terraform runs in a session of its own and writes into a file that we follow. So whatever becomes of
-mcloud, a terminal that closes among it, Terraform goes on to its end, saves its state and lets go
-of its lock.
+Terraform runs in its own session and writes into a file, which mcloud follows. Even if mcloud ends,
+for example with its terminal, Terraform therefore continues to its end, saves its state and
+releases its lock.
 """
 
 import json
@@ -64,7 +64,7 @@ Told = Callable[[dict[str, Any]], None]
 
 
 class Interrupted(McloudError):
-    """Terraform was asked to stop, has stopped and has let go of its lock."""
+    """Terraform was asked to stop, has stopped and has released its lock."""
 
 
 def find_binary(config: "TerraformConfig") -> str:

@@ -384,7 +384,7 @@ class TerraformStack:
             self._workspace.note_initialised(*using)
 
     def _unprotect(self, plan: StackPlan) -> None:
-        """Let go of what the cloud would refuse to delete, and plan again."""
+        """Remove the protection of what the cloud would refuse to delete, and plan again."""
         protected = [change.address for change in plan.changes if change.protected]
         if not protected:
             return

@@ -122,7 +122,9 @@ def test_the_printed_policy_suffices(
 @pytest.mark.parametrize(("component", "longest"), [("deployer", 10_240), ("planner", 6_144)])
 def test_policies_fit_into_a_role(component: str, longest: int) -> None:
     """The limits of the inline policies of a role, and of a managed policy."""
-    state = aws_permissions.State("a-bucket-of-states", "mcloud/production/market-data/aws.tfstate")
+    state = aws_permissions.StateLocation(
+        "a-bucket-of-states", "mcloud/production/market-data/aws.tfstate"
+    )
     granted = aws_permissions.policy(component, "aws", "us-east-1", "market-data", state)
     assert len(json.dumps(granted, separators=(",", ":"))) < longest
 

@@ -122,7 +122,7 @@ def send_database_facts(google: Google) -> None:
     }
     assert database.has_free_tier(make_session(), PROJECT, TO.database)
     assert list(database.backups(make_session(), PROJECT, TO.database)) == [
-        database.Backup(name, "2026-12-01T03:00:00Z")
+        database.DatabaseBackup(name, "2026-12-01T03:00:00Z")
     ]
 
 

@@ -170,7 +170,7 @@ components have the roles in ``terraform/aws/iam.tf``.
 
 
 @dataclass(frozen=True)
-class Scope:
+class ArnScope:
     """Resources of one kind in a stack."""
 
     arn: str
@@ -183,15 +183,19 @@ class Scope:
 
 _TAGGED = {"StringEquals": {"aws:ResourceTag/stack": "{stack}"}}
 
-SCOPES: Mapping[str, Scope] = {
-    "queues": Scope("arn:{partition}:sqs:{region}:{account}:{stack}-*", "trades"),
-    "functions": Scope("arn:{partition}:lambda:{region}:{account}:function:{stack}-*", "processor"),
-    "event sources": Scope("arn:{partition}:lambda:{region}:{account}:event-source-mapping:*", "a"),
-    "tables": Scope("arn:{partition}:dynamodb:{region}:{account}:table/{stack}-*", "candles"),
-    "buckets": Scope("arn:{partition}:s3:::{stack}-raw-*", "any"),
-    "objects": Scope("arn:{partition}:s3:::{stack}-raw-*/*", "any"),
-    "roles": Scope("arn:{partition}:iam::{account}:role/{stack}-*", "processor"),
-    "passed roles": Scope(
+SCOPES: Mapping[str, ArnScope] = {
+    "queues": ArnScope("arn:{partition}:sqs:{region}:{account}:{stack}-*", "trades"),
+    "functions": ArnScope(
+        "arn:{partition}:lambda:{region}:{account}:function:{stack}-*", "processor"
+    ),
+    "event sources": ArnScope(
+        "arn:{partition}:lambda:{region}:{account}:event-source-mapping:*", "a"
+    ),
+    "tables": ArnScope("arn:{partition}:dynamodb:{region}:{account}:table/{stack}-*", "candles"),
+    "buckets": ArnScope("arn:{partition}:s3:::{stack}-raw-*", "any"),
+    "objects": ArnScope("arn:{partition}:s3:::{stack}-raw-*/*", "any"),
+    "roles": ArnScope("arn:{partition}:iam::{account}:role/{stack}-*", "processor"),
+    "passed roles": ArnScope(
         "arn:{partition}:iam::{account}:role/{stack}-*",
         "processor",
         {
@@ -200,29 +204,29 @@ SCOPES: Mapping[str, Scope] = {
             }
         },
     ),
-    "log groups": Scope(
+    "log groups": ArnScope(
         "arn:{partition}:logs:{region}:{account}:log-group:/aws/lambda/{stack}-*", "processor:*"
     ),
-    "topics": Scope("arn:{partition}:sns:{region}:{account}:{stack}-*", "alerts"),
-    "alarms": Scope("arn:{partition}:cloudwatch:{region}:{account}:alarm:{stack}-*", "any"),
-    "dashboards": Scope("arn:{partition}:cloudwatch::{account}:dashboard/{stack}"),
+    "topics": ArnScope("arn:{partition}:sns:{region}:{account}:{stack}-*", "alerts"),
+    "alarms": ArnScope("arn:{partition}:cloudwatch:{region}:{account}:alarm:{stack}-*", "any"),
+    "dashboards": ArnScope("arn:{partition}:cloudwatch::{account}:dashboard/{stack}"),
     # A key has no name, so its tags show which stack it belongs to.
-    "new keys": Scope("*", "*", {"StringEquals": {"aws:RequestTag/stack": "{stack}"}}),
-    "keys": Scope("arn:{partition}:kms:{region}:{account}:key/*", "any", _TAGGED),
-    "any key": Scope("arn:{partition}:kms:{region}:{account}:key/*", "any"),
-    "key aliases": Scope("arn:{partition}:kms:{region}:{account}:alias/{stack}-*", "alerts"),
-    "schedules": Scope(
+    "new keys": ArnScope("*", "*", {"StringEquals": {"aws:RequestTag/stack": "{stack}"}}),
+    "keys": ArnScope("arn:{partition}:kms:{region}:{account}:key/*", "any", _TAGGED),
+    "any key": ArnScope("arn:{partition}:kms:{region}:{account}:key/*", "any"),
+    "key aliases": ArnScope("arn:{partition}:kms:{region}:{account}:alias/{stack}-*", "alerts"),
+    "schedules": ArnScope(
         "arn:{partition}:scheduler:{region}:{account}:schedule/default/{stack}-*", "anomaly"
     ),
-    "budgets": Scope("arn:{partition}:budgets::{account}:budget/{stack}-*", "monthly"),
-    "oneself": Scope("arn:{partition}:iam::{account}:role/*"),
-    "*": Scope("*", "*"),
+    "budgets": ArnScope("arn:{partition}:budgets::{account}:budget/{stack}-*", "monthly"),
+    "oneself": ArnScope("arn:{partition}:iam::{account}:role/*"),
+    "*": ArnScope("*", "*"),
 }
 """Resources of planners and deployers, by their names in NEEDS."""
 
 
 @dataclass(frozen=True)
-class State:
+class StateLocation:
     """Terraform's state in a bucket."""
 
     bucket: str
@@ -238,7 +242,7 @@ def sample_arns(partition: str, region: str, account: str, stack: str) -> dict[s
 
 
 def policy(
-    component: str, partition: str, region: str, stack: str, state: State | None = None
+    component: str, partition: str, region: str, stack: str, state: StateLocation | None = None
 ) -> dict[str, Any]:
     """Return the IAM policy of a planner or a deployer of a stack, in any account.
 

@@ -13,7 +13,7 @@ URL = "https://firestore.googleapis.com"
 
 
 @dataclass(frozen=True)
-class Backup:
+class DatabaseBackup:
     """A backup of a database. It outlives the database, and is billed until it expires."""
 
     name: str
@@ -28,13 +28,15 @@ def has_free_tier(session: GcpSession, project: str, database: str, url: str = U
     return bool(found.get("freeTier", False))
 
 
-def backups(session: GcpSession, project: str, database: str, url: str = URL) -> Iterator[Backup]:
+def backups(
+    session: GcpSession, project: str, database: str, url: str = URL
+) -> Iterator[DatabaseBackup]:
     """Yield the backups of a database, which may no longer exist, by their expiry."""
     found = _get(session, f"{url}/v1/projects/{project}/locations/-/backups")
     wanted = f"projects/{project}/databases/{database}"
     with understood("Firestore"):
         mine = [
-            Backup(each["name"], each["expireTime"])
+            DatabaseBackup(each["name"], each["expireTime"])
             for each in found.get("backups", ())
             if each["database"] == wanted
         ]

@@ -17,7 +17,7 @@ from google.rpc.status_pb2 import Status
 
 from mcloud.local.gcp import firestore_protos as protos
 from mcloud.local.gcp.firestore_documents import Documents
-from mcloud.local.gcp.firestore_history import History
+from mcloud.local.gcp.firestore_history import DocumentHistory
 from mcloud.local.gcp.firestore_listen import ListenStream
 from mcloud.local.gcp.firestore_names import (
     FieldPath,
@@ -52,7 +52,7 @@ class Database:
     """The current documents of one database, and their earlier versions."""
 
     documents: Documents = field(default_factory=Documents)
-    history: History = field(default_factory=History)
+    history: DocumentHistory = field(default_factory=DocumentHistory)
 
 
 class Firestore:

@@ -21,7 +21,7 @@ KEPT_BYTES: Final = 16 * 1_024 * 1_024  # maximum size of replaced documents, as
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class DocumentChange:
     """One written document. ``before`` is None if it did not exist; ``time`` is that of the commit,
     in microseconds since the epoch.
     """
@@ -36,11 +36,11 @@ class Change:
         return 0 if self.before is None else int(self.before.ByteSize())
 
 
-Watcher = Callable[[Iterable[Change]], None]
+Watcher = Callable[[Iterable[DocumentChange]], None]
 """Called with the changes of each commit, after they are installed."""
 
 
-class History:
+class DocumentHistory:
     """The earlier versions of the documents of a database.
 
     ``began`` is the start of the history, in microseconds since the epoch. Earlier versions are
@@ -50,10 +50,10 @@ class History:
     def __init__(self) -> None:
         self.watchers: set[Watcher] = set()
         self.began = 0
-        self._changes: deque[Change] = deque()
+        self._changes: deque[DocumentChange] = deque()
         self._size = 0
 
-    def add(self, changes: list[Change], now: int) -> None:
+    def add(self, changes: list[DocumentChange], now: int) -> None:
         """Record the changes of one commit, drop old ones, and call the watchers."""
         self._changes.extend(changes)
         self._size += sum(change.size() for change in changes)

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from google.rpc.status_pb2 import Status
 
 from mcloud.local.gcp.firestore_documents import Documents
-from mcloud.local.gcp.firestore_history import Change, History
+from mcloud.local.gcp.firestore_history import DocumentChange, DocumentHistory
 from mcloud.local.gcp.firestore_names import document_path, parent_path
 from mcloud.local.gcp.firestore_protos import (
     DocumentMessage,
@@ -35,7 +35,7 @@ Found = dict[str, DocumentMessage | None]
 """Documents by name, in order. None stands for a document of the target that does not exist."""
 
 
-class Source(Protocol):
+class ListenSource(Protocol):
     """The documents that a target selects."""
 
     def covers(self, collection: str) -> bool:
@@ -83,11 +83,11 @@ class NamedSource:
 
 
 @dataclass
-class Target:
+class ListenTarget:
     """One target of a stream. ``sent`` is the state that the client has received."""
 
     id: int
-    source: Source
+    source: ListenSource
     once: bool
     sent: Found = field(default_factory=dict)
     is_current: bool = False
@@ -105,14 +105,14 @@ class ListenStream:
     """
 
     def __init__(
-        self, documents: Documents, history: History, database: str, now: Callable[[], int]
+        self, documents: Documents, history: DocumentHistory, database: str, now: Callable[[], int]
     ) -> None:
         self.woken = asyncio.Event()
         self._documents = documents
         self._history = history
         self._database = database
         self._now = now
-        self._targets: dict[int, Target] = {}
+        self._targets: dict[int, ListenTarget] = {}
         self._answers: list[Any] = []  # responses to requests that are not sent yet
 
     def open(self) -> None:
@@ -152,7 +152,7 @@ class ListenStream:
             responses.append(_changed(TargetChange.NO_CHANGE, time=now))
         return responses
 
-    def _note(self, changes: Iterable[Change]) -> None:
+    def _note(self, changes: Iterable[DocumentChange]) -> None:
         collections = {change.collection for change in changes}
         for target in self._targets.values():
             if not target.is_changed and any(map(target.source.covers, collections)):
@@ -167,7 +167,7 @@ class ListenStream:
             raise invalid(f"Target id {target_id} is in use on this stream.")
         self._answers.append(_changed(_ADD, target_id))
         try:
-            target = Target(target_id, self._source(message), message.once)
+            target = ListenTarget(target_id, self._source(message), message.once)
         except Refusal as refusal:
             cause = Status(code=refusal.code.value[0], message=refusal.message)
             self._answers.append(_changed(_REMOVE, target_id, cause=cause))
@@ -182,7 +182,7 @@ class ListenStream:
         else:
             self._answers.append(_changed(_RESET, target_id, time=now))
 
-    def _source(self, message: Any) -> Source:
+    def _source(self, message: Any) -> ListenSource:
         kind = message.WhichOneof("target_type")
         if kind == "query":
             database, parent = parent_path(message.query.parent)
@@ -202,7 +202,7 @@ class ListenStream:
         if database != self._database:
             raise invalid(f'The target is not in database "{self._database}".')
 
-    def _update(self, target: Target, now: int) -> Iterator[Any]:
+    def _update(self, target: ListenTarget, now: int) -> Iterator[Any]:
         """Yield the responses that update the client's state of a target."""
         found = target.source.find(self._documents)
         for name in target.sent:
@@ -227,7 +227,7 @@ class ListenStream:
                 del self._targets[target.id]
                 yield _changed(_REMOVE, target.id)
 
-    def _gone(self, target: Target, name: str, now: int) -> Any:
+    def _gone(self, target: ListenTarget, name: str, now: int) -> Any:
         """Return the response for a document that was deleted, or that the target no longer
         finds.
         """

@@ -6,7 +6,7 @@ import grpc
 
 from mcloud.local.gcp import firestore_values as values
 from mcloud.local.gcp.firestore_documents import Documents
-from mcloud.local.gcp.firestore_history import Change
+from mcloud.local.gcp.firestore_history import DocumentChange
 from mcloud.local.gcp.firestore_names import document_path, field_path, invalid
 from mcloud.local.gcp.firestore_protos import (
     Document,
@@ -64,14 +64,14 @@ class WriteBatch:
         result.update_time.CopyFrom(new.update_time)
         return result
 
-    def install(self) -> list[Change]:
+    def install(self) -> list[DocumentChange]:
         """Move the staged documents into the database, and return the changes."""
         changes = []
         for (collection, document_id), document in self._staged.items():
             before = self._documents.get(collection, document_id)
             if document is not before:
                 self._documents.put(collection, document_id, document)
-                changes.append(Change(self._now, collection, document_id, before))
+                changes.append(DocumentChange(self._now, collection, document_id, before))
         return changes
 
     def _place(self, name: str) -> tuple[str, str]:

@@ -20,7 +20,7 @@ from google.pubsub_v1.types import pubsub as types
 from mcloud.local.gcp import pubsub_rules as rules
 from mcloud.local.gcp.monitoring_distribution import Histogram
 from mcloud.local.gcp.pubsub_backlog import Consumer, Owed
-from mcloud.local.gcp.pubsub_export import Buckets, Exporter
+from mcloud.local.gcp.pubsub_export import BucketExporter, Buckets
 from mcloud.local.gcp.pubsub_flush import METHOD, SERVICE
 from mcloud.local.gcp.pubsub_push import Pusher
 from mcloud.local.gcp.pubsub_stream import PullStream
@@ -399,7 +399,7 @@ class PubSub:
     async def flush_exports(self, _request: Any, _context: Any) -> Any:
         """Write all messages of Cloud Storage subscriptions; not a call of Google's."""
         for subscription in tuple(self._subscriptions.values()):
-            if isinstance(subscription.delivery, Exporter):
+            if isinstance(subscription.delivery, BucketExporter):
                 await subscription.delivery.flush()
         return Empty()
 
@@ -452,7 +452,7 @@ class PubSub:
         if settings.push_config.push_endpoint:
             return Pusher(settings.push_config.push_endpoint, subscription)
         if settings.HasField("cloud_storage_config") and self._buckets is not None:
-            return Exporter(subscription, self._buckets, self._clock)
+            return BucketExporter(subscription, self._buckets, self._clock)
         return None
 
     def _add_subscription(self, settings: Any) -> Subscription:

@@ -82,7 +82,7 @@ class File:
         return b"\n".join(owed.message.data for owed in self.messages)
 
 
-class Exporter:
+class BucketExporter:
     """Writes the messages of one subscription to its bucket.
 
     Args:

@@ -5,7 +5,7 @@ import pytest
 from mcloud.local.gcp import firestore_history
 from mcloud.local.gcp.firestore import Firestore
 from mcloud.local.gcp.firestore_documents import Documents
-from mcloud.local.gcp.firestore_history import KEPT_MICROSECONDS, Change, History
+from mcloud.local.gcp.firestore_history import KEPT_MICROSECONDS, DocumentChange, DocumentHistory
 from mcloud.local.gcp.firestore_protos import Document
 from mcloud.local.gcp.rpc import Refusal
 
@@ -18,12 +18,12 @@ class Written:
 
     def __init__(self) -> None:
         self.documents = Documents()
-        self.history = History()
+        self.history = DocumentHistory()
 
     def write(self, text: str, time: int) -> None:
         document = Document(name=NAME)
         document.fields["text"].string_value = text
-        change = Change(time, "rows", "a", self.documents.get("rows", "a"))
+        change = DocumentChange(time, "rows", "a", self.documents.get("rows", "a"))
         self.documents.put("rows", "a", document)
         self.history.add([change], time)
 

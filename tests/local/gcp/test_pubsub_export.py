@@ -19,7 +19,7 @@ from patience import PATIENCE, eventually
 from mcloud.errors import LocalError
 from mcloud.local.gcp import pubsub_export
 from mcloud.local.gcp.pubsub import PubSub
-from mcloud.local.gcp.pubsub_export import Buckets, Exporter
+from mcloud.local.gcp.pubsub_export import BucketExporter, Buckets
 from mcloud.local.gcp.pubsub_flush import flush
 
 from .serving import Serving
@@ -236,7 +236,7 @@ def test_nothing_is_written_while_pubsub_is_out(cloud: Cloud, storage: Storage) 
     cloud.out = True
     cloud.wait(60)
     delivery = cloud.pubsub._subscriptions[NAME].delivery
-    assert isinstance(delivery, Exporter)
+    assert isinstance(delivery, BucketExporter)
     assert delivery._file is not None
     cloud.out = False
     cloud.wait(0)
@@ -247,7 +247,7 @@ def test_deleting_the_subscription_writes_what_is_collected(cloud: Cloud, storag
     cloud.subscribe()
     cloud.publish(b"1")
     delivery = cloud.pubsub._subscriptions[NAME].delivery
-    assert isinstance(delivery, Exporter)
+    assert isinstance(delivery, BucketExporter)
     cloud.subscriber.delete_subscription(subscription=NAME)
     assert next_file(storage)[1] == b"1"
     eventually(lambda: not delivery._uploads)

@@ -106,7 +106,7 @@ class Aws:
         return DynamoControl(self.root("dynamodb"), f"{STACK}-control")
 
     def make_deployers(self) -> None:
-        state = aws_permissions.State(STATES, f"mcloud/prod/{STACK}/aws.tfstate")
+        state = aws_permissions.StateLocation(STATES, f"mcloud/prod/{STACK}/aws.tfstate")
         trust = _document("sts:AssumeRole", Principal={"AWS": f"arn:aws:iam::{ACCOUNT}:root"})
         for component in DEPLOYERS:
             granted = aws_permissions.policy(component, "aws", "us-east-1", STACK, state)
