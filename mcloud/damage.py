@@ -41,7 +41,7 @@ _KINDS: Mapping[str, tuple[Kind[Any], str]] = {
         (pause.KIND, "the guards act, unless `mcloud guard pause` is run again"),
         (
             debts.KIND,
-            "whether that site is owed a catch-up is unknown then; `mcloud verify --repair`"
+            "whether that site needs a catch-up is then unknown; `mcloud verify --repair`"
             " compares the sites and copies what one lacks",
         ),
         (Kind("lag", Lag), "the replicator writes it again within seconds"),

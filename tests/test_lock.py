@@ -24,3 +24,13 @@ def test_every_requirement_is_locked_at_a_version_that_it_allows() -> None:
         if each.name != PROJECT["name"]:
             version = LOCKED.get(each.name.lower(), "")
             assert version in each.specifier, f"{each} is locked at {version}; run `just lock`"
+
+
+def test_the_function_on_google_cloud_has_the_bounds_of_the_package() -> None:
+    """Both use private names of these libraries."""
+    extras = PROJECT["optional-dependencies"].values()
+    own = {each.name: each for each in map(Requirement, chain(PROJECT["dependencies"], *extras))}
+    lines = (ROOT / "functions" / "gcp" / "requirements.txt").read_text().splitlines()
+    assert len(lines) == 3
+    for each in map(Requirement, lines):
+        assert each.specifier == own[each.name].specifier, each.name

@@ -86,7 +86,7 @@ region = "{said.aws_region}"
 # Keep part of the account's concurrency for mcloud's functions. A new account, which may run 10
 # functions in all, refuses it.
 # reserve_concurrency = false
-# `mcloud destroy` lets go of it first, once the names of the data stores are typed.
+# `mcloud destroy` switches it off first, once you have typed the names of the data stores.
 # deletion_protection = true
 
 # Terraform's state is in .mcloud/ on this machine. A team keeps it in a bucket:
@@ -114,7 +114,7 @@ region = "{said.gcp_region}"
 # A month, for the whole project, in the currency of the billing account, which it needs too.
 {_number("monthly_budget", said.budget)}
 # billing_account = "012345-6789AB-CDEF01"
-# `mcloud destroy` lets go of it first, once the names of the data stores are typed.
+# `mcloud destroy` switches it off first, once you have typed the names of the data stores.
 # deletion_protection = true
 
 # Terraform's state is in .mcloud/ on this machine. A team keeps it in a bucket:

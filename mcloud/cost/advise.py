@@ -18,13 +18,13 @@ from mcloud.cost.month import Month
 from mcloud.cost.prices import COMMITMENTS, PRICES
 from mcloud.cost.usage import MESSAGES, SiteUsage
 from mcloud.cost.words import plain, usd
+from mcloud.market.envelope import SQS_CHUNK
 
 LEAST = Decimal("0.01")  # dollars a month
 ZERO = Decimal(0)
 
 FRESHNESS = 5  # default of a producer, in seconds
 COARSER = (10, 30, 60)  # seconds that might be waited for a message to fill
-FULL_MESSAGE = 64 * 1024  # bytes
 SMALL = 128 * 1024
 """Bytes from which the modules move an object to a colder class. The cost of the move is then saved
 within a year."""
@@ -157,7 +157,7 @@ def _packing(grounds: Sequence[_Ground]) -> Iterator[Advice]:
         for freshness in COARSER:
             # Twice the wait makes half as many messages, until they are full.
             fewer = messages - max(
-                messages * FRESHNESS / freshness, messages * _size(each) / FULL_MESSAGE
+                messages * FRESHNESS / freshness, messages * _size(each) / SQS_CHUNK
             )
             per_message = message_units(ground.usage.cloud, _size(each))
             savings[freshness] += ground.saving(

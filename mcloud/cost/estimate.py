@@ -5,7 +5,7 @@ messages, folded into candles and packed as raw objects, as often as the freshne
 requests and bytes, scaled to a month of 30 days, are priced like metered usage.
 
 The time of a function and the size of a log line are measured constants. Guards, replicators,
-dashboards and queries are left out; `mcloud guard --dry-run` and `mcloud monitor` show their cost.
+dashboards and queries are left out; `mcloud guard` and `mcloud monitor` show their own cost.
 """
 
 from collections import defaultdict
@@ -16,7 +16,9 @@ from itertools import groupby
 from operator import attrgetter
 from random import Random
 
+from mcloud.cost.calls import units
 from mcloud.cost.charge import Use, charge
+from mcloud.cost.marginal import MEMORY, VCPU
 from mcloud.cost.prices import GIB, PRICES, SERVICES
 from mcloud.feed.simulate import MAX_RATE, Simulate
 from mcloud.market.archive import pack
@@ -43,8 +45,7 @@ _ALARMS = 12  # of the AWS module with its defaults
 _OVERHEAD = {"aws": 100, "gcp": 250}  # bytes that a store adds to a candle for its indexes
 _LOG_LINE = {"aws": 330, "gcp": 700}  # bytes of the line about the trades of a symbol in a message
 _LOG_CALL = {"aws": 400, "gcp": 0}  # bytes that the platform logs for each call
-_MEMORY = Decimal("0.25")  # GB
-_CPU = {"aws": Decimal("0.14"), "gcp": Decimal("0.17")}  # share of a CPU that comes with it
+_CPU = {"aws": Decimal("0.14"), "gcp": VCPU}  # share of a CPU that comes with the memory
 _LATENCY = {  # seconds of a request to the store of candles, and to the one of raw objects
     "aws": (Decimal("0.008"), Decimal("0.030")),
     "gcp": (Decimal("0.040"), Decimal("0.060")),
@@ -209,9 +210,10 @@ def _aws(flow: Flow, load: Load) -> dict[str, float]:
     return {
         "sqs_requests": 3 * flow.chunks + max(0.0, _POLLS - calls),
         "lambda_requests": calls + 1,
-        "lambda_gb_s": float(seconds * _MEMORY),
+        "lambda_gb_s": float(seconds * MEMORY),
         "dynamodb_writes": flow.write_units + flow.heartbeats,
-        "dynamodb_reads": 1 + load.symbols * 0.5 * -(-_CHECKS * 1200 // 4096),
+        "dynamodb_reads": 1
+        + load.symbols * float(units("aws", "candle", _CHECKS)["dynamodb_reads"]),
         "s3_puts": flow.objects,
         "log_bytes": _logged("aws", flow, calls),
     }
@@ -224,7 +226,7 @@ def _gcp(flow: Flow, load: Load) -> dict[str, float]:
         "pubsub_bytes": 2 * flow.published,
         "function_requests": flow.messages + 1,
         "function_vcpu_s": float(seconds * _CPU["gcp"]),
-        "function_gib_s": float(seconds * _MEMORY),
+        "function_gib_s": float(seconds * MEMORY),
         "firestore_writes": flow.writes + flow.heartbeats,
         "firestore_reads": load.symbols * _CHECKS,
         "gcs_class_a": flow.objects,

@@ -136,7 +136,7 @@ def _check(name: str, answer: Any, settings: GuardSettings) -> PreflightCheck:
         return PreflightCheck(name, OK, f"answers in {answer * 1000:.0f} ms")
     if subject == "canary":
         if answer.arrived is None:
-            why = answer.reason or f"it is not there after {CANARY:g} s"
+            why = answer.reason or f"the canary was not stored within {CANARY:g} s"
             return PreflightCheck(name, FAULT, f"no trade was stored: {why}")
         return PreflightCheck(name, OK, f"a trade is stored after {answer.seconds:.1f} s")
     if subject == "lag":

@@ -5,10 +5,11 @@ from decimal import Decimal
 import pytest
 
 from mcloud.clouds.gcp.archive import COLD_SIZE
-from mcloud.cost.advise import FRESHNESS, FULL_MESSAGE, LEAST, SMALL, Advice, advise
+from mcloud.cost.advise import FRESHNESS, LEAST, SMALL, Advice, advise
 from mcloud.cost.prices import PRICES
 from mcloud.cost.usage import SiteUsage
 from mcloud.documents import encode
+from mcloud.market.envelope import SQS_CHUNK
 from mcloud.producer.parcels import ProduceSettings
 
 from .usages import MONTH, NOW, at, daily, metered, usage
@@ -78,7 +79,7 @@ def test_full_messages_are_not() -> None:
     full = usage(
         "aws",
         {"messages": 15_000_000, "s3_puts": 15_000_000},
-        trades={"BTCUSDT": 15_000_000 * FULL_MESSAGE // 8},
+        trades={"BTCUSDT": 15_000_000 * SQS_CHUNK // 8},
         messages=15_000_000,
     )
     assert not any("old" in name for name in said(full))

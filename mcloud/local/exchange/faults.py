@@ -12,8 +12,8 @@ from mcloud.local.exchange.markets import Market
 from mcloud.market.trade import MAX_ID, Trade, capitals
 
 KINDS = {
-    "cut": "drop connections without a word: the `count` oldest, or all",
-    "stall": "`symbol` is not sent any more; its trades go on and REST has them",
+    "cut": "drop connections without a close frame: the `count` oldest, or all",
+    "stall": "stop sending `symbol`; it continues to trade, and REST has the trades",
     "repeat": "the last `count` trades are sent again",
     "reorder": "trades are shuffled within windows of `count`",
     "drop": "the next `count` trades (of `symbol`) are not sent",
