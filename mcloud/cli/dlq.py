@@ -74,6 +74,7 @@ def show(
 
     Examples:
     mcloud dlq show aws 6f1c2f3e-0f57-4a40-9d1d-2f6f0ce2f0aa
+    mcloud dlq show gcp 12 -o json
     """
     from mcloud.documents import encode
 

@@ -116,6 +116,7 @@ def pause(session: Session, why: WHY = "") -> None:
     A guard that is paused keeps watching, and does not fail over.
 
     Examples:
+    mcloud guard pause
     mcloud guard pause --why "maintenance of aws"
     """
     _tell_guards(session, "pause", why)

@@ -248,6 +248,7 @@ def reset(session: Session) -> None:
 
     Examples:
     mcloud local reset
+    mcloud -q local reset
     """
     import shutil
     from dataclasses import fields

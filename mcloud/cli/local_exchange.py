@@ -35,8 +35,9 @@ def exchange(
     market: Annotated[
         str | None,
         typer.Option(
-            help="replay: the market of the recordings, spot, um or cm. Default: the market that"
-            " each recording shows."
+            metavar="MARKET",
+            help="Market of the recordings: spot, um or cm. Default: the market that each recording"
+            " shows.",
         ),
     ] = None,
     speed: Annotated[

@@ -56,7 +56,7 @@ def test_a_wrong_example_would_be_found(line: str) -> None:
 @pytest.mark.parametrize(("path", "command"), ALL.items(), ids=lambda value: str(value)[:40])
 def test_the_examples_are_those_of_the_command(path: tuple[str, ...], command: Any) -> None:
     examples = examples_of(command.help)
-    assert 1 <= len(examples) <= 3
+    assert 2 <= len(examples) <= 3
     for example in examples:
         assert " ".join(("mcloud", *path)) in example
 

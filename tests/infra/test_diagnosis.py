@@ -90,7 +90,10 @@ def test_a_state_that_could_not_be_saved(run: FailedRun) -> None:
         ("No valid credential sources found", "there are no AWS credentials"),
         ("operation error STS: ExpiredToken: The security token", "AWS credentials have expired"),
         ("failed to refresh cached credentials, refresh cached SSO token failed", "have expired"),
-        ("api error InvalidClientTokenId: The security token", "does not know these credentials"),
+        (
+            "api error InvalidClientTokenId: The security token",
+            "does not recognise these credentials",
+        ),
         (
             "creating SQS Queue: AccessDenied: User: arn:aws:iam::1:user/a is not authorized to"
             " perform: sqs:CreateQueue on resource: arn",
