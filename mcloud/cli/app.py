@@ -61,7 +61,7 @@ SECTIONS = {
         "monitor": "Show a live dashboard of all sites.",
         "metrics": "Print all metrics in Prometheus format, or serve them.",
         "alerts": "List, watch and silence alerts, and test their channels.",
-        "cost": "Estimate, report, forecast and reduce the cost of the pipeline.",
+        "cost": "Estimate, report and reduce the cost of the pipeline.",
     },
 }
 """Commands by section of the help, each with the first line of its own help. The module of the same

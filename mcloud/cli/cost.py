@@ -23,7 +23,7 @@ NO_FREE_TIER = Annotated[
         "--no-free-tier", help="Assume that other uses of the account take the free tiers."
     ),
 ]
-HELP = """Estimate, report, forecast and reduce the cost of the pipeline.
+HELP = """Estimate, report and reduce the cost of the pipeline.
 
 Examples:
 mcloud cost estimate --symbols 400 --rate 3000 --freshness 60

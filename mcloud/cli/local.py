@@ -248,7 +248,7 @@ def reset(session: Session) -> None:
 
     Examples:
     mcloud local reset
-    mcloud -q local reset
+    mcloud local reset -q
     """
     import shutil
     from dataclasses import fields
