@@ -210,7 +210,7 @@ def _use(
     _replay(producer, "aws,gcp", jump)
     _return_half_of_a_batch(producer, aws)
     check_anomalies()
-    eventually(lambda: ("mcloud-anomaly", "sns:Publish") in aws.called(), pause=1)
+    eventually(lambda: _finds_the_jump(producer, aws), pause=5)
 
     _poison(aws, google)
     for site in ("aws", "gcp"):
@@ -275,8 +275,10 @@ def _replay(producer: Terminal, sites: str, lines: list[str]) -> None:
 
 def _return_half_of_a_batch(producer: Terminal, aws: Aws) -> None:
     """Let the time of the processor on AWS run out in the middle of a batch."""
-    outage.begin(aws.home, "aws", "candles", "slow", 60)
+    outage.begin(aws.home, "aws", "candles", "slow", None)
     _replay(producer, "aws,gcp", [_line("OLDUSDT", trade, "1") for trade in range(1, 301)])
+    eventually(lambda: (f"{STACK}-processor", "sqs:SendMessage") in aws.called(), pause=1)
+    outage.end(aws.home, "aws", "candles")
     url = aws.root("sqs").get_queue_url(QueueName=f"{STACK}-trades")["QueueUrl"]
     names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
 
@@ -285,6 +287,17 @@ def _return_half_of_a_batch(producer: Terminal, aws: Aws) -> None:
         return not any(map(int, found["Attributes"].values()))
 
     eventually(is_empty, pause=1)
+
+
+def _finds_the_jump(producer: Terminal, aws: Aws) -> bool:
+    """Return whether the anomaly function on AWS has found an anomaly.
+
+    It checks symbols with a heartbeat, and the processor writes the heartbeats that are due when
+    another message comes.
+    """
+    _replay(producer, "aws", [_line("OLDUSDT", 300, "1")])
+    aws.root("lambda").invoke(FunctionName=f"{STACK}-anomaly")
+    return (f"{STACK}-anomaly", "sns:Publish") in aws.called()
 
 
 def _for_a_while(terminal: Terminal, *arguments: str) -> None:
