@@ -203,7 +203,7 @@ def store(messages: list[Delivered], is_time_left: Callable[[], bool]) -> Partly
     stored = [part for message in messages if (part := message.only(partly.done))]
     for message in stored:
         try:
-            site().pulse.add(message.envelope.trades)
+            site().pulse.add(message.envelope.trades, is_time_left)
         except McloudError as error:
             log("WARNING", "no heartbeat", reason=str(error))
     rows = in_rows(arrival for message in stored for arrival in message.arrivals)

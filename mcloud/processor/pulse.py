@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 from operator import attrgetter
 
@@ -37,18 +37,19 @@ class Pulse:
         self._written = 0.0
         self._announced = 0.0
 
-    def add(self, trades: Sequence[Trade]) -> None:
-        """Count one message, and write the counts if they are due.
+    def add(self, trades: Sequence[Trade], is_time_left: Callable[[], bool] = lambda: True) -> None:
+        """Count one message, and write the counts if they are due and the time allows.
 
         Raises:
             McloudError: the store did not accept them. The counts are kept for the next call.
         """
         try:
-            self._count(trades)
+            self._count(trades, is_time_left)
         finally:
-            self._announce()
+            if is_time_left():
+                self._announce()
 
-    def _count(self, trades: Sequence[Trade]) -> None:
+    def _count(self, trades: Sequence[Trade], is_time_left: Callable[[], bool]) -> None:
         with self._lock:
             now = self._clock()
             for symbol, group in groupby(trades, attrgetter("symbol")):
@@ -57,19 +58,22 @@ class Pulse:
                     self._keep(Heartbeat(symbol, max(times), len(times), 1, now))
             if not self._pending:
                 return
-            if now - self._written < self._interval:
+            if now - self._written < self._interval or not is_time_left():
                 return
             # The time is also updated if the write fails: an unavailable store must not be called
             # for every message.
             self._written = now
             due, self._pending = self._pending, {}
+        left = dict(due)
         try:
-            self._control.beat(due.values())
+            self._control.beat(_taken(left, is_time_left))
         except McloudError:
-            with self._lock:
-                for beat in due.values():
-                    self._keep(beat)
+            left = due
             raise
+        finally:
+            with self._lock:
+                for beat in left.values():
+                    self._keep(beat)
 
     def _announce(self) -> None:
         """Note which envelopes this function reads."""
@@ -96,3 +100,9 @@ class Pulse:
                 max(before.at, beat.at),
             )
         self._pending[beat.symbol] = beat
+
+
+def _taken(left: dict[str, Heartbeat], is_time_left: Callable[[], bool]) -> Iterator[Heartbeat]:
+    """Take heartbeats out of ``left`` while there is time: DynamoDB needs a request for each."""
+    while left and is_time_left():
+        yield left.pop(next(iter(left)))

@@ -148,6 +148,17 @@ def test_what_there_was_no_time_for_goes_back_to_the_queue(
     assert archived_ids(processor.site, ["FNTIMEUSDT"]) == {(t.symbol, t.id) for t in batch}
 
 
+def test_no_heartbeat_is_written_in_the_last_seconds(
+    processor: Processor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if processor.site.cloud == "gcp":
+        pytest.skip("it gets one message at a time, of a bounded number of candles")
+    monkeypatch.setattr(processor.module, "queue", lambda arn: Sent())
+    messages = [encode(minutely("FNLASTUSDT", 100))]
+    assert processor.module.handler(event(messages), Context(60)) == {"batchItemFailures": []}
+    assert "FNLASTUSDT" not in [each.symbol for each in processor.site.control.heartbeats()]
+
+
 @pytest.mark.parametrize(("requests", "refuses"), [(50, True), (0, False)])
 def test_messages_are_given_back_where_nothing_was_stored_or_the_queue_is_full(
     processor: Processor, monkeypatch: pytest.MonkeyPatch, requests: int, refuses: bool

@@ -127,3 +127,16 @@ def test_one_message_of_several_symbols(store: Store, clock: Clock) -> None:
     assert store.writes == [
         [Heartbeat("BTCUSDT", 9, 2, 1, clock.now), Heartbeat("ETHUSDT.um", 7, 1, 1, clock.now)]
     ]
+
+
+def test_heartbeats_for_which_there_is_no_time_wait(store: Store, clock: Clock) -> None:
+    pulse = Pulse(cast(Control, store), interval=10, clock=clock)
+    pulse.add(trades("BTCUSDT", 1), lambda: False)
+    assert (store.writes, store.kept) == ([], [])
+    time_for = iter([True, True])
+    pulse.add(trades("ETHUSDT", 2), lambda: next(time_for, False))
+    assert store.writes == [[Heartbeat("BTCUSDT", 1, 1, 1, 1_000_000)]]
+    clock.now += 10
+    pulse.add(trades("ETHUSDT", 3))
+    assert store.writes[1:] == [[Heartbeat("ETHUSDT", 3, 2, 2, 1_000_010)]]
+    assert len(store.kept) == 1
