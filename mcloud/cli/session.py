@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar, get_type_hints
 
 import typer
 
@@ -308,11 +308,7 @@ def _guard(run: Callable[[], None], session: Session) -> None:
         # Flushed here, because an error at the end of the interpreter could not be handled.
         sys.stdout.flush()
     except (KeyboardInterrupt, typer.Abort):  # the latter at a question
-        # If the interrupt hit code inside an exec(), such as the creation of a dataclass, a
-        # ``python -m`` remembers it and dies of SIGINT at its end. Another exec() resets that.
-        exec("")
-        _say("interrupted")
-        raise typer.Exit(INTERRUPTED) from None
+        _report_interrupt()
     except BrokenPipeError:
         # The reader of the output is gone, as after `head`. The exit code is not 0, because the
         # command did not complete.
@@ -321,6 +317,9 @@ def _guard(run: Callable[[], None], session: Session) -> None:
     except typer.Exit:
         raise
     except Exception as error:  # noqa: BLE001 - what is left of it is a sentence and an exit code
+        # Python turns an interrupt during the creation of a class into a RuntimeError.
+        if isinstance(error.__cause__, KeyboardInterrupt):
+            _report_interrupt()
         if session.verbose >= 2:
             import traceback
 
@@ -335,6 +334,14 @@ def _guard(run: Callable[[], None], session: Session) -> None:
             raise typer.Exit(1) from None
         session.fail(str(ours))
         raise typer.Exit(ours.exit_code) from None
+
+
+def _report_interrupt() -> NoReturn:
+    # If the interrupt hit code inside an exec(), such as the creation of a dataclass, a
+    # ``python -m`` remembers it and dies of SIGINT at its end. Another exec() resets that.
+    exec("")
+    _say("interrupted")
+    raise typer.Exit(INTERRUPTED) from None
 
 
 def _each_text(value: Any, change: Callable[[str], str]) -> Any:

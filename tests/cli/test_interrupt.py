@@ -12,8 +12,10 @@ from pathlib import Path
 
 import psutil
 import pytest
+import typer
 from patience import PATIENCE, eventually
 
+from mcloud.cli import session
 from mcloud.clouds.resources import AwsResources
 from mcloud.local import control
 from mcloud.local.children import MARK
@@ -228,3 +230,28 @@ def _stage(home: Home) -> int:
 def _archived(home: Home) -> int:
     """Return the number of raw objects in the embedded Cloud Storage."""
     return sum(1 for _ in (home.data / "storage").rglob("*.gz"))
+
+
+def test_an_interrupt_that_python_wraps_is_an_interrupt(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Ctrl-C during the creation of a class, as while a module loads."""
+
+    class Interrupting:
+        def __set_name__(self, owner: type, name: str) -> None:
+            raise KeyboardInterrupt
+
+    def run() -> None:
+        type("Made", (), {"field": Interrupting()})
+
+    signals = {each: signal.getsignal(each) for each in (INT, TERM, signal.SIGHUP, signal.SIGALRM)}
+    hook = sys.unraisablehook
+    try:
+        with pytest.raises(typer.Exit) as exit_:
+            session._guard(run, session.Session())
+    finally:
+        sys.unraisablehook = hook
+        for each, handler in signals.items():
+            signal.signal(each, handler)
+    assert exit_.value.exit_code == session.INTERRUPTED
+    assert capsys.readouterr().err == "interrupted\n"

@@ -215,7 +215,7 @@ ATTACKS = [
     ),
     Attack(
         "credentials of another account",
-        "the state of gcp holds 89 resources, and the cloud knows none of them",
+        "the state of gcp holds 90 resources, and the cloud knows none of them",
         see_nothing,
     ),
     Attack(

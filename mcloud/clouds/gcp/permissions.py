@@ -124,7 +124,7 @@ def custom_role(component: str, stack: str) -> dict[str, Any]:
     """
     return {
         "title": f"{stack} {component}",
-        "description": f"What `mcloud {'plan' if component == 'planner' else 'deploy'}` needs",
+        "description": f"Permissions of a {component} of mcloud",
         "stage": "GA",
         "includedPermissions": list(NEEDS[component]["project"]),
     }
