@@ -10,16 +10,22 @@ import gzip
 import json
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
 import pytest
+from google.api_core.exceptions import PermissionDenied
 from ministack.core.iam_evaluator import EvalContext, evaluate, parse_policy_document
 
+from mcloud.clouds.gcp.client import make_publisher
 from mcloud.clouds.gcp.permissions import NEEDS
+from mcloud.clouds.resources import GcpResources
 from mcloud.local.state import State
 
 from .module import provider_mirror, terraform
 from .permissions.aws_operations import ACCOUNT, STACK
-from .permissions.google_operations import of_method
+from .permissions.doors import Allow, GoogleCall, doors
+from .permissions.google_operations import UNKNOWN, of_method
 from .permissions.google_roles import HOLDERS, Granted, granted
 from .permissions.life import AwsCall, Life, live
 from .permissions.rest_calls import rest_calls
@@ -158,11 +164,11 @@ def life(
 ) -> Life:
     terraform()
     provider_mirror()
-    return live(
-        tmp_path_factory.mktemp("life"),
-        embedded,
-        lambda call: (call.resource, call.permission) in google_grants[call.holder],
-    )
+    return live(tmp_path_factory.mktemp("life"), embedded, _allowed_by(google_grants))
+
+
+def _allowed_by(grants: dict[str, Granted]) -> Allow:
+    return lambda call: (call.resource, call.permission) in grants[call.holder]
 
 
 @pytest.mark.nightly
@@ -225,12 +231,33 @@ def _listed(value: str | list[str]) -> list[str]:
 
 @pytest.mark.nightly
 def test_google_roles_allow_every_call(life: Life, google_grants: dict[str, Granted]) -> None:
-    refused = {
-        (call.holder, call.permission)
-        for call in life.google
-        if (call.resource, call.permission) not in google_grants[call.holder]
-    }
+    allows = _allowed_by(google_grants)
+    refused = {(call.holder, call.permission) for call in life.google if not allows(call)}
     assert refused == set(REFUSED_ON_GOOGLE)
+
+
+def test_doors_refuse_operations_that_are_not_listed(
+    embedded: State, google_grants: dict[str, Granted]
+) -> None:
+    google = embedded.resources()["gcp"]
+    assert isinstance(google, GcpResources)
+    calls: set[GoogleCall] = set()
+    with doors(google, "operator", _allowed_by(google_grants), calls) as to:
+        topic = f"projects/{to.project}/topics/{to.topic}"
+        with pytest.raises(PermissionDenied):
+            make_publisher(to.pubsub_endpoint).get_topic(topic=topic)
+        with pytest.raises(HTTPError, match="403"):
+            urlopen(f"{to.storage_endpoint}/storage/v1/b?project={to.project}")
+    assert {call.permission for call in calls} == UNKNOWN
+    assert len(calls) == 2
+
+
+def test_google_roles_allow_the_calls_that_the_life_cannot_make(
+    google_grants: dict[str, Granted],
+) -> None:
+    allows = _allowed_by(google_grants)
+    for call in rest_calls():
+        assert allows(call), call
 
 
 @pytest.mark.nightly

@@ -2,7 +2,7 @@
 
 import http.client
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from concurrent import futures
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -15,7 +15,7 @@ import grpc
 
 from mcloud.clouds.resources import GcpResources
 
-from .google_operations import GRPC, rest
+from .google_operations import GRPC, UNKNOWN, rest
 
 HOST = "127.0.0.1"
 
@@ -39,7 +39,7 @@ def doors(
 ) -> Iterator[GcpResources]:
     """Yield the resources of ``to`` with endpoints that belong to one component."""
 
-    def passes(operation: str, resource: str, needed: set[str]) -> bool:
+    def passes(operation: str, resource: str, needed: Set[str]) -> bool:
         noted = {GoogleCall(holder, operation, resource, each) for each in needed}
         calls.update(noted)
         return all(map(allows, noted))
@@ -56,7 +56,7 @@ def doors(
         )
 
 
-Passes = Callable[[str, str, set[str]], bool]
+Passes = Callable[[str, str, Set[str]], bool]
 
 
 class _Passing(grpc.GenericRpcHandler):  # type: ignore[misc]
@@ -73,9 +73,7 @@ class _Passing(grpc.GenericRpcHandler):  # type: ignore[misc]
 
         def answer(requests: Iterator[bytes], context: Any) -> Iterator[bytes]:
             first = next(requests)
-            kind, field, needed = GRPC[method]
-            request = kind.deserialize(first)
-            if not self._passes(method, self._kind(getattr(request, field)), needed(request)):
+            if not self._passes(method, *self._needs(method, first)):
                 context.abort(grpc.StatusCode.PERMISSION_DENIED, f"{method} is not allowed")
             metadata = [each for each in context.invocation_metadata() if each[0] != "user-agent"]
             call = self._channel.stream_stream(method)(
@@ -87,6 +85,14 @@ class _Passing(grpc.GenericRpcHandler):  # type: ignore[misc]
                 context.abort(error.code(), error.details())
 
         return grpc.stream_stream_rpc_method_handler(answer)
+
+    def _needs(self, method: str, first: bytes) -> tuple[str, frozenset[str]]:
+        """Return the kind of the resource of a request, and the permissions that it needs."""
+        if method not in GRPC:
+            return "project", UNKNOWN
+        kind, field, needed = GRPC[method]
+        request = kind.deserialize(first)
+        return self._kind(getattr(request, field)), frozenset(needed(request))
 
     def _kind(self, name: str) -> str:
         kinds = {
@@ -119,7 +125,7 @@ def _rest(to: GcpResources, passes: Passes) -> Iterator[str]:
 
         def handle_one(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            needed = set(rest(self.command, self.path))
+            needed = rest(self.command, self.path)
             writes = needed & {"storage.objects.create", "storage.objects.delete"}
             if not passes(
                 f"{self.command} {_route(self.path)}", "raw" if writes else "bucket", needed

@@ -104,9 +104,15 @@ REST: tuple[tuple[str, str, frozenset[str]], ...] = (
 """Requests to REST interfaces, whose paths begin with the name of the API."""
 
 
+UNKNOWN = frozenset({"unknown"})
+"""Stands for the permissions of an operation that is not listed here. No role has it, so that such
+an operation counts as refused."""
+
+
 def rest(method: str, target: str) -> frozenset[str]:
     """Return the permissions for a request."""
-    return next(need for verb, path, need in REST if verb == method and re.match(path, target))
+    found = (need for verb, path, need in REST if verb == method and re.match(path, target))
+    return next(found, UNKNOWN)
 
 
 SERVICES = {
