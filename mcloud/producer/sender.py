@@ -164,11 +164,13 @@ class Sender:
         if len(taken) == limit or sum(each.count for each in taken) >= WINDOW_TRADES:
             with self._changed:
                 self._sent_until = 0  # more messages can be sent now
+        # The site is not asked which messages its function reads where that changes nothing.
+        symbols = {each.message.attributes.get("symbol") for each in taken}
         parcels, later = combine(
             self._hold_back(taken),
             until=until,
             oldest=until - 1000 * self._freshness,
-            several_symbols=self._reads().highest > 1,
+            several_symbols=len(symbols) > 1 and self._reads().highest > 1,
             one_in=None if self._trail is None else self._trail.one_in,
         )
         self._spool.release(self.site, [each.id for each in later])

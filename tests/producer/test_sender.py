@@ -548,6 +548,20 @@ def test_a_site_with_an_old_function_gets_messages_of_one_symbol(
     assert queue.trades == sorted(feed.trades)
 
 
+def test_nobody_asks_what_the_function_reads_for_messages_that_every_function_reads(
+    spool: Spool, start: Start, feed: Feed
+) -> None:
+    def reads() -> Reads:
+        pytest.fail("the control store would be read")
+
+    queue = FakeQueue()
+    feed.bring("BTCUSDT", "BTCUSDT")
+    feed.later(FRESHNESS + GRACE)
+    start(queue, freshness=FRESHNESS, wall=feed.clock, reads=reads)
+    queue.wait_for(lambda: queue.trades == sorted(feed.trades))
+    assert len(queue.taken) == 1
+
+
 def test_a_backlog_is_sent_without_waiting_for_windows(
     spool: Spool, start: Start, feed: Feed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
