@@ -126,8 +126,11 @@ def provider_mirror() -> str:
     if named:
         return named
     wanted = "registry.terraform.io/hashicorp/aws"
-    # Folders into which other tools downloaded or installed providers are no mirrors.
-    pruned = "( -path /proc -o -name .terraform -o -name site-packages ) -prune"
+    # Folders into which other tools downloaded or installed providers are no mirrors, and tests
+    # make mirrors without a provider.
+    pruned = (
+        "( -path /proc -o -name .terraform -o -name site-packages -o -name pytest-of-* ) -prune"
+    )
     try:
         found = subprocess.run(
             f"find / -xdev {pruned} -o -type d -path */{wanted} -print -quit".split(),

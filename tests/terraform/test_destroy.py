@@ -187,7 +187,7 @@ ATTACKS = [
     ),
     Attack(
         "a part of the plan in the arguments of the shell",
-        "93 to destroy",
+        "94 to destroy",
         environment={"TF_CLI_ARGS_plan": "-target=google_pubsub_topic.none -refresh=false"},
         arguments=("--yes",),
     ),
@@ -290,7 +290,7 @@ def test_what_somebody_else_has_destroyed_is_named(site: Terminal, google: Googl
         "gcp: 2 resources of the state do not exist any more: google_pubsub_topic.dlq,"
         " google_pubsub_topic.trades\n"
     ) in done.stderr
-    assert done.stdout == "gcp: destroyed, 91 changes\n"
+    assert done.stdout == "gcp: destroyed, 92 changes\n"
     (aside,) = (site.folder / "state" / "removed" / "prod").iterdir()
     assert (aside / "terraform" / "terraform.tfstate.backup").exists()
     assert not list(aside.rglob("*.tfplan"))
