@@ -137,11 +137,7 @@ class Sender:
             try:
                 self._settle([])
                 self._let_go()
-                parcels = self._take()
-                for start in range(0, len(parcels), REQUEST):
-                    if not self._deliver(parcels[start : start + REQUEST]):
-                        self._release(parcels[start + REQUEST :])
-                        break
+                self._deliver_all(self._take())
             except McloudError as error:
                 self._count([], 0.0, str(error), False, 0.0)
             except ValueError:
@@ -182,8 +178,9 @@ class Sender:
         Each window is sent once. After a failure, and if messages were moved from another site or
         fill the spool, all messages are sent immediately.
         """
-        now = self._wall()
         with self._changed:
+            # Read under the lock: otherwise the other thread could have read a later time.
+            now = self._wall()
             was_set_back = now < self._latest
             self._latest = now
             is_repeated, self._is_repeated = self._is_repeated, False
@@ -195,6 +192,18 @@ class Sender:
                 return None
             self._sent_until = until
             return until
+
+    def _deliver_all(self, parcels: list[Parcel]) -> None:
+        """Send parcels until a request fails, and release the rest."""
+        left = parcels
+        try:
+            while left:
+                request, left = left[:REQUEST], left[REQUEST:]
+                if not self._deliver(request):
+                    break
+        finally:
+            # Also if the disk refuses to settle what was accepted.
+            self._release(left)
 
     def _deliver(self, parcels: list[Parcel]) -> bool:
         """Send a request of the queue. Return False if no other one should follow immediately."""

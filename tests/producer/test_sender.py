@@ -574,3 +574,24 @@ def test_a_backlog_is_sent_without_waiting_for_windows(
     eventually(lambda: not sender.delivery.waiting)
     assert queue.trades == sorted(feed.trades)
     assert len(queue.taken) >= 6
+
+
+def test_a_disk_that_refuses_to_settle_holds_up_no_other_parcel(
+    spool: Spool, start: Start, feed: Feed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sender_module, "REQUEST", 1)
+    settle, refusals = spool.settle, iter([Unavailable("the disk is full")])
+
+    def refuse_once(site: str, ids: Iterable[int]) -> None:
+        for error in refusals:
+            raise error
+        settle(site, ids)
+
+    monkeypatch.setattr(spool, "settle", refuse_once)
+    queue = FakeQueue()
+    feed.bring("BTCUSDT", "ETHUSDT", "BNBUSDT")
+    feed.later(FRESHNESS + GRACE)
+    # Three parcels, since the function reads one symbol in a message.
+    sender = start(queue, threads=1, freshness=FRESHNESS, wall=feed.clock, reads=lambda: Reads(1))
+    eventually(lambda: not sender.delivery.waiting)
+    assert queue.trades == sorted(feed.trades)
