@@ -68,8 +68,8 @@ def combine(
     Args:
         until: end of the window, in ms since 1970. Messages with later trades are returned
             unchanged as the second result.
-        oldest: messages received before this time, in ms since 1970, are sent in any case, since
-            the clocks of the exchange and of this machine may differ.
+        oldest: messages received before this time, in ms since 1970, are sent whatever the times of
+            their trades, since the clocks of the exchange and of this machine may differ.
         several_symbols: whether the site reads envelopes of several symbols (version 2).
         one_in: one parcel in this many is traced; see ``envelope.encode``.
     """

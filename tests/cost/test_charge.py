@@ -52,7 +52,7 @@ def test_by_hand(cloud: str, meter: str, units: object, gross: str, net: str) ->
 
 
 def test_a_use_without_the_free_tier_pays_and_leaves_it_to_others() -> None:
-    """Of the Firestore databases of a project, one has the free tier."""
+    """Only one Firestore database of a project has the free tier."""
     writes = Decimal(600_000)
     uses = [
         Use("gcp", "firestore_writes", writes),

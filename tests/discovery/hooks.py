@@ -1,4 +1,4 @@
-"""What single collections do in their own way; the modules of ``apis`` register it.
+"""Behaviour of single collections, which the modules of ``apis`` register.
 
     @check("pubsub.projects.topics")
     def check_topic(cloud: Cloud, change: Change) -> None: ...

@@ -24,7 +24,7 @@ class Checker:
         self.faults: list[str] = []
         """Descriptions of everything that does not fit."""
         self.notes: list[str] = []
-        """What is ignored rather than refused."""
+        """Fields that the server ignores rather than refuses."""
 
     def canonical(self, schema: Json, value: Any, where: str = "") -> Any:
         """Return the value as Google stores it."""

@@ -66,7 +66,7 @@ class MarketRoute(Enum):
         return (Market.SPOT,) if self is MarketRoute.ROOT else (Market.USD_M, Market.COIN_M)
 
     def symbol(self, name: str) -> str:
-        """Return the symbol that a name, in any case, stands for on this route.
+        """Return the symbol of a name in upper or lower case on this route.
 
         A name such as ``BTCUSD_PERP`` exists only on COIN-M, whose hosts also serve it without a
         route.

@@ -39,7 +39,7 @@ _LIFE_MICROSECONDS = 270 * 1_000_000
 _CONTENDED_MICROSECONDS = 1_000_000
 
 # A holder that has sent nothing for this time, while others wait, loses its turn. Its commit is
-# checked in any case.
+# still checked.
 _PATIENCE_SECONDS = 2.0
 
 _ID = struct.Struct(">Q")

@@ -1,4 +1,4 @@
-"""What the discovery documents do not say, one module for each API.
+"""Rules that the discovery documents do not contain, one module for each API.
 
 Importing this package registers the hooks of all modules.
 """

@@ -1,4 +1,4 @@
-"""What the roles of the Google module allow, read from Terraform's state."""
+"""The permissions of the roles of the Google module, read from Terraform's state."""
 
 from collections.abc import Mapping
 from typing import Any
