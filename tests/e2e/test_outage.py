@@ -212,7 +212,8 @@ def test_a_dead_candle_store_is_a_backlog_that_drains_exactly(
     for name in sites:
         outage.begin(home, name, "candles", "refuse", None)
     queues = {name: site.queue for name, site in sites.items()}
-    assert demo.deliver(trades, queues, batch=300).complete
+    delivery = demo.deliver(trades, queues, batch=300)
+    assert delivery.complete
 
     def waiting(name: str) -> int:
         depth = sites[name].queue.depth()
@@ -222,7 +223,7 @@ def test_a_dead_candle_store_is_a_backlog_that_drains_exactly(
     # The function archives first, so it had begun all messages but stored no candles.
     for name, site in sites.items():
         eventually(lambda site=site: demo.archived_ids(site, [symbol]) == ids, pause=0.5)
-        eventually(lambda name=name: waiting(name) == 10)
+        eventually(lambda name=name: waiting(name) == delivery.sites[name].messages)
     outage.end(home)
     for name, site in sites.items():
         eventually(
