@@ -1,6 +1,5 @@
 """Checks of one site: identity, permissions, quotas, and services."""
 
-import hashlib
 import time
 from dataclasses import replace
 from functools import partial
@@ -21,7 +20,7 @@ from mcloud.clouds.resources import Resources
 from mcloud.config import Config, SiteConfig
 from mcloud.doctor.check import CREDENTIALS, DoctorCheck, Look, from_error, take
 from mcloud.errors import ConfigError, McloudError
-from mcloud.infra.bundle import build
+from mcloud.infra.deployed_code import deployed_code
 from mcloud.sites.resources import known_settings, site_resources
 
 STAGE = 12.0  # seconds for the credentials, and again for the checks that use them
@@ -101,15 +100,15 @@ def clock_finding(ahead: float, error: float) -> AccessFinding:
 
 def code_finding(site: Site) -> AccessFinding:
     """Compare the deployed code of the function with the code that this mcloud would deploy."""
-    found = site.probe.code(STAGE)
+    found = deployed_code(site, STAGE)
     deploy = f"`mcloud deploy {site.name}`"
     if found.failure:
         text = f"the last update failed, and earlier code runs: {found.failure}"
         return AccessFinding(FAULT, text, f"run {deploy}")
-    if not found.digest:
+    if found.is_current is None:
         text = "the function does not say which code it runs"
         return AccessFinding(UNKNOWN, text, f"{deploy} makes it say so")
-    if found.digest != hashlib.sha256(build(site.cloud)).hexdigest():
+    if not found.is_current:
         text = "the function runs other code than this mcloud deploys"
         return AccessFinding(WARNING, text, f"see `mcloud plan {site.name}`, then run {deploy}")
     return AccessFinding(OK, "as this mcloud deploys it")

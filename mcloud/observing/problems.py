@@ -15,8 +15,8 @@ from mcloud.runs import Running, RunState, silence
 
 
 def problems(snapshot: Snapshot) -> list[str]:
-    """Return a line for each service that is down, part without news, damaged document, dead
-    letter, hole, unpaid debt, and process on this machine in trouble.
+    """Return a line for each service that is down, part without news, damaged document, function
+    with other code, dead letter, hole, unpaid debt, and process on this machine in trouble.
 
     Failed calls of a function and a growing queue are not included: they recover on their own, or
     an alert with a duration reports them.
@@ -78,10 +78,17 @@ def _broken(site: SiteSnapshot) -> Iterator[str]:
 
 def _outdated(site: SiteSnapshot) -> Iterator[str]:
     code = site.code.value
-    if code is not None and code.failure:
+    if code is None:
+        return
+    if code.failure:
         yield (
             f"{site.name}: the last update of the function's code failed: {code.failure}; run"
             f" `mcloud deploy {site.name}`"
+        )
+    elif code.is_current is False:
+        yield (
+            f"{site.name}: the function runs other code than this mcloud deploys; see `mcloud plan"
+            f" {site.name}`, then run `mcloud deploy {site.name}`"
         )
 
 

@@ -15,6 +15,7 @@ from mcloud.cost.current import CostFigure
 from mcloud.damage import restored
 from mcloud.documents import Damaged, damaged, sound
 from mcloud.failover import debts, pause
+from mcloud.infra.deployed_code import deployed_code
 from mcloud.notify.silences import silences_of
 from mcloud.observing.collector import PATIENCE, TimedQuery
 from mcloud.observing.recent import Recent, recent
@@ -52,7 +53,7 @@ def queries_of(site: Site, patience: float = PATIENCE) -> dict[str, TimedQuery]:
         service: TimedQuery(partial(probe_seconds, site, service, patience), PROBES)
         for service in SERVICES
     } | {
-        "code": TimedQuery(lambda: site.probe.code(patience), CODE),
+        "code": TimedQuery(partial(deployed_code, site, patience), CODE),
         "depth": TimedQuery(look.depth, FAST),
         "dead": TimedQuery(look.dead, STORE),
         "figures": TimedQuery(look.figures, METRICS[site.cloud], hurries=False),

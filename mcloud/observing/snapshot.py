@@ -14,7 +14,6 @@ from mcloud.clouds.ports import (
     ControlRecord,
     Depth,
     Figures,
-    FunctionCode,
     Heartbeat,
     Lag,
     Site,
@@ -27,6 +26,7 @@ from mcloud.failover.debts import DebtNote
 from mcloud.failover.decide import Debt
 from mcloud.failover.pause import Pause
 from mcloud.failover.shared_notes import valid
+from mcloud.infra.deployed_code import DeployedCode
 from mcloud.notify.silences import Silence, SilencesTold, SiteSilences, merged
 from mcloud.observing.collector import PATIENCE, Key, TimedQuery, ask_once
 from mcloud.observing.machine import Machine
@@ -57,7 +57,7 @@ class SiteSnapshot:
     cloud: str
     health: dict[str, Observation[float]]
     """Duration of the probe in seconds, by service. A problem means that the service is down."""
-    code: Observation[FunctionCode]
+    code: Observation[DeployedCode]
     queue: Observation[Depth]
     dead_letters: Observation[Depth]
     figures: Observation[Figures]

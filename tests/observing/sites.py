@@ -1,11 +1,13 @@
 """Sites that answer, hang or fail as a test sets."""
 
+import hashlib
 import threading
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
 from mcloud.clouds.ports import ControlRecord, Depth, Figure, Figures, FunctionCode, Heartbeat
+from mcloud.infra.bundle import build
 from mcloud.market.candle import Candle, fold
 from mcloud.market.trade import Trade
 
@@ -50,7 +52,7 @@ class FakeSite:
             "heartbeats": BEATS,
             "lags": [],
             "record": RECORD,
-            "code": FunctionCode("5f"),
+            "code": FunctionCode(hashlib.sha256(build(cloud)).hexdigest()),
             "kept": {},
             "range": [CANDLE],
             "last": None,

@@ -25,7 +25,7 @@ SEEN = GUARD["sites"]["aws"]
 
 def lines(site: FakeSite, **runs: list[Running[Any]]) -> list[str]:
     here = Machine(**{kind: tuple(each) for kind, each in runs.items()})  # type: ignore[arg-type]
-    return problems(collect({"aws": site}, lambda: here))
+    return problems(collect({site.name: site}, lambda: here))
 
 
 def producer(**state: Any) -> list[Running[Any]]:
@@ -54,6 +54,16 @@ def test_an_update_of_the_code_that_failed() -> None:
     assert lines(FakeSite(code=FunctionCode("5f", "Build failed"))) == [
         "aws: the last update of the function's code failed: Build failed; run `mcloud deploy aws`"
     ]
+
+
+@pytest.mark.parametrize("cloud", ["aws", "gcp"])
+def test_code_that_this_mcloud_does_not_deploy(cloud: str) -> None:
+    assert lines(FakeSite(cloud, code=FunctionCode("5f"))) == [
+        f"{cloud}: the function runs other code than this mcloud deploys; see `mcloud plan"
+        f" {cloud}`, then run `mcloud deploy {cloud}`"
+    ]
+    # The embedded function of Google Cloud does not say which code it runs: it cannot be another.
+    assert lines(FakeSite(cloud, code=FunctionCode(""))) == []
 
 
 def test_one_dead_letter_is_one() -> None:
