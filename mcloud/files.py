@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, and what a machine refuses to do with them."""
+"""Files that are written completely or not at all, and errors of the disk."""
 
 import errno
 import os
@@ -42,12 +42,39 @@ def write(path: Path, content: str | bytes, *, mode: int = 0o600, durable: bool 
                 os.fsync(file.fileno())
         os.replace(fresh, path)
     except OSError as error:
-        raise McloudError(
-            f"{path} cannot be written: {error.strerror}", remedy=_remedy(error)
-        ) from error
+        raise _unwritable(path, error) from error
     finally:
         with suppress(OSError):
             fresh.unlink(missing_ok=True)
+
+
+def append(path: Path, lines: str, *, durable: bool = True) -> None:
+    """Add whole lines to a file, or create it. Its folder exists.
+
+    The lines are written at once, so that lines of two processes do not mix. If an earlier write
+    was cut short, they start on a new line.
+
+    Args:
+        durable: whether the lines are on the disk on return.
+
+    Raises:
+        McloudError: they cannot be written. A part of them may be in the file.
+    """
+    try:
+        target = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+        try:
+            size = os.fstat(target).st_size
+            if size and os.pread(target, 1, size - 1) != b"\n":
+                lines = f"\n{lines}"
+            content = lines.encode()
+            if os.write(target, content) < len(content):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            if durable:
+                os.fsync(target)
+        finally:
+            os.close(target)
+    except OSError as error:
+        raise _unwritable(path, error) from error
 
 
 def make_private(*folders: Path) -> None:
@@ -85,6 +112,10 @@ def refusal(error: Exception) -> McloudError | None:
         return None  # a port or a process
     what = f"{error.filename}: " if error.filename else ""
     return McloudError(f"{what}{error.strerror}", remedy=remedy)
+
+
+def _unwritable(path: Path, error: OSError) -> McloudError:
+    return McloudError(f"{path} cannot be written: {error.strerror}", remedy=_remedy(error))
 
 
 def _remedy(error: OSError) -> str:

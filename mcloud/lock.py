@@ -8,7 +8,7 @@ import fcntl
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -30,7 +30,7 @@ class Lock:
         """Return whether a process holds the lock."""
         try:
             with self._path.open() as file:
-                return not lock(file, fcntl.LOCK_SH)
+                return not _lock(file, fcntl.LOCK_SH)
         except FileNotFoundError:
             return False
 
@@ -47,14 +47,34 @@ class Lock:
                 time.sleep(0.01)  # the process has just taken or just released the lock
         return None
 
+    def holder_pid(self) -> str:
+        """Return the process id of the holder for a message, or ``unknown``."""
+        holder = self.holder()
+        return str(holder.pid) if holder else "unknown"
+
+    def take(self) -> IO[str] | None:
+        """Hold the lock until the returned file is closed. Return None if another process holds it.
+
+        Raises:
+            OSError: there is no file, and none can be created.
+            McloudError: the file system cannot lock.
+        """
+        with ExitStack() as stack:
+            file = stack.enter_context(_open(self._path))
+            if not _take(file):
+                return None
+            best_effort.attempt(self._path, partial(_note_holder, file.fileno()))
+            stack.pop_all()
+            return file
+
     @contextmanager
     def held(self) -> Iterator[bool]:
         """Hold the lock. Yield False if another process holds it."""
-        with _open(self._path) as file:
-            if not _take(file):
-                yield False
-                return
-            best_effort.attempt(self._path, partial(_note_holder, file.fileno()))
+        file = self.take()
+        if file is None:
+            yield False
+            return
+        with file:
             yield True
 
 
@@ -70,7 +90,7 @@ def _note_holder(descriptor: int) -> None:
     os.write(descriptor, str(os.getpid()).encode())
 
 
-def lock(file: IO[str], kind: int = fcntl.LOCK_EX) -> bool:
+def _lock(file: IO[str], kind: int = fcntl.LOCK_EX) -> bool:
     """Lock an open file. Return False if another process holds the lock.
 
     Raises:
@@ -91,7 +111,7 @@ def lock(file: IO[str], kind: int = fcntl.LOCK_EX) -> bool:
 def _take(file: IO[str]) -> bool:
     """Lock a file, with retries for a short time, since ``is_held`` also holds the lock briefly."""
     deadline = time.monotonic() + PATIENCE
-    while not lock(file):
+    while not _lock(file):
         if time.monotonic() > deadline:
             return False
         time.sleep(0.01)

@@ -55,6 +55,26 @@ def test_leaves_a_folder_in_its_place(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_adds_whole_lines(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    files.append(path, "one\n")
+    files.append(path, "two\nthree\n", durable=False)
+    assert path.read_text() == "one\ntwo\nthree\n"
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_line_after_one_that_was_cut_short_begins_anew(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    with (
+        small_disk(),
+        pytest.raises(McloudError, match="file cannot be written: No space left on device"),
+    ):
+        files.append(path, "longer than that\n")
+    assert path.read_text() == "longer t"
+    files.append(path, "more\n")
+    assert path.read_text() == "longer t\nmore\n"
+
+
 @pytest.mark.parametrize(
     ("error", "said"),
     [

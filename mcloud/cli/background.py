@@ -79,9 +79,7 @@ def stopping(stop: threading.Event) -> Iterator[None]:
 
 
 def _runs_already(run: "Run") -> McloudError:
-    holder = run.lock.holder()
-    pid = holder.pid if holder else "unknown"
     return McloudError(
-        f"a {run.kind} called {run.name!r} is already running (pid {pid})",
+        f"a {run.kind} called {run.name!r} is already running (pid {run.lock.holder_pid()})",
         remedy=f"stop it with `mcloud stop {run.name}`, or use another --name",
     )

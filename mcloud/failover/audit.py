@@ -5,7 +5,6 @@ refuses the line, it is kept in memory and written with the next entry that the 
 site that answers stores every entry under its own key, and keeps the newest ones.
 """
 
-import errno
 import json
 import os
 import time
@@ -103,19 +102,7 @@ class Audit:
     def _append(self, entries: list[AuditEntry]) -> None:
         files.make_private(self._path.parent)
         lines = "".join(json.dumps(asdict(each), sort_keys=True) + "\n" for each in entries)
-        target = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
-        try:
-            size = os.fstat(target).st_size
-            if size and os.pread(target, 1, size - 1) != b"\n":
-                # starts a new line, in case a full disk has truncated the last one
-                lines = f"\n{lines}"
-            content = lines.encode()
-            # The lines are written at once, so that lines of two processes do not mix.
-            if os.write(target, content) < len(content):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            os.fsync(target)
-        finally:
-            os.close(target)
+        files.append(self._path, lines)
 
 
 def level(sites: Mapping[str, Site]) -> None:

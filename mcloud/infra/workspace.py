@@ -14,9 +14,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from mcloud import files
 from mcloud.config import Config, SiteConfig, settings
-from mcloud.errors import McloudError
-from mcloud.files import make_private
 from mcloud.infra.bundle import build, module_files
 from mcloud.infra.provider_locks import path_of
 from mcloud.infra.state_errors import BACKEND, LOCK_FILE, VARIABLES, Locked
@@ -87,7 +86,7 @@ class Workspace:
         Raises:
             Locked: another process holds the lock and does not release it in time.
         """
-        make_private(self.folder)
+        files.make_private(self.folder)
         lock = Lock(self.folder / "lock")
         while True:
             with lock.held() as mine:
@@ -117,7 +116,7 @@ class Workspace:
         for name, content in wanted.items():
             path = self.folder / name
             if not path.exists() or path.read_bytes() != content:
-                _put(path, content)
+                files.write(path, content)
 
     def _contents(self) -> dict[str, bytes]:
         """Return the module, its variables and the files they name, by file name."""
@@ -155,8 +154,8 @@ class Workspace:
             return False
 
     def note_initialised(self, *using: object) -> None:
-        make_private(self._stamp.parent)
-        _put(self._stamp, self._fingerprint(using).encode())
+        files.make_private(self._stamp.parent)
+        files.write(self._stamp, self._fingerprint(using).encode())
 
     def set_aside(self, outputs: Path) -> Path | None:
         """Move the folder and the outputs of a destroyed site away, and return the new path."""
@@ -186,7 +185,7 @@ class Workspace:
     def note_deployment(self, lineage: str) -> None:
         """Record which stack and which state belong to this site."""
         noted = Deployment(self._site.stack, lineage, self.place)
-        _put(self._deployment, _json(asdict(noted)))
+        files.write(self._deployment, _json(asdict(noted)))
 
     @property
     def _deployment(self) -> Path:
@@ -259,14 +258,6 @@ def _endpoints(url: str) -> dict[str, Any]:
     # No alarms: ministack drops most settings of an alarm, so every plan would change all alarms.
     alarms: dict[str, Any] = {"aws_cloudwatch_metric_alarm": {"this": {"for_each": {}}}}
     return {"provider": {"aws": provider}, "resource": alarms}
-
-
-def _put(path: Path, content: bytes) -> None:
-    try:
-        path.touch(0o600)
-        path.write_bytes(content)
-    except OSError as error:
-        raise McloudError(f"{path} cannot be written: {error.strerror}") from error
 
 
 def _json(value: Mapping[str, Any]) -> bytes:

@@ -1,6 +1,7 @@
 """The processes of the embedded clouds: how they are started, and how all of them are ended."""
 
 import importlib.util
+import io
 import os
 import random
 import shutil
@@ -220,9 +221,7 @@ def unpack_function(folder: Path) -> None:
     """Unpack the bundle of the function into ``folder``, and replace its earlier content."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    bundle = folder.with_suffix(".zip")
-    bundle.write_bytes(build("gcp"))
-    with zipfile.ZipFile(bundle) as archive:
+    with zipfile.ZipFile(io.BytesIO(build("gcp"))) as archive:
         archive.extractall(folder)
 
 

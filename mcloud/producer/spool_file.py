@@ -2,7 +2,6 @@
 damaged.
 """
 
-import os
 import sqlite3
 from collections.abc import Iterable
 from contextlib import closing
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from mcloud.errors import McloudError, Unavailable
-from mcloud.lock import lock as flock
+from mcloud.lock import Lock
 from mcloud.producer.cursor import Position
 from mcloud.producer.spool_rows import (
     APPLICATION_ID,
@@ -32,18 +31,13 @@ def lock(path: Path) -> IO[str]:
         McloudError: another process uses it.
     """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    file = path.with_name(f"{path.name}.lock").open("a+")
-    if not flock(file):
-        with file:
-            file.seek(0)
-            holder = file.read().strip() or "that is just starting"
+    lock = Lock(path.with_name(f"{path.name}.lock"))
+    file = lock.take()
+    if file is None:
         raise McloudError(
-            f"the spool {path} is in use by process {holder}",
+            f"the spool {path} is in use by another producer (pid {lock.holder_pid()})",
             remedy="stop that producer, or use another --name",
         )
-    file.truncate(0)
-    file.write(f"{os.getpid()}\n")
-    file.flush()
     return file
 
 

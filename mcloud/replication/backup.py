@@ -13,7 +13,6 @@ from pathlib import Path
 
 from mcloud import files
 from mcloud.clouds.ports import StoredCandle
-from mcloud.errors import McloudError
 
 
 class Backup:
@@ -45,16 +44,6 @@ class Backup:
 
     def _write(self, line: str) -> None:
         with self._changing:
-            try:
-                files.make_private(self.path.parent)
-                target = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-                try:
-                    content = f"{line}\n".encode()
-                    while content:
-                        content = content[os.write(target, content) :]
-                    os.fsync(target)
-                finally:
-                    os.close(target)
-            except OSError as error:
-                raise McloudError(f"{self.path} cannot be written: {error.strerror}") from error
+            files.make_private(self.path.parent)
+            files.append(self.path, f"{line}\n")
             self.count += 1

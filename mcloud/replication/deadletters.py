@@ -1,9 +1,7 @@
 """Read dead letters, explain why they failed, and redrive or drop them."""
 
 import base64
-import errno
 import json
-import os
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,10 +9,10 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
+from mcloud import files
 from mcloud.clouds.ports import DeadLetter, Logs, Queue
 from mcloud.documents import encode
 from mcloud.errors import McloudError
-from mcloud.files import make_private
 from mcloud.market.envelope import Envelope, Malformed, Message, decode
 
 BATCH = 100  # letters taken at a time
@@ -221,29 +219,22 @@ def drop(queue: Queue, count: int, path: Path) -> int:
     Return the number of deleted letters. The file is synced to disk before letters are deleted.
     """
     dropped = 0
-    make_private(path.parent)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    # The file is unbuffered, so that closing it does not repeat a write that a full disk refused.
-    with os.fdopen(descriptor, "wb", buffering=0) as file:
-        while dropped < count:
-            taken = queue.take_dead_letters(min(BATCH, count - dropped))
-            if not taken:
-                break
-            try:
-                for letter in taken:
-                    line = f"{json.dumps(encode(_saved(letter)))}\n".encode()
-                    # the disk became full while the line was written
-                    if file.write(line) < len(line):
-                        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-                os.fsync(descriptor)
-            except OSError as error:
-                queue.release_dead_letters(taken)
-                raise McloudError(
-                    f"{path} cannot be written: {error.strerror}; {dropped} letters are saved in it"
-                    " and deleted, the others are still dead letters"
-                ) from error
-            queue.delete_dead_letters(taken)
-            dropped += len(taken)
+    files.make_private(path.parent)
+    while dropped < count:
+        taken = queue.take_dead_letters(min(BATCH, count - dropped))
+        if not taken:
+            break
+        try:
+            files.append(path, "".join(f"{json.dumps(encode(_saved(each)))}\n" for each in taken))
+        except McloudError as error:
+            queue.release_dead_letters(taken)
+            raise McloudError(
+                f"{error.message}; {dropped} letters are saved in it and deleted, the others are"
+                " still dead letters",
+                remedy=error.remedy,
+            ) from error
+        queue.delete_dead_letters(taken)
+        dropped += len(taken)
     return dropped
 
 

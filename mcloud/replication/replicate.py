@@ -161,9 +161,8 @@ def _lock(open_: ExitStack, path: Path, name: str) -> None:
         # Without a lock, two replicators may copy the same data twice, which is harmless.
         best_effort.note_refusal(path, error)
         return
-    holder = lock.holder()
     raise McloudError(
-        f"{name} is already being replicated (pid {holder.pid if holder else 'unknown'})",
+        f"{name} is already being replicated (pid {lock.holder_pid()})",
         remedy="stop that replicator (see `mcloud ps`), or exclude this pair with --from and --to",
     )
 

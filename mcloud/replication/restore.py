@@ -138,11 +138,9 @@ class Restore:
         files.make_private(self._folder)
         with self._lock.held() as is_mine:
             if not is_mine:
-                holder = self._lock.holder()
-                pid = holder.pid if holder else "unknown"
                 raise McloudError(
                     f"{self._target.name} is already being restored from {self._source.name}"
-                    f" (pid {pid})"
+                    f" (pid {self._lock.holder_pid()})"
                 )
             yield
 
@@ -425,12 +423,8 @@ class _RestoreState:
 
     def note(self, hour: Hour) -> None:
         """Note that an hour is finished. Without the note, a later run copies the hour again."""
-
-        def append() -> None:
-            with self._path.open("a") as file:
-                file.write(f"{json.dumps(hour)}\n")
-
-        best_effort.attempt(self._path, append)
+        line = f"{json.dumps(hour)}\n"
+        best_effort.attempt(self._path, lambda: files.append(self._path, line, durable=False))
 
     def end(self) -> None:
         best_effort.attempt(self._path, lambda: self._path.unlink(missing_ok=True))

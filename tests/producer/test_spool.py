@@ -272,12 +272,12 @@ def test_a_second_process_is_refused_by_name(path: Path) -> None:
     ) as holder:
         assert holder.stdout
         pid = holder.stdout.readline().strip()
-        with pytest.raises(McloudError, match=rf"spool is in use by process {pid};"):
+        with pytest.raises(McloudError, match=rf"in use by another producer \(pid {pid}\);"):
             Spool.open(path, SITES)
         assert holder.stdin
         holder.stdin.close()
         assert holder.wait(PATIENCE) == 0
-    with Spool.open(path, SITES) as spool, pytest.raises(McloudError, match="in use by process"):
+    with Spool.open(path, SITES) as spool, pytest.raises(McloudError, match="in use by another"):
         Spool.open(path, SITES)
     assert spool.set_aside is None
 

@@ -6,8 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from mcloud.errors import LocalError
-from mcloud.files import make_private
+from mcloud import files
 
 LIFETIME = timedelta(days=30)
 
@@ -68,23 +67,17 @@ def make_certificate(path: Path) -> ssl.SSLContext:
         )
         .sign(key, hashes.SHA256())
     )
-    try:
-        make_private(path.parent)
-        path.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-        with TemporaryDirectory() as folder:
-            private = Path(folder) / "key.pem"
-            private.write_bytes(
-                key.private_bytes(
-                    serialization.Encoding.PEM,
-                    serialization.PrivateFormat.PKCS8,
-                    serialization.NoEncryption(),
-                )
+    files.make_private(path.parent)
+    files.write(path, certificate.public_bytes(serialization.Encoding.PEM), mode=0o644)
+    with TemporaryDirectory() as folder:
+        private = Path(folder) / "key.pem"
+        private.write_bytes(
+            key.private_bytes(
+                serialization.Encoding.PEM,
+                serialization.PrivateFormat.PKCS8,
+                serialization.NoEncryption(),
             )
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            context.load_cert_chain(path, private)
-            return context
-    except OSError as error:
-        raise LocalError(
-            f"the exchange cannot write its certificate to {path}: {error.strerror}",
-            remedy="check the permissions of the folder and the free space of its disk",
-        ) from None
+        )
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(path, private)
+        return context

@@ -14,7 +14,7 @@ from patience import PATIENCE
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect as connect_tls
 
-from mcloud.errors import LocalError, UsageError
+from mcloud.errors import McloudError, UsageError
 from mcloud.feed.json_lines import parse_message
 from mcloud.local.exchange.faults import Fault
 from mcloud.local.exchange.limits import Limits
@@ -341,7 +341,7 @@ class TestTls:
 
     def test_a_certificate_that_cannot_be_written(self, tmp_path: Path) -> None:
         (tmp_path / "exchange.pem").mkdir()
-        with pytest.raises(LocalError, match="cannot write its certificate"):
+        with pytest.raises(McloudError, match=r"exchange\.pem cannot be written: Is a directory"):
             LocalExchange(TRADES, certificate=tmp_path / "exchange.pem")
 
 
