@@ -16,6 +16,7 @@ from decimal import Decimal
 from functools import partial
 from typing import TypeVar
 
+from mcloud.backoff import grown
 from mcloud.clock import Limit
 from mcloud.clouds.ports import Site
 from mcloud.deadline import Asker
@@ -98,9 +99,9 @@ class Canary:
             flight = self.flight = replace(flight, reason=f"not sent: {problem}")
             return flight
         flight = self.flight = replace(flight, was_sent=True)
-        pause, sent = FIRST_LOOK, flight.began
+        looks, sent = 0, flight.began
         limit = None if patience is None else Limit(patience, self._clock)
-        while not self._stop.wait(pause):
+        while not self._stop.wait(grown(FIRST_LOOK, looks, LONGEST_LOOK, SLOWER)):
             try:
                 there, reason, is_blind = self._ask("look", self._newest) >= id_, "", False
             except Exception as error:  # noqa: BLE001 - a thread that is gone looks like an outage
@@ -115,7 +116,7 @@ class Canary:
             )
             if there or (limit is not None and limit.is_over):
                 break
-            pause = min(pause * SLOWER, LONGEST_LOOK)
+            looks += 1
             if now - sent > AGAIN:
                 sent = now
                 with suppress(TimeoutError):

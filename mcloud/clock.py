@@ -32,15 +32,6 @@ class Clocks:
 SYSTEM = Clocks()
 
 
-def doubled(first: float, times: int, longest: float) -> float:
-    """Return ``first`` seconds, doubled ``times`` times, but at most ``longest`` seconds.
-
-    Any number of times is valid: an outage may last for weeks.
-    """
-    # The exponent is limited, since 2.0 ** 1024 is an error.
-    return min(first * 2.0 ** min(times, 64), longest)
-
-
 class Limit:
     """A time limit for a wait, by repeated checks of a monotonic clock.
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jumps import HOUR, KINDS, Jumping
 
-from mcloud.clock import AHEAD, Jumps, Limit, doubled, is_recent
+from mcloud.clock import AHEAD, Jumps, Limit, is_recent
 
 
 @given(st.floats(0.1, 1000), st.integers(0, 40), st.floats(0, 1e6))
@@ -57,8 +57,3 @@ def test_only_a_wall_clock_that_was_set_is_a_jump(kind: str, found: float) -> No
 )
 def test_what_is_from_the_future_is_not_recent(age: float, recent: bool) -> None:
     assert is_recent(1e9 - age, 1e9, 60) == recent
-
-
-def test_a_pause_doubles_up_to_its_longest() -> None:
-    assert [doubled(0.5, times, 10) for times in range(7)] == [0.5, 1, 2, 4, 8, 10, 10]
-    assert doubled(2.0, 10**9, 600.0) == 600.0  # an attempt every few seconds, for decades

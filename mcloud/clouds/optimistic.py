@@ -7,6 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Generic, NamedTuple, TypeVar
 
+from mcloud.backoff import Jitter, grown
 from mcloud.clouds.ports import StoredCandle
 from mcloud.errors import Contention, DamagedData
 from mcloud.market.candle import Candle, Folded
@@ -85,7 +86,7 @@ def update(
     memory: CandleMemory[Version],
     *,
     sleep: Callable[[float], None] = time.sleep,
-    jitter: Callable[[float, float], float] = random.uniform,
+    jitter: Jitter = random.uniform,
 ) -> Folded:
     """Implement ``ports.Candles.update``.
 
@@ -120,7 +121,7 @@ def rewrite(
     change: Callable[[StoredCandle], Candle],
     *,
     sleep: Callable[[float], None] = time.sleep,
-    jitter: Callable[[float, float], float] = random.uniform,
+    jitter: Jitter = random.uniform,
 ) -> None:
     """Implement ``ports.Candles.rewrite``. ``write`` deletes the record for an empty candle, and
     returns a false value if the version has changed.
@@ -147,15 +148,13 @@ def stored(symbol: str, start: int, record: Mapping[str, Any], has_mark: bool) -
 
 def attempts(
     sleep: Callable[[float], None] = time.sleep,
-    jitter: Callable[[float, float], float] = random.uniform,
+    jitter: Jitter = random.uniform,
 ) -> Iterator[int]:
     """Yield the number of each attempt at a conditional write, from 0 on, with pauses between."""
-    pause = FIRST_PAUSE
     for attempt in range(ATTEMPTS):
         yield attempt
         # Full jitter prevents several writers of one busy candle from colliding repeatedly.
-        sleep(jitter(0, pause))
-        pause = min(pause * 2, LONGEST_PAUSE)
+        sleep(jitter(0, grown(FIRST_PAUSE, attempt, LONGEST_PAUSE)))
 
 
 def _contention(candle: Candle) -> Contention:

@@ -9,13 +9,13 @@ import logging
 import os
 import threading
 import time
-from collections import Counter, deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from math import inf
 
-from mcloud.clock import doubled
+from mcloud.backoff import Backoff
 from mcloud.clouds.observation import DOWN, UNKNOWN, UP
 from mcloud.clouds.ports import Site
 from mcloud.documents import Damaged, Kind
@@ -103,8 +103,8 @@ class Guard:
         other work in progress.
         """
         self._not_before: dict[str, float] = {}
-        self._failures: Counter[str] = Counter()
-        """Number of failures in a row, by the kind of work."""
+        self._backoffs: defaultdict[str, Backoff] = defaultdict(partial(Backoff, AGAIN, PATIENCE))
+        """Pauses after failures, by the kind of work."""
         self.history: deque[Kept] = deque(maxlen=KEPT)
         self.moves: deque[MoveOutcome] = deque(maxlen=KEPT)
         self._looked = self._begun
@@ -271,14 +271,13 @@ class Guard:
             try:
                 work(stop)
                 self.problem = ""
-                self._failures[kind] = 0
+                self._backoffs[kind].succeeded()
             except Exception as error:  # noqa: BLE001 - the checks continue after any error
                 if stop.is_set():
                     return  # it was replaced by other work
                 self.problem = f"{kind}, {what}: {error}"
-                pause = doubled(AGAIN, self._failures[kind], PATIENCE)
-                self._failures[kind] += 1
-                self._not_before[kind] = self._clock() + pause
+                self._backoffs[kind].failed()
+                self._not_before[kind] = self._clock() + self._backoffs[kind].pause()
                 self._log.error("%s", self.problem, exc_info=not isinstance(error, McloudError))
 
         self._log.info("%s: %s", kind, what)

@@ -14,6 +14,7 @@ PACKAGE = Path(__file__).resolve().parent.parent
 
 _SHARED = (
     "__init__.py",
+    "backoff.py",
     "clock.py",
     "deadline.py",
     "documents.py",

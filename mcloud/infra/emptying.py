@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from threading import Event
 
+from mcloud.backoff import grown
 from mcloud.clouds.bucket import Bucket, ObjectVersion
 from mcloud.errors import Unavailable
 from mcloud.infra.terraform import Interrupted
 
-PAUSES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
-"""Seconds between attempts at a deletion that the cloud throttles or does not answer."""
-
+RETRIES = 6  # number of retries of a deletion that the cloud throttles or does not answer
+FIRST_PAUSE, LONGEST_PAUSE = 1.0, 32.0  # seconds
 REPORT = 1.0  # seconds between two reports of the progress
 
 
@@ -70,11 +70,11 @@ def _until(stop: Event, pages: Iterable[list[ObjectVersion]]) -> Iterable[list[O
 
 
 def _delete(bucket: Bucket, versions: list[ObjectVersion], stop: Event) -> int:
-    for pause in PAUSES:
+    for retry in range(RETRIES):
         try:
             bucket.delete(versions)
         except Unavailable:
-            if stop.wait(pause):
+            if stop.wait(grown(FIRST_PAUSE, retry, LONGEST_PAUSE)):
                 return 0
         else:
             return len(versions)

@@ -22,6 +22,7 @@ from queue import SimpleQueue
 import psutil
 
 from mcloud import processes
+from mcloud.backoff import grown
 from mcloud.errors import LocalError, McloudError
 from mcloud.local import anomaly_function, children, deployment, outage
 from mcloud.local.children import Child
@@ -32,7 +33,7 @@ from mcloud.processes import Process
 PATIENCE = 8.0  # seconds that a child has to write its state
 READY_TIMEOUT = 60.0  # seconds; Google's emulators need up to 20 on two busy cores
 STEADY = 30.0  # seconds without a crash after which the next restart counts as the first again
-LONGEST_PAUSE = 10.0  # maximum seconds before a child that crashes repeatedly is restarted
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 10.0  # seconds before a child that crashes is restarted
 
 
 @dataclass(frozen=True)
@@ -201,7 +202,7 @@ class Supervisor:
         lived = time.monotonic() - self._started[child.name]
         if lived > STEADY:
             service.restarts = 0
-        if lived < min(2.0**service.restarts / 10, LONGEST_PAUSE):
+        if lived < grown(FIRST_PAUSE, service.restarts, LONGEST_PAUSE):
             return
         service.restarts += 1
         _log(f"{child.name} ended with {code}; restart {service.restarts}")

@@ -10,6 +10,7 @@ from functools import partial
 from random import Random
 from threading import Condition, Thread
 
+from mcloud.backoff import Backoff, grown
 from mcloud.clock import Limit
 from mcloud.deadline import gather
 from mcloud.errors import Throttled, Unavailable, reason_of
@@ -25,7 +26,7 @@ CLOSE_LOOK = 0.2  # seconds between two checks for completion while closing
 LONGEST_HOLD = 3600.0  # maximum seconds of a wait that the server requests
 WAITING = 200  # maximum number of events that wait in a channel; the oldest are dropped
 # seconds until the next attempt at a failed event that is sent again
-SULK, LONGEST_SULK = 60.0, 900.0
+FIRST_RESEND, LONGEST_RESEND = 60.0, 900.0
 TOLD = 50  # number of failures that are kept
 LOOK_AGAIN = 15.0  # seconds until the next check of an event that is silenced or sent elsewhere
 SHARE_AGAIN = 60.0  # seconds between two attempts to copy a sent event to the sites
@@ -306,14 +307,13 @@ class _Line:
     def _get_through(self, event: Event) -> Exception | None:
         """Try until the event is sent, or another attempt is pointless. Return the last error."""
         limit, held_in_all = Limit(self._patience, self._timer), 0.0
-        pause = FIRST_PAUSE
+        backoff = Backoff(FIRST_PAUSE, LONGEST_PAUSE, self._random.uniform)
         while True:
             error = gather({"": partial(self._channel.deliver, event)}, ATTEMPT)[""]
             if not isinstance(error, Exception):
                 return None
-            # Half of the pause is random, so that channels that failed together do not retry
-            # together.
-            until = self._timer() + pause * self._random.uniform(0.5, 1.0)
+            backoff.failed()
+            until = self._timer() + backoff.pause()
             if isinstance(error, Throttled):
                 held = min(error.retry_after, LONGEST_HOLD)
                 until += held
@@ -332,7 +332,6 @@ class _Line:
                 return error
             if not self._waits_until(until):
                 return error
-            pause = min(2 * pause, LONGEST_PAUSE)
 
     def _waits_until(self, moment: float) -> bool:
         """Wait until a given time. Return False if the notifier was closed, which counts as a
@@ -346,8 +345,8 @@ class _Line:
     def _fail(self, event: Event, why: str) -> None:
         before = self._failed.get(event.key)
         count = before.count + 1 if before and before.said == _said(event) else 1
-        sulk = min(SULK * 2 ** (count - 1), LONGEST_SULK)
-        self._failed[event.key] = _Failed(_said(event), count, self._timer() + sulk)
+        pause = grown(FIRST_RESEND, count - 1, LONGEST_RESEND)
+        self._failed[event.key] = _Failed(_said(event), count, self._timer() + pause)
         self._failures.append(f"{self._channel.name}: {event.title}: {why}")
 
 

@@ -6,7 +6,8 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from mcloud.clock import SET, doubled
+from mcloud.backoff import grown
+from mcloud.clock import SET
 from mcloud.clouds.observation import Observation
 from mcloud.deadline import gather
 
@@ -92,8 +93,7 @@ class Collector:
 
     def _wait(self, part: TimedQuery, failures: int) -> float:
         interval = part.interval * (self.pace if part.hurries else max(1.0, self.pace))
-        # The exponent is bounded, or a long outage would make a number too large for a float.
-        return doubled(interval, failures, max(interval, LONGEST))
+        return grown(interval, failures, max(interval, LONGEST))
 
     def _ask(self, part: TimedQuery, state: "_QueryState") -> None:
         begun = self._clock()

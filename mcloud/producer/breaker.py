@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from mcloud.clock import doubled
+from mcloud.backoff import Backoff, Jitter
 
 FAILURES = 3  # number of failures in a row after which the breaker opens
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0  # seconds
@@ -13,15 +13,14 @@ CLOSED, OPEN, HALF_OPEN = "closed", "open", "half-open"
 class Breaker:
     """The breaker of one site. It is not thread-safe, so its owner calls it under a lock."""
 
-    def __init__(self, clock: Callable[[], float], jitter: Callable[[float, float], float]) -> None:
+    def __init__(self, clock: Callable[[], float], jitter: Jitter) -> None:
         self._clock = clock
-        self._jitter = jitter
-        self._failures = 0
+        self._backoff = Backoff(FIRST_PAUSE, LONGEST_PAUSE, jitter)
         self._until = 0.0
 
     @property
     def state(self) -> str:
-        if self._failures < FAILURES:
+        if self._backoff.failures < FAILURES:
             return CLOSED
         return OPEN if self.wait() else HALF_OPEN
 
@@ -30,7 +29,7 @@ class Breaker:
         return max(0.0, self._until - self._clock())
 
     def succeed(self) -> None:
-        self._failures = 0
+        self._backoff.succeeded()
         self._until = 0.0
 
     def fail(self, at_least: float = 0.0) -> None:
@@ -38,6 +37,5 @@ class Breaker:
 
         The first failures in a row also wait, so that throttling is obeyed before it opens.
         """
-        self._failures += 1
-        pause = doubled(FIRST_PAUSE, self._failures - 1, LONGEST_PAUSE)
-        self._until = self._clock() + max(at_least, self._jitter(pause / 2, pause))
+        self._backoff.failed()
+        self._until = self._clock() + max(at_least, self._backoff.pause())

@@ -6,13 +6,14 @@ lower rate that of each quiet symbol.
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Collection
 
+from mcloud.backoff import grown
+
 SETTLE = 2.0  # seconds by which the stream may be behind REST
-QUIET, LONGEST_QUIET = (
-    30.0,
-    600.0,
-)  # seconds of silence before the first request, and before later ones
+# seconds of silence before the first request, and before later ones
+QUIET, LONGEST_QUIET = 30.0, 600.0
 
 
 class NewestIds:
@@ -22,7 +23,8 @@ class NewestIds:
         self._clock = clock
         self._lock = threading.Lock()
         self._due: dict[str, float] = {}
-        self._pauses: dict[str, float] = {}
+        self._requests: Counter[str] = Counter()
+        """Number of requests for a symbol since its last trade."""
         self._ended: set[str] = set()
         """Symbols that have ended. Their newest ids are requested until there is an answer."""
         self._answers: list[tuple[float, str, int]] = []
@@ -34,7 +36,7 @@ class NewestIds:
         with self._lock:
             for symbol in symbols:
                 self._due[symbol] = due
-                self._pauses[symbol] = QUIET
+                del self._requests[symbol]
 
     def opened(self, symbols: Collection[str]) -> None:
         """Note that the streams of these symbols reconnected. Their newest ids are requested unless
@@ -52,8 +54,9 @@ class NewestIds:
         due = self._clock() + SETTLE
         with self._lock:
             self._due |= dict.fromkeys(symbols, due)
-            self._pauses |= dict.fromkeys(symbols, QUIET)
             self._ended |= set(symbols)
+            for symbol in symbols:
+                del self._requests[symbol]
 
     def next(self) -> str | None:
         """Return the symbol that has been due for longest, or None."""
@@ -72,9 +75,7 @@ class NewestIds:
             if symbol in self._ended:
                 self._forget(symbol)
                 return
-            pause = self._pauses.get(symbol, QUIET)
-            self._due[symbol] = now + pause
-            self._pauses[symbol] = min(2 * pause, LONGEST_QUIET)
+            self._wait(symbol)
 
     def put_off(self, symbol: str, seconds: float) -> None:
         """Note that the exchange has not answered, and try again after a pause."""
@@ -86,12 +87,10 @@ class NewestIds:
         after several refusals.
         """
         with self._lock:
-            pause = self._pauses.get(symbol, QUIET)
-            if symbol in self._ended and pause >= LONGEST_QUIET:
+            if symbol in self._ended and self._pause(symbol) >= LONGEST_QUIET:
                 self._forget(symbol)
                 return
-            self._due[symbol] = self._clock() + pause
-            self._pauses[symbol] = min(2 * pause, LONGEST_QUIET)
+            self._wait(symbol)
 
     def take(self) -> list[tuple[str, int]]:
         """Return the symbols and newest ids that the stream has had enough time to deliver."""
@@ -101,6 +100,13 @@ class NewestIds:
             self._answers = [each for each in self._answers if each[0] > now]
             return ripe
 
+    def _pause(self, symbol: str) -> float:
+        return grown(QUIET, self._requests[symbol], LONGEST_QUIET)
+
+    def _wait(self, symbol: str) -> None:
+        self._due[symbol] = self._clock() + self._pause(symbol)
+        self._requests[symbol] += 1
+
     def _forget(self, symbol: str) -> None:
         self._due.pop(symbol, None)
-        self._pauses.pop(symbol, None)
+        del self._requests[symbol]

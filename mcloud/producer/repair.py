@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import Protocol
 
-from mcloud.clock import doubled
+from mcloud.backoff import grown
 from mcloud.errors import McloudError, Refused, Throttled, reason_of
 from mcloud.feed.feed import LONGEST_VOID, VOID_AFTER, HistoryAnswer
 from mcloud.market.trade import Trade
@@ -183,7 +183,7 @@ class Repairer:
 
     def _search(self, hole: Hole) -> RepairedHoles | None:
         """Search for late trades and void ids. Return None if other requests need the budget."""
-        margin = min(MARGIN * 2 ** min(hole.attempts, 10), WIDEST_MARGIN)
+        margin = int(grown(MARGIN, hole.attempts, WIDEST_MARGIN))
         try:
             answer = self._history.search(
                 hole.symbol, hole.first, hole.last, margin, background=True
@@ -214,8 +214,8 @@ class Repairer:
 def _pause(hole: Hole) -> float:
     """Return the number of seconds between two attempts at a hole."""
     if hole.is_doubtful and hole.attempts > QUICK:
-        return doubled(LONGEST_PAUSE, hole.attempts - QUICK - 1, LONGEST_DOUBT)
-    return doubled(FIRST_PAUSE, hole.attempts, LONGEST_PAUSE)
+        return grown(LONGEST_PAUSE, hole.attempts - QUICK - 1, LONGEST_DOUBT)
+    return grown(FIRST_PAUSE, hole.attempts, LONGEST_PAUSE)
 
 
 def _why(answer: HistoryAnswer, hole: Hole) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from math import inf
 from operator import attrgetter
 
+from mcloud.backoff import Jitter
 from mcloud.clouds.ports import Queue
 from mcloud.documents import Seconds
 from mcloud.errors import McloudError, Unavailable
@@ -62,7 +63,7 @@ class Sender:
         threads: int = 2,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
-        jitter: Callable[[float, float], float] = random.uniform,
+        jitter: Jitter = random.uniform,
     ) -> None:
         """``freshness`` is the number of seconds during which messages are collected and combined;
         0 sends each message of the spool immediately. ``reads`` returns, without waiting, the

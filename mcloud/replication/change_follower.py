@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from mcloud.backoff import grown
 from mcloud.clouds.ports import Site
 from mcloud.errors import DamagedData, Trimmed
 from mcloud.market.archive import HOUR, prefix
@@ -78,6 +79,8 @@ class ChangeFollower:
         self._has_more = False
         """Whether the last poll found more changes than one page holds."""
         self._calm_at = clock()
+        self._quiet_polls = 0
+        """Number of polls without a change since the source became calm."""
         self._seen = KnownStates(SEEN)
         """Changes that have been processed. A source may report a change again."""
         self.is_quiet = False
@@ -124,11 +127,14 @@ class ChangeFollower:
         self._seen.add(held)
         self.is_quiet = page.is_last and not held
         if held:
-            self._pause, self._calm_at = self._pauses.busy, asked + CALM
+            self._calm_at, self._quiet_polls = asked + CALM, 0
+            self._pause = self._pauses.busy
         elif asked < self._calm_at:
             self._pause = max(self._pauses.busy, FIRST_PAUSE)
         else:
-            self._pause = min(max(self._pause * 2, FIRST_PAUSE), self._pauses.idle)
+            self._quiet_polls += 1
+            first = max(self._pauses.busy, FIRST_PAUSE)
+            self._pause = grown(first, self._quiet_polls, self._pauses.idle)
         self._has_more = not page.is_last
         if self._has_more:
             # The comparison needs time as well, so these changes may be read a little later.

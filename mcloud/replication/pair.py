@@ -12,6 +12,7 @@ import random
 import time
 from collections.abc import Callable, Mapping
 
+from mcloud.backoff import Jitter
 from mcloud.clouds.ports import Site
 from mcloud.errors import McloudError
 from mcloud.replication.candle_writer import CandleWriter
@@ -55,7 +56,7 @@ class Pair:
         log: logging.Logger | None = None,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
-        jitter: Callable[[float, float], float] = random.uniform,
+        jitter: Jitter = random.uniform,
     ) -> None:
         self.name = f"{source.name} to {target.name}"
         self._target = target

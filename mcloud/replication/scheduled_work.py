@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Protocol
 
-from mcloud.clock import doubled
+from mcloud.backoff import Backoff, Jitter
 from mcloud.errors import McloudError
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0  # seconds, after a failure
@@ -34,14 +34,18 @@ class ScheduledWork:
         self,
         work: Work,
         clock: Callable[[], float],
-        jitter: Callable[[float, float], float],
+        jitter: Jitter,
     ) -> None:
         self._work = work
         self._clock = clock
-        self._jitter = jitter
+        self._backoff = Backoff(FIRST_PAUSE, LONGEST_PAUSE, jitter)
         self._not_before = 0.0
-        self.failures = 0
         self.error = ""
+
+    @property
+    def failures(self) -> int:
+        """Number of failures in a row."""
+        return self._backoff.failures
 
     @property
     def due(self) -> float:
@@ -55,10 +59,10 @@ class ScheduledWork:
         try:
             self._work.take()
         except Exception as error:  # noqa: BLE001 - no error may stop the other work and pairs
-            self.failures += 1
-            longest = doubled(FIRST_PAUSE, self.failures - 1, LONGEST_PAUSE)
-            self._not_before = self._clock() + self._jitter(longest / 2, longest)
+            self._backoff.failed()
+            self._not_before = self._clock() + self._backoff.pause()
             is_ours = isinstance(error, McloudError)
             self.error = str(error) if is_ours else f"{type(error).__name__}: {error}"
         else:
-            self.failures, self.error, self._not_before = 0, "", 0.0
+            self._backoff.succeeded()
+            self.error, self._not_before = "", 0.0

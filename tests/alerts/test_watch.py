@@ -16,7 +16,7 @@ from mcloud.alerts.watch import WatcherAbout, WatcherState, watch
 from mcloud.documents import decode, encode
 from mcloud.errors import Refused, Unavailable
 from mcloud.notify.event import Event
-from mcloud.notify.notifier import SULK, Notifier
+from mcloud.notify.notifier import FIRST_RESEND, Notifier
 
 from .documents import NOW, document
 
@@ -107,7 +107,7 @@ def test_a_channel_that_was_away_hears_of_it_later() -> None:
         return "ok"
 
     sink = Sink(answer)
-    slow = replace(RULES, settings=AlertSettings(interval=SULK))
+    slow = replace(RULES, settings=AlertSettings(interval=FIRST_RESEND))
 
     class Patient(Watched):
         def wait(self, seconds: float) -> bool:

@@ -46,7 +46,7 @@ class MemoryBucket:
 
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(emptying, "PAUSES", (0.0,) * len(emptying.PAUSES))
+    monkeypatch.setattr(emptying, "LONGEST_PAUSE", 0.0)
     monkeypatch.setattr(emptying, "REPORT", 0.0)
 
 
@@ -76,14 +76,14 @@ def test_another_run_continues_what_was_interrupted() -> None:
 
 def test_a_throttled_deletion_is_tried_again() -> None:
     bucket = MemoryBucket(50)
-    bucket.errors = [Unavailable("SlowDown") for _ in emptying.PAUSES]
+    bucket.errors = [Unavailable("SlowDown") for _ in range(emptying.RETRIES)]
     assert empty(bucket, Event(), lambda deleted: None) == 50
     assert not bucket.left
 
 
 def test_a_cloud_that_stays_away_ends_the_run() -> None:
     bucket = MemoryBucket(PAGE)
-    bucket.errors = [Unavailable("SlowDown") for _ in range(len(emptying.PAUSES) + 1)]
+    bucket.errors = [Unavailable("SlowDown") for _ in range(emptying.RETRIES + 1)]
     with pytest.raises(Unavailable, match="SlowDown"):
         empty(bucket, Event(), lambda deleted: None)
 

@@ -7,7 +7,7 @@ from patience import PATIENCE, eventually
 from mcloud.errors import Refused
 from mcloud.notify.event import Event
 from mcloud.notify.memory import SentMemory
-from mcloud.notify.notifier import SULK, Notifier
+from mcloud.notify.notifier import FIRST_RESEND, Notifier
 
 from .events import FIRING, RESOLVED, Sink
 
@@ -27,7 +27,7 @@ def test_what_failed_is_tried_again_after_its_pause(kind: str) -> None:
     eventually(lambda: notifier.failures())
     refuses[0] = False
     clock.jump(kind)
-    clock.pass_(SULK)
+    clock.pass_(FIRST_RESEND)
     notifier.send(FIRING)
     eventually(lambda: sink.taken == [FIRING])
     notifier.close(PATIENCE)

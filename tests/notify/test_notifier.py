@@ -18,7 +18,7 @@ from mcloud.notify import web
 from mcloud.notify.channels import Channel
 from mcloud.notify.event import Event
 from mcloud.notify.memory import SentMemory
-from mcloud.notify.notifier import LONGEST_HOLD, LONGEST_SULK, SULK, WAITING, Notifier
+from mcloud.notify.notifier import FIRST_RESEND, LONGEST_HOLD, LONGEST_RESEND, WAITING, Notifier
 
 from .events import FIRING, HAPPENED, RESOLVED, Sink
 
@@ -127,10 +127,10 @@ def test_a_no_is_taken_for_one_and_tried_again_later_only() -> None:
     notifier.send(FIRING)
     notifier.send(replace(HAPPENED, at=2.0))
     eventually(lambda: sink.asked == before + 1)  # only the new event
-    clock.now += SULK
+    clock.now += FIRST_RESEND
     notifier.send(FIRING)
     eventually(lambda: sink.asked == before + 2)
-    clock.now += LONGEST_SULK
+    clock.now += LONGEST_RESEND
     notifier.send(replace(FIRING, at=FIRING.at + 1))
     eventually(lambda: sink.asked == before + 3)
     notifier.close(PATIENCE)

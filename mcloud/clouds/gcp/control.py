@@ -2,8 +2,6 @@
 ``lag_aws gcp all`` and others of the form ``KIND_KEY``."""
 
 import json
-import random
-import time
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
@@ -11,7 +9,7 @@ from urllib.parse import quote, unquote
 
 from mcloud import errors
 from mcloud.clouds.gcp.client import TIMEOUT, retry, translated
-from mcloud.clouds.optimistic import ATTEMPTS, LONGEST_PAUSE
+from mcloud.clouds.optimistic import attempts
 from mcloud.clouds.ports import HEARTBEAT, RECORD, ControlRecord, Heartbeat, Lag
 from mcloud.documents import Damaged, decode, parse
 from mcloud.errors import Contention
@@ -114,11 +112,10 @@ class FirestoreControl:
         return _record(snapshot)
 
     def write_record(self, record: ControlRecord) -> bool:
-        for _ in range(ATTEMPTS):
+        for _ in attempts():
             written = self._try_record(record)
             if written is not None:
                 return written
-            time.sleep(random.uniform(0, LONGEST_PAUSE / 10))
         raise Contention(
             f"{self._what}: another writer changed the control record during every attempt"
         )

@@ -12,9 +12,9 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketExce
 from websockets.frames import Frame, Opcode
 from websockets.protocol import Event
 
+from mcloud.backoff import Backoff, Jitter
 from mcloud.errors import Refused, reason_of
 from mcloud.feed.binance import plan
-from mcloud.feed.binance.backoff import Backoff
 from mcloud.feed.binance.budget import WeightBudget
 from mcloud.feed.binance.handoff import Handoff
 from mcloud.feed.binance.plan import MESSAGE_INTERVAL
@@ -91,7 +91,7 @@ class ConnectionLine:
         handoff: Handoff,
         openings: WeightBudget,
         timing: Timing,
-        jitter: Callable[[float, float], float],
+        jitter: Jitter,
         may_be_refused: bool = True,
     ) -> None:
         self._state = LineState(symbols)
@@ -102,12 +102,7 @@ class ConnectionLine:
         self._openings = openings
         self._timing = timing
         self._jitter = jitter
-        self._backoff = Backoff(
-            jitter,
-            first=timing.first_backoff,
-            longest=timing.longest_backoff,
-            healthy=timing.healthy,
-        )
+        self._backoff = Backoff(timing.first_backoff, timing.longest_backoff, jitter)
         self._ever_open = not may_be_refused
         self._sessions: list[_Session] = []
         """Open sessions: the current one, and its successor while they overlap."""
@@ -139,7 +134,8 @@ class ConnectionLine:
             session = await self._open()
             while True:
                 await session.wait_due()
-                self._backoff.lived(session.age)
+                if session.age >= self._timing.healthy:
+                    self._backoff.succeeded()
                 if session.ended:
                     self._note(session.ended)
                 if session.is_over:
@@ -177,7 +173,7 @@ class ConnectionLine:
 
     async def _open(self) -> "_Session":
         while True:
-            await asyncio.sleep(self._backoff.wait())
+            await asyncio.sleep(self._backoff.pause())
             while wait := self._openings.ask(1):
                 self._note(f"too many connections were opened; the next one in {wait:.0f} s")
                 await asyncio.sleep(wait)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar, cast
 
+from mcloud.backoff import Jitter
 from mcloud.errors import McloudError, Throttled, Unavailable, reason_of
 from mcloud.feed.binance import plan
 from mcloud.feed.binance.budget import WeightBudget
@@ -136,7 +137,7 @@ class BinanceSource:
         timing: Timing | None = None,
         check_every: float = CHECK_EVERY,
         grace: float = GRACE,
-        jitter: Callable[[float, float], float] = random.uniform,
+        jitter: Jitter = random.uniform,
     ) -> None:
         self.symbols = parse_symbols(symbols)
         self.warnings = _warnings(endpoints, rest)

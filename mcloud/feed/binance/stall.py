@@ -6,6 +6,9 @@ alone proves nothing, because a market may be quiet. A request to REST for the n
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from math import inf
+
+from mcloud.backoff import grown
 
 SHORTEST = 10.0  # seconds of silence that are normal in any market
 USUAL_GAPS = 20.0  # multiple of the usual gap after which silence is suspicious
@@ -112,7 +115,7 @@ class _Pace:
             self.id = id_
 
     def overdue(self, now: float) -> float:
-        return (now - self.since) / (self.limit * 2.0**self.doublings)
+        return (now - self.since) / grown(self.limit, self.doublings, inf)
 
     def misses(self, newest_id: int) -> bool:
         self.is_compared = self.id is not None

@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from mcloud.backoff import grown
+
 
 @dataclass(frozen=True, slots=True)
 class Policy:
@@ -29,8 +31,7 @@ class Policy:
         """Return the pause after the given number of failed deliveries. It doubles from the
         minimum.
         """
-        doubled = self.minimum_backoff * 2.0 ** min(attempts - 1, 60)
-        return min(doubled, self.maximum_backoff)
+        return grown(self.minimum_backoff, attempts - 1, self.maximum_backoff)
 
 
 @dataclass(slots=True, eq=False)

@@ -144,6 +144,28 @@ def test_cut_in_midstream_it_comes_back_until_it_lasts() -> None:
     assert not dense(consumer.ids)
 
 
+@pytest.mark.parametrize(
+    ("healthy", "longest"), [(3600, [0.02, 0.04, 0.08, 0.1]), (0, [0.02, 0.02, 0.02, 0.02])]
+)
+def test_only_a_connection_that_lasted_resets_the_backoff(
+    healthy: float, longest: list[float]
+) -> None:
+    async def cut(server: Server, connection: ServerConnection) -> None:
+        connection.transport.abort()
+
+    pauses: list[float] = []
+
+    def jitter(low: float, high: float) -> float:
+        if high <= QUICK.longest_backoff:
+            pauses.append(high)
+        return low
+
+    options = {"timing": replace(QUICK, healthy=healthy), "jitter": jitter}
+    with running(Server(cut)) as server, reading(server, **options) as (_, consumer):
+        consumer.until(lambda: len(pauses) >= len(longest))
+    assert pauses[: len(longest)] == longest
+
+
 def test_a_rotation_loses_nothing() -> None:
     """Connections are short-lived, and both deliver before the old one is closed."""
     timing = replace(QUICK, lifetime=(0.15, 0.2))
