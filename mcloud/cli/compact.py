@@ -7,7 +7,7 @@ import typer
 from mcloud.cli.session import Session, command
 
 if TYPE_CHECKING:
-    from mcloud.replication.compact import Compacted
+    from mcloud.archive.compact import Compacted
 
 
 def register(app: typer.Typer) -> None:
@@ -42,15 +42,15 @@ def compact(
     mcloud compact aws --symbols BTCUSDT,ETHUSDT
     mcloud compact --dry-run -o json
     """
+    from mcloud.archive.compact import compact as compact_archive
     from mcloud.cli.progress import waiting
-    from mcloud.replication.compact import compact as compact_site
     from mcloud.replication.scope import Scope
 
     scope = Scope.parse("raw", symbols, None)
     done: dict[str, Compacted] = {}
     for name, site in session.sites(sites).items():
         with waiting(session, f"compacting {name}") as tell:
-            done[name] = compact_site(site, scope, dry_run=dry_run, tell=tell)
+            done[name] = compact_archive(site.archive, scope.has, dry_run=dry_run, tell=tell)
     if session.output == "json":
         session.print_json({"dry_run": dry_run, "sites": done})
     for name, each in done.items():

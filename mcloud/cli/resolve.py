@@ -122,7 +122,7 @@ def _ask(
     import re
 
     from mcloud.market.candle import MINUTE
-    from mcloud.replication.ids import Ids
+    from mcloud.market.ids import Ids
     from mcloud.replication.resolve import of_candle, of_ids, of_object
 
     if what.startswith("raw/"):

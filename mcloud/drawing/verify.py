@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mcloud.durations import duration
-from mcloud.replication.ids import Run
+from mcloud.market.ids import Run
 from mcloud.replication.verify_document import (
     FindingDocument,
     RepairDocument,

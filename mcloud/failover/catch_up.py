@@ -19,8 +19,8 @@ from mcloud.documents import Count, Seconds, sound
 from mcloud.errors import McloudError
 from mcloud.failover.decide import Debt
 from mcloud.market.archive import HOUR
+from mcloud.market.ids import Ids
 from mcloud.replication.hour_digest import HourWindow
-from mcloud.replication.ids import Ids
 from mcloud.replication.repair import Fetch, plan, repair
 from mcloud.replication.scope import Scope
 from mcloud.replication.verify import verify

@@ -162,6 +162,11 @@ def prefix(symbol: str, hour_start: int | None = None) -> str:
     return f"raw/symbol={symbol}/date={moment:%Y-%m-%d}/hour={moment:%H}/"
 
 
+def hours_prefix(symbol: str) -> str:
+    """Return the prefix of the keys of a symbol's objects of hours, which no block has."""
+    return f"{prefix(symbol)}date="
+
+
 def inflate(body: bytes) -> bytes:
     """Return the text of an object.
 

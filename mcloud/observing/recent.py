@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from mcloud.clock import is_recent
 from mcloud.clouds.ports import Heartbeat, Site
 from mcloud.market.candle import MINUTE, Candle
+from mcloud.market.ids import Ids, Run
 from mcloud.processor.pulse import INTERVAL
-from mcloud.replication.ids import Ids, Run
 
 MINUTES = 3  # minutes before the newest trade that are checked
 SYMBOLS = 20  # maximum symbols that are checked: those that traded last

@@ -4,13 +4,13 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
+from mcloud.archive.raw import undisputed
 from mcloud.clouds.ports import Candles
 from mcloud.errors import Refused
 from mcloud.market.archive import HOUR
 from mcloud.market.candle import MINUTE, Candle, Disagreement, Folded, drop, fold, merge
+from mcloud.market.ids import Ids
 from mcloud.market.trade import MAX_TIME, Trade
-from mcloud.replication.ids import Ids
-from mcloud.replication.raw import undisputed
 
 END = MAX_TIME // HOUR * HOUR  # ms; later than any candle
 

@@ -9,7 +9,7 @@ from mcloud.market.candle import Candle
 from mcloud.replication.candle_streams import merge_into
 from mcloud.replication.known_states import KnownStates, States
 from mcloud.replication.progress import ProgressTracker
-from mcloud.replication.workers import Workers, results
+from mcloud.workers import Workers, results
 
 CHUNK = 500  # candles written by one call
 # number of candles from which the writer writes before it reads, because most of them will be new

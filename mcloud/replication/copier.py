@@ -14,11 +14,11 @@ from multiprocessing.connection import Connection, Pipe
 from queue import Empty, SimpleQueue
 
 from mcloud import processes
+from mcloud.archive import raw
 from mcloud.clouds.ports import Site, StoredObject
 from mcloud.errors import McloudError
 from mcloud.processes import Process
-from mcloud.replication import raw
-from mcloud.replication.workers import Workers
+from mcloud.workers import Workers
 
 TRANSFERS = 32  # objects copied at the same time: a request takes tens of milliseconds
 BATCH = 8  # objects that a thread copies one after the other

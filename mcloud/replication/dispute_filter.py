@@ -11,20 +11,20 @@ from collections.abc import Callable, Mapping
 from contextlib import closing
 from functools import partial
 
+from mcloud.archive import raw
 from mcloud.clouds.ports import Site
 from mcloud.market.archive import HOUR
 from mcloud.market.candle import MINUTE, Candle
+from mcloud.market.ids import Ids
 from mcloud.market.trade import id_count
-from mcloud.replication import raw
 from mcloud.replication.candle_streams import stream, without
 from mcloud.replication.hour_digest import ALL_TIME
-from mcloud.replication.ids import Ids
 from mcloud.replication.known_states import KnownIds, KnownStates
 from mcloud.replication.pair_state import PairState, SymbolIds
 from mcloud.replication.progress import ProgressTracker
 from mcloud.replication.scope import Scope
 from mcloud.replication.verify import Survey
-from mcloud.replication.workers import Workers
+from mcloud.workers import Workers
 
 AGAIN = 600.0  # seconds after which a disputed id that changes is checked again
 

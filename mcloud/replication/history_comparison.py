@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from itertools import islice
 
+from mcloud.archive import blocks, raw
 from mcloud.clouds.ports import Site
 from mcloud.market.archive import prefix
 from mcloud.market.candle import MINUTE, Candle
 from mcloud.market.trade import MAX_TIME
-from mcloud.replication import blocks, hour_digest, raw
+from mcloud.replication import hour_digest
 from mcloud.replication.candle_writer import CHUNK, CandleWriter, flat
 from mcloud.replication.dispute_filter import DisputeFilter
 from mcloud.replication.known_states import states

@@ -7,14 +7,14 @@ from itertools import groupby, takewhile
 from operator import attrgetter
 from typing import NamedTuple
 
+from mcloud.archive import blocks, raw
+from mcloud.archive.raw import Piece
 from mcloud.clouds.ports import Archive, Site
 from mcloud.documents import sound
 from mcloud.market.archive import HOUR, prefix
 from mcloud.market.candle import MINUTE, Candle
-from mcloud.replication import blocks, raw
+from mcloud.market.ids import Ids
 from mcloud.replication.candle_streams import END
-from mcloud.replication.ids import Ids
-from mcloud.replication.raw import Piece
 from mcloud.replication.scope import Scope
 
 

@@ -8,13 +8,13 @@ a person has to choose; see ``mcloud resolve``.
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from mcloud.archive import raw
 from mcloud.clouds.ports import Site
 from mcloud.market.archive import HOUR, fingerprint
 from mcloud.market.candle import MINUTE, to_timestamp
+from mcloud.market.ids import Ids, Run
 from mcloud.market.trade import Trade, id_count, to_text, without_filled_voids
-from mcloud.replication import raw
 from mcloud.replication.candle_streams import stream
-from mcloud.replication.ids import Ids, Run
 
 AT_ONCE = 20_000  # maximum number of ids whose contents are kept in memory
 

@@ -11,7 +11,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 
 from mcloud.market.candle import Candle
-from mcloud.replication.ids import Ids
+from mcloud.market.ids import Ids
 
 MINUTES = 10_000  # candles whose ids are remembered
 LIMIT = 100_000  # candles in each of two generations, about 200 bytes each

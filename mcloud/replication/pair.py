@@ -26,7 +26,7 @@ from mcloud.replication.progress import PairProgress, ProgressTracker
 from mcloud.replication.raw_replication import RawReplication
 from mcloud.replication.scheduled_work import ScheduledWork
 from mcloud.replication.scope import Scope
-from mcloud.replication.workers import Workers
+from mcloud.workers import Workers
 
 _SILENT = logging.getLogger("mcloud.replication")
 _SILENT.addHandler(logging.NullHandler())

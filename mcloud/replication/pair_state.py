@@ -19,8 +19,8 @@ from typing import Annotated, NamedTuple
 from mcloud import best_effort
 from mcloud.documents import Between, Damaged, Time, decode, sound
 from mcloud.errors import McloudError, Unavailable
+from mcloud.market.ids import Ids
 from mcloud.market.trade import MAX_TIME
-from mcloud.replication.ids import Ids
 
 VERSION = 0
 """SQLite's ``user_version`` of the file."""

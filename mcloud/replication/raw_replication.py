@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
+from mcloud.archive import raw
 from mcloud.clouds.ports import Archive
-from mcloud.replication import raw
 from mcloud.replication.copier import Copier
 from mcloud.replication.dispute_filter import DisputeFilter
 from mcloud.replication.pair_state import PairState

@@ -13,22 +13,22 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
+from mcloud.archive import blocks, raw
 from mcloud.clouds.ports import Candles, Site, StoredCandle, StoredObject
 from mcloud.errors import McloudError
 from mcloud.market.archive import HOUR, ArchiveObject, pack, parse_key, unpack
 from mcloud.market.block import BlockKey, pack_block, parse_block_key
 from mcloud.market.candle import MINUTE, Candle, Folded, by_minute, fold, merge, to_timestamp
+from mcloud.market.ids import Ids
 from mcloud.market.trade import Trade, id_count
 from mcloud.processor.ingest import ingest
-from mcloud.replication import blocks, raw
 from mcloud.replication.backup import Backup
 from mcloud.replication.candle_streams import merge_into, without
 from mcloud.replication.copier import Copier
 from mcloud.replication.id_contents import AT_ONCE, gather
-from mcloud.replication.ids import Ids
 from mcloud.replication.settle import ChosenContent, Settlement
 from mcloud.replication.verify_report import Finding, VerifyReport
-from mcloud.replication.workers import Workers
+from mcloud.workers import Workers
 
 THREADS = 8
 PAGE = 1000  # maximum number of trades in one response of an exchange

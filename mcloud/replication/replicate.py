@@ -21,7 +21,7 @@ from mcloud.replication.pair import Pair
 from mcloud.replication.pair_state import PairState
 from mcloud.replication.progress import PairProgress, ReplicatorState
 from mcloud.replication.scope import Scope
-from mcloud.replication.workers import Workers
+from mcloud.workers import Workers
 
 THREADS = 8  # threads for the requests of a pair, without those for raw objects
 TICK = 0.25  # seconds between two progress reports

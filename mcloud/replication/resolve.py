@@ -8,22 +8,22 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 
+from mcloud.archive import blocks, raw
 from mcloud.clouds.ports import Site
 from mcloud.errors import McloudError, UsageError
 from mcloud.market.archive import HOUR, fingerprint, parse_key
 from mcloud.market.block import parse_block_key
 from mcloud.market.candle import MINUTE, Candle, fold, to_timestamp
+from mcloud.market.ids import Ids
 from mcloud.market.trade import Trade, to_text
-from mcloud.replication import blocks, raw
 from mcloud.replication.candle_streams import stream
 from mcloud.replication.hour_digest import ALL_TIME, HourWindow
 from mcloud.replication.id_contents import AT_ONCE, IdContents, gather, minute_of
-from mcloud.replication.ids import Ids
 from mcloud.replication.scope import Scope
 from mcloud.replication.settle import ChosenContent, Settlement
 from mcloud.replication.verify import AT_ONCE as SYMBOLS
 from mcloud.replication.verify import THREADS, Survey
-from mcloud.replication.workers import Workers
+from mcloud.workers import Workers
 
 SHOWN = 10  # maximum number of ids whose contents are shown
 NOTHING = "nothing"

@@ -15,6 +15,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from mcloud import best_effort, files
+from mcloud.archive import raw
 from mcloud.clock import Limit
 from mcloud.clouds.ports import Site
 from mcloud.clouds.transfer import Transfer
@@ -24,20 +25,19 @@ from mcloud.lock import Lock
 from mcloud.market.archive import HOUR
 from mcloud.market.candle import Candle
 from mcloud.market.envelope import MAX_TRADES, Message, encode_all, version_of
+from mcloud.market.ids import Ids
 from mcloud.market.trade import Trade, without_filled_voids
 from mcloud.producer.support import OLDEST, Support
-from mcloud.replication import raw
 from mcloud.replication.candle_streams import merge_into, stream, without
 from mcloud.replication.copier import TRANSFERS, Copier
 from mcloud.replication.hour_digest import ALL_TIME, NOTHING, HourWindow, digests
-from mcloud.replication.ids import Ids
 from mcloud.replication.repair import RepairPlan, repair
 from mcloud.replication.restore_estimate import BATCH, RestoreEstimate, estimate
 from mcloud.replication.scope import Scope
 from mcloud.replication.transfer import HandedOver
 from mcloud.replication.verify import NO_RAW, Hour, Survey
 from mcloud.replication.verify_report import Finding
-from mcloud.replication.workers import Workers
+from mcloud.workers import Workers
 
 THREADS = 8
 PATIENCE = 120.0  # seconds to wait for the functions to store another trade in a candle

@@ -9,8 +9,8 @@ from mcloud.clouds.ports import Site
 from mcloud.cost.calls import CANDLE, price, units
 from mcloud.cost.marginal import message_cost
 from mcloud.cost.prices import PRICES
+from mcloud.market.ids import Ids
 from mcloud.replication.hour_digest import NOTHING
-from mcloud.replication.ids import Ids
 from mcloud.replication.verify import NO_RAW, Hour, Survey
 
 BATCH = 1000  # trades per message, as producers send them

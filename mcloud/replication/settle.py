@@ -11,17 +11,17 @@ from dataclasses import dataclass, field
 from functools import partial
 from operator import itemgetter
 
+from mcloud.archive import blocks, raw
 from mcloud.clouds.ports import Site, StoredCandle
 from mcloud.errors import McloudError
 from mcloud.market.archive import HOUR, ArchiveObject, pack, parse_key, strays, unpack
 from mcloud.market.block import BlockKey
 from mcloud.market.candle import MINUTE, Candle, drop, fold, merge, to_timestamp
+from mcloud.market.ids import Ids
 from mcloud.market.trade import Trade
-from mcloud.replication import blocks, raw
 from mcloud.replication.backup import Backup
 from mcloud.replication.candle_streams import stream
 from mcloud.replication.id_contents import minute_of
-from mcloud.replication.ids import Ids
 
 
 @dataclass(frozen=True)

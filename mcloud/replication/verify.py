@@ -20,6 +20,8 @@ from itertools import groupby
 from operator import itemgetter
 from typing import NamedTuple
 
+from mcloud.archive import blocks, raw
+from mcloud.archive.raw import Piece
 from mcloud.clouds.ports import Site
 from mcloud.market.archive import HOUR, Holding, parse_key, strays
 from mcloud.market.candle import (
@@ -31,13 +33,12 @@ from mcloud.market.candle import (
     merge,
     to_timestamp,
 )
+from mcloud.market.ids import Ids, Run, shared
 from mcloud.market.trade import Trade, without_filled_voids
-from mcloud.replication import blocks, hour_digest, raw
+from mcloud.replication import hour_digest
 from mcloud.replication.candle_streams import stream
 from mcloud.replication.hour_digest import ALL_TIME, NOTHING, HourDigest, HourWindow
 from mcloud.replication.id_contents import IdContents, describe, gather
-from mcloud.replication.ids import Ids, Run, shared
-from mcloud.replication.raw import Piece
 from mcloud.replication.scope import Scope
 from mcloud.replication.verify_report import (
     Finding,
@@ -46,7 +47,7 @@ from mcloud.replication.verify_report import (
     VerifyReport,
     confirmed,
 )
-from mcloud.replication.workers import Workers
+from mcloud.workers import Workers
 
 THREADS = 8
 AT_ONCE = 2  # symbols whose raw trades are read at once: an hour of a busy symbol takes 100 MB

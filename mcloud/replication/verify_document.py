@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 from mcloud.documents import OMITTED
 from mcloud.market.candle import to_timestamp
+from mcloud.market.ids import Run
 from mcloud.replication.hour_digest import ALL_TIME
-from mcloud.replication.ids import Run
 from mcloud.replication.repair import Repaired, RepairPlan
 from mcloud.replication.verify_report import KINDS, Finding, FindingKind, VerifyReport
 

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
+from mcloud.market.ids import Ids, Run
 from mcloud.replication.hour_digest import HourWindow
-from mcloud.replication.ids import Ids, Run
 
 FindingKind = Literal[
     "missing",  # a candle that the site lacks and another site has

@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
+from mcloud.archive import raw
+from mcloud.archive.raw import Piece
 from mcloud.clouds.ports import Site
 from mcloud.deadline import gather
 from mcloud.errors import McloudError
@@ -13,8 +15,6 @@ from mcloud.market.archive import HOUR
 from mcloud.market.candle import MINUTE
 from mcloud.market.trade import MAX_TIME, Trade, to_text
 from mcloud.producer import message_log
-from mcloud.replication import raw
-from mcloud.replication.raw import Piece
 from mcloud.runs import Run
 from mcloud.trace.locate import Place, locate, search
 from mcloud.trace.timeline import (

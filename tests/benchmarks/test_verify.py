@@ -22,7 +22,7 @@ from mcloud.market.trade import Trade
 from mcloud.replication.hour_digest import ALL_TIME
 from mcloud.replication.scope import Scope
 from mcloud.replication.verify import THREADS, Survey, verify
-from mcloud.replication.workers import Workers
+from mcloud.workers import Workers
 
 from .bulk import as_in_a_command
 from .bulk import fill as write

@@ -18,6 +18,7 @@ from replication import folder
 from replication.folder import helpers
 
 from mcloud import isolation, processes
+from mcloud.archive.raw import Copied
 from mcloud.clouds.factory import open_site
 from mcloud.clouds.ports import Site
 from mcloud.feed.simulate import Simulate
@@ -27,8 +28,7 @@ from mcloud.local.children import MARK
 from mcloud.local.state import State
 from mcloud.market.envelope import encode
 from mcloud.replication.copier import TRANSFERS, Copier
-from mcloud.replication.raw import Copied
-from mcloud.replication.workers import Workers
+from mcloud.workers import Workers
 
 from .conftest import ROOT, Terminal
 

@@ -21,7 +21,7 @@ from mcloud.clouds.ports import Site, StoredObject
 from mcloud.errors import McloudError
 from mcloud.market.archive import ArchiveObject, pack
 from mcloud.replication.copier import TRANSFERS, Copier
-from mcloud.replication.workers import Workers
+from mcloud.workers import Workers
 
 OBJECTS = 64
 

@@ -6,20 +6,20 @@ from itertools import count, permutations
 from pathlib import Path
 from typing import cast
 
+from mcloud.archive.compact import Compacted, compact
 from mcloud.clouds.ports import Site
 from mcloud.market.trade import Trade
 from mcloud.processor.ingest import ingest
 from mcloud.rehearsal.demo import archived_ids, stored_rows
 from mcloud.rehearsal.oracle import Row, expected_rows
 from mcloud.replication.change_follower import Pauses
-from mcloud.replication.compact import Compacted, compact
 from mcloud.replication.copier import Copier
 from mcloud.replication.known_states import KnownStates
 from mcloud.replication.pair import Pair
 from mcloud.replication.pair_state import PairState
 from mcloud.replication.replicate import AT_ONCE, file_name
 from mcloud.replication.scope import Scope
-from mcloud.replication.workers import Workers
+from mcloud.workers import Workers
 
 from .memory import MemorySite
 
@@ -155,7 +155,7 @@ def feed(site: MemorySite, trades: Sequence[Trade]) -> None:
 
 def compacted(site: MemorySite) -> Compacted:
     """Compact the archive of a site."""
-    return compact(cast(Site, site), EVERYTHING)
+    return compact(site.archive)
 
 
 def check_equal(sites: Iterable[MemorySite], trades: Sequence[Trade]) -> None:

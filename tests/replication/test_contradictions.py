@@ -19,11 +19,11 @@ from producer.sources import START, trade
 from mcloud.market.archive import HOUR, pack, parse_key, prefix, unpack
 from mcloud.market.block import is_index_key
 from mcloud.market.candle import MINUTE, Candle, fold
+from mcloud.market.ids import Ids, shared
 from mcloud.market.trade import Trade
 from mcloud.replication import resolve
 from mcloud.replication.backup import Backup
 from mcloud.replication.id_contents import fingerprint
-from mcloud.replication.ids import Ids, shared
 from mcloud.replication.repair import Repaired, plan, repair
 from mcloud.replication.restore import Restore
 from mcloud.replication.scope import Scope

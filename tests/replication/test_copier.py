@@ -15,13 +15,13 @@ import pytest
 from patience import eventually
 from producer.sources import trades
 
+from mcloud.archive.raw import Copied
 from mcloud.clouds.factory import open_site
 from mcloud.errors import McloudError, Unavailable
 from mcloud.local.state import State
 from mcloud.market.archive import pack
 from mcloud.replication.copier import TRANSFERS, Copier
-from mcloud.replication.raw import Copied
-from mcloud.replication.workers import Workers
+from mcloud.workers import Workers
 
 from . import folder
 from .folder import helpers

@@ -8,7 +8,7 @@ import pytest
 
 from mcloud import best_effort
 from mcloud.errors import Unavailable
-from mcloud.replication.ids import Ids
+from mcloud.market.ids import Ids
 from mcloud.replication.pair_state import Checkpoint, PairState, SymbolIds
 
 HOUR = 1_723_161_600_000

@@ -17,12 +17,12 @@ from mcloud.clouds.ports import Site
 from mcloud.errors import Refused
 from mcloud.market.archive import HOUR, pack, parse_key, prefix, unpack
 from mcloud.market.candle import MINUTE, Candle, fold
+from mcloud.market.ids import Ids
 from mcloud.market.trade import Trade
 from mcloud.rehearsal.oracle import expected_rows
 from mcloud.replication import verify as module
 from mcloud.replication.backup import Backup
 from mcloud.replication.hour_digest import ALL_TIME, HourWindow
-from mcloud.replication.ids import Ids
 from mcloud.replication.repair import Fetch, Repaired, RepairPlan, plan, repair
 from mcloud.replication.scope import Scope
 from mcloud.replication.verify_document import RepairPlanDocument, plan_document

@@ -4,8 +4,8 @@ import json
 
 from mcloud.documents import encode
 from mcloud.market.archive import HOUR
+from mcloud.market.ids import Ids
 from mcloud.replication.hour_digest import ALL_TIME, HourWindow
-from mcloud.replication.ids import Ids
 from mcloud.replication.repair import MissingTrades, Repaired, RepairPlan
 from mcloud.replication.verify_document import (
     RepairDocument,

@@ -1,31 +1,28 @@
 """Compaction turns small objects into blocks, and never loses or changes a trade."""
 
+import time
 from collections.abc import Callable, Iterable
 from decimal import Decimal
-from typing import cast
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from market.trade_sets import several_symbols, subsets
 from producer.sources import START, trade
+from replication.memory import MemorySite
+from replication.rig import feed
+from replication.test_verify import check, kinds, mend
 
-from mcloud.clouds.ports import Site
+from mcloud.archive import blocks, raw
+from mcloud.archive import compact as module
+from mcloud.archive.compact import Compacted, compact
 from mcloud.market.archive import HOUR, order, pack, parse_key, unpack
-from mcloud.market.block import BLOCK, Block, BlockKey, is_index_key, parse_block_key
+from mcloud.market.block import BLOCK, Block, BlockKey, is_index_key, parse_block_key, unpack_index
+from mcloud.market.ids import Ids
 from mcloud.market.trade import Trade, without_filled_voids
-from mcloud.replication import blocks, raw
-from mcloud.replication.compact import Compacted, compact
-from mcloud.replication.ids import Ids
-from mcloud.replication.scope import Scope
-
-from .memory import MemorySite
-from .rig import feed
-from .test_verify import check, kinds, mend
 
 SYMBOL = "BTCUSDT"
 HOUR_START = START // HOUR * HOUR
-EVERYTHING = Scope()
 
 
 def made(ids: Iterable[int], every: int = 60_000) -> list[Trade]:
@@ -33,8 +30,8 @@ def made(ids: Iterable[int], every: int = 60_000) -> list[Trade]:
     return [trade(n)._replace(time=HOUR_START + every * n) for n in ids]
 
 
-def run(site: MemorySite, **options: Callable[[], float]) -> Compacted:
-    return compact(cast(Site, site), EVERYTHING, **options)
+def run(site: MemorySite, clock: Callable[[], float] = time.time) -> Compacted:
+    return compact(site.archive, clock=clock)
 
 
 def put(site: MemorySite, trades: Iterable[Trade]) -> list[str]:
@@ -208,10 +205,88 @@ def test_hours_that_have_ended_too_short_ago_are_left(aws: MemorySite) -> None:
     assert hour_keys(aws) == keys[2:]
 
 
+@pytest.mark.parametrize("steps", range(3, 12))
+def test_it_stops_when_the_time_runs_out_and_continues_there(aws: MemorySite, steps: int) -> None:
+    everything = [
+        each._replace(symbol=symbol)
+        for symbol in ("AUSDT", "BUSDT", "CUSDT")
+        for each in made(range(BLOCK - 150, BLOCK + 150, 10))
+    ]
+    for each in everything:
+        put(aws, [each])
+    begin, first = "", []
+    for _ in range(100):
+        left = iter(range(steps))
+        done = compact(aws.archive, begin=begin, is_time_left=lambda left=left: next(left, -1) >= 0)
+        assert set(archived(aws)) == set(everything)
+        assert done.problems == []
+        first.append(begin)
+        begin = done.next_symbol
+        if not begin:
+            break
+    assert not begin
+    assert hour_keys(aws) == []
+    assert rightful(archived(aws)) == rightful(everything)
+    if steps < 6:
+        assert len(first) > 1
+
+
+def test_a_symbol_does_not_wait_until_those_before_it_have_no_new_objects(aws: MemorySite) -> None:
+    (key,) = put(aws, [made([0])[0]._replace(symbol="CUSDT")])
+    begin = ""
+    for n in range(10):
+        put(aws, [made([n])[0]._replace(symbol=symbol) for symbol in ("AUSDT", "BUSDT")])
+        left = iter((True, True, True))  # one symbol, its only part, its block
+        begin = compact(
+            aws.archive, begin=begin, is_time_left=lambda left=left: next(left, False)
+        ).next_symbol
+    assert key not in aws.archive.objects
+
+
+def test_an_interrupted_index_has_the_blocks_that_were_written(
+    aws: MemorySite, forget: Callable[[], None]
+) -> None:
+    put(aws, made(range(10)))
+    run(aws)
+    (index,) = filter(is_index_key, aws.archive.objects)
+    del aws.archive.objects[index]
+    put(aws, made(range(BLOCK, BLOCK + 10), every=1))
+    forget()
+    left = iter((True, True, True))  # the symbol, its only part, its block
+    compact(aws.archive, is_time_left=lambda: next(left, False))
+    assert unpack_index(index, aws.archive.objects[index]).keys() == {BlockKey(SYMBOL, BLOCK)}
+    run(aws)
+    assert len(unpack_index(index, aws.archive.objects[index])) == 2
+
+
+def test_it_reads_as_many_trades_at_a_time_as_fit_into_memory(
+    aws: MemorySite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "TRADES_AT_ONCE", 50)
+    for begin in range(0, 1_000, 10):
+        put(aws, made(range(begin, begin + 10), every=1))
+    calls: list[str] = []
+    get, remove = aws.archive.get, aws.archive.remove
+
+    def reading(key: str) -> bytes:
+        if parse_key(key):
+            calls.append("read")
+        return get(key)
+
+    def removing(key: str) -> None:
+        calls.append("remove")
+        remove(key)
+
+    monkeypatch.setattr(aws.archive, "get", reading)
+    monkeypatch.setattr(aws.archive, "remove", removing)
+    assert run(aws).objects == 100
+    assert calls == (["read"] * 5 + ["remove"] * 5) * 20
+
+
 def test_a_dry_run_counts_and_changes_nothing(aws: MemorySite) -> None:
     put(aws, made(range(100)))
     before = dict(aws.archive.objects)
-    done = compact(cast(Site, aws), EVERYTHING, dry_run=True)
+    done = compact(aws.archive, dry_run=True)
     assert (done.objects, done.blocks) == (2, 0)
     assert aws.archive.objects == before
 

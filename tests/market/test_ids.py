@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mcloud.market.ids import Ids, Run
 from mcloud.market.trade import MAX_ID
-from mcloud.replication.ids import Ids, Run
 
 RUNS = st.lists(
     st.tuples(st.integers(0, 60), st.integers(0, 8)).map(lambda run: (run[0], run[0] + run[1])),

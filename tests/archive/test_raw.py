@@ -7,14 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from market.trade_sets import START, subsets, trade_sets
 from producer.sources import trades
+from replication.memory import Faults, MemoryArchive
 
+from mcloud.archive import raw
 from mcloud.errors import Refused
 from mcloud.market.archive import HOUR, pack, parse_key, unpack
+from mcloud.market.ids import Ids
 from mcloud.market.trade import Trade
-from mcloud.replication import raw
-from mcloud.replication.ids import Ids
-
-from .memory import Faults, MemoryArchive
 
 HOUR_START = START // HOUR * HOUR
 SYMBOL = "BTCUSDT"

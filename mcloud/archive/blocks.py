@@ -8,7 +8,7 @@ content, so that equal blocks of two sites are read once, and so is a block with
 import hashlib
 import threading
 import time
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Hashable
 from dataclasses import replace
 from typing import Generic, NamedTuple, TypeVar
@@ -22,8 +22,10 @@ from mcloud.market.block import (
     BlockEntry,
     BlockKey,
     block_prefix,
+    index_key,
     is_index_key,
     pack_block,
+    pack_index,
     parse_block_key,
     unpack_index,
 )
@@ -51,6 +53,18 @@ class Listed(NamedTuple):
     stored: StoredObject
     entry: BlockEntry | None
     """None if the block is damaged."""
+
+
+class _Listing(NamedTuple):
+    """The blocks and the indexes of a symbol, as they are stored."""
+
+    blocks: list[tuple[BlockKey, StoredObject]]
+    indexes: dict[str, dict[BlockKey, BlockEntry]]
+    """Entries of each index, by its key."""
+
+    @property
+    def entries(self) -> dict[BlockKey, BlockEntry]:
+        return {key: entry for each in self.indexes.values() for key, entry in each.items()}
 
 
 class _Memory(Generic[Key, Value]):
@@ -104,14 +118,29 @@ def tag(stored: StoredObject) -> str:
 
 def listed(archive: Archive, symbol: str) -> list[Listed]:
     """Return the blocks of a symbol, ordered by id."""
-    blocks: list[tuple[BlockKey, StoredObject]] = []
-    known: dict[BlockKey, BlockEntry] = {}
-    for stored in archive.list(block_prefix(symbol)):
-        if is_index_key(stored.key):
-            known |= _index(archive, stored)
-        elif key := parse_block_key(stored.key):
-            blocks.append((key, stored))
-    return [Listed(key, stored, _entry(archive, key, stored, known)) for key, stored in blocks]
+    listing = _list(archive, symbol)
+    known = listing.entries
+    return [
+        Listed(key, stored, _entry(archive, key, stored, known)) for key, stored in listing.blocks
+    ]
+
+
+def write_indexes(archive: Archive, symbol: str, may_read: Callable[[], bool]) -> None:
+    """Write each index of a symbol's blocks that has a missing or outdated entry.
+
+    ``may_read`` is called before each block that has to be read. If it returns False, the block is
+    left out: an index is only a cache.
+    """
+    listing = _list(archive, symbol)
+    known = listing.entries
+    wanted: defaultdict[str, dict[BlockKey, BlockEntry]] = defaultdict(dict)
+    for key, stored in listing.blocks:
+        entry = _entry(archive, key, stored, known, may_read)
+        if entry is not None and entry.tag:
+            wanted[index_key(key)][key] = entry
+    for name, entries in wanted.items():
+        if entries != listing.indexes.get(name):
+            archive.replace(pack_index(entries))
 
 
 def read(archive: Archive, key: BlockKey, stored: StoredObject) -> Block | None:
@@ -124,8 +153,7 @@ def read(archive: Archive, key: BlockKey, stored: StoredObject) -> Block | None:
     if block is None:
         body = archive.get(stored.key)
         if stored.md5:  # the body may be newer than the listing
-            md5 = hashlib.md5(body, usedforsecurity=False).hexdigest()
-            content = _content(archive, replace(stored, md5=md5))
+            content = _content(archive, replace(stored, md5=_md5(body)))
         try:
             block = _blocks.keep(content, Block(key, body), len(body))
         except BadArchive:
@@ -150,9 +178,13 @@ def rewrite(
     for _ in optimistic.attempts():
         stored = next((each for each in archive.list(str(key)) if each.key == str(key)), None)
         body = archive.get(stored.key) if stored else b""
-        trades = Block(key, body).trades() if stored else []
+        block = Block(key, body) if stored else None
+        trades = block.trades() if block else []
         changed = change(trades, body)
         if changed == trades:
+            if block and stored and stored.md5 == _md5(body):
+                # An index of this block can be written without reading the block again.
+                _entries.keep(_content(archive, stored), BlockEntry(tag(stored), block.hours))
             return False
         if not changed:
             archive.remove(str(key))
@@ -165,8 +197,22 @@ def rewrite(
     )
 
 
+def _list(archive: Archive, symbol: str) -> _Listing:
+    listing = _Listing([], {})
+    for stored in archive.list(block_prefix(symbol)):
+        if is_index_key(stored.key):
+            listing.indexes[stored.key] = _index(archive, stored)
+        elif key := parse_block_key(stored.key):
+            listing.blocks.append((key, stored))
+    return listing
+
+
 def _entry(
-    archive: Archive, key: BlockKey, stored: StoredObject, known: dict[BlockKey, BlockEntry]
+    archive: Archive,
+    key: BlockKey,
+    stored: StoredObject,
+    known: dict[BlockKey, BlockEntry],
+    may_read: Callable[[], bool] = lambda: True,
 ) -> BlockEntry | None:
     content = _content(archive, stored)
     found = _entries.get(content)
@@ -174,7 +220,7 @@ def _entry(
         return found
     entry = known.get(key)
     if entry is None or entry.tag != tag(stored):
-        block = read(archive, key, stored)
+        block = read(archive, key, stored) if may_read() else None
         if block is None:
             return None
         if _blocks.get(content) is not block:  # the block is newer than the listing
@@ -189,6 +235,10 @@ def _index(archive: Archive, stored: StoredObject) -> dict[BlockKey, BlockEntry]
     if found is None:
         found = _indexes.keep(content, unpack_index(stored.key, archive.get(stored.key)))
     return found
+
+
+def _md5(body: bytes) -> str:
+    return hashlib.md5(body, usedforsecurity=False).hexdigest()
 
 
 def _content(archive: Archive, stored: StoredObject) -> Hashable:

@@ -13,6 +13,8 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from mcloud.archive import blocks
+from mcloud.archive.blocks import Listed
 from mcloud.clouds.ports import Archive, StoredObject
 from mcloud.errors import Refused
 from mcloud.market.archive import (
@@ -26,10 +28,8 @@ from mcloud.market.archive import (
     unpack,
 )
 from mcloud.market.block import Block, BlockKey, is_index_key, parse_block_key
+from mcloud.market.ids import Ids
 from mcloud.market.trade import Trade, without_filled_voids
-from mcloud.replication import blocks
-from mcloud.replication.blocks import Listed
-from mcloud.replication.ids import Ids
 
 
 class Copied(NamedTuple):

@@ -11,30 +11,22 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
-from itertools import groupby
 
-from mcloud.clouds.ports import Archive, Site
+from mcloud.archive import blocks, raw
+from mcloud.archive.raw import Piece
+from mcloud.clouds.ports import Archive
 from mcloud.errors import Contention, Refused
-from mcloud.market.archive import BadArchive, order, prefix
-from mcloud.market.block import (
-    BlockEntry,
-    BlockKey,
-    block_of,
-    block_prefix,
-    index_key,
-    is_index_key,
-    pack_index,
-    unpack_index,
-)
-from mcloud.market.trade import Trade, without_filled_voids
-from mcloud.replication import blocks, raw
-from mcloud.replication.raw import Piece
-from mcloud.replication.scope import Scope
-from mcloud.replication.workers import Workers
+from mcloud.market.archive import BadArchive, hours_prefix, order
+from mcloud.market.block import BlockKey, block_of
+from mcloud.market.trade import Trade, is_reserved, without_filled_voids
+from mcloud.workers import Workers
 
 THREADS = 16
 AT_ONCE = 2_000
-"""Number of objects that are read before their blocks are written."""
+"""Maximum number of objects that are read before their blocks are written."""
+TRADES_AT_ONCE = 100_000
+"""Number of trades from which on no further object is read before blocks are written. The trades
+and the blocks that they belong to take less than 300 MB."""
 
 
 @dataclass
@@ -54,20 +46,27 @@ class Compacted:
     """Number of objects left for a later compaction, since their hour ended too recently."""
     problems: list[str] = field(default_factory=list)
     """Objects that cannot be put into a block, with the reasons. They stay where they are."""
+    next_symbol: str = ""
+    """Symbol at which the time ran out; empty if the compaction is complete."""
 
 
 def compact(
-    site: Site,
-    scope: Scope,
+    archive: Archive,
+    has: Callable[[str], bool] = lambda symbol: not is_reserved(symbol),
     *,
+    begin: str = "",
     dry_run: bool = False,
+    is_time_left: Callable[[], bool] = lambda: True,
     tell: Callable[[str], None] = lambda words: None,
     clock: Callable[[], float] = time.time,
 ) -> Compacted:
-    """Put the trades of a site's archive into blocks.
+    """Put the trades of an archive into blocks, symbol by symbol.
 
     Args:
+        has: tells whether to compact a symbol.
+        begin: symbol to begin with. The symbols before it, by name, come last.
         dry_run: count the objects and change nothing.
+        is_time_left: called before each block. The compaction stops when it returns False.
         tell: called with a short progress message.
         clock: returns the time in seconds since 1970.
 
@@ -75,10 +74,17 @@ def compact(
         Unavailable: the archive cannot be reached; the next compaction continues.
     """
     done = Compacted()
+    symbols = sorted(filter(has, archive.symbols()), key=lambda each: (each < begin, each))
     with closing(Workers(THREADS)) as workers:
-        for symbol in sorted(filter(scope.has, site.archive.symbols())):
+        for symbol in symbols:
+            if not is_time_left():
+                done.next_symbol = symbol
+                break
             done.symbols += 1
-            _SymbolCompaction(site.archive, symbol, workers, done, tell, clock).compact(dry_run)
+            each = _SymbolCompaction(archive, symbol, workers, done, is_time_left, tell, clock)
+            if not each.compact(dry_run):
+                done.next_symbol = symbol
+                break
     return done
 
 
@@ -91,6 +97,7 @@ class _SymbolCompaction:
         symbol: str,
         workers: Workers,
         done: Compacted,
+        is_time_left: Callable[[], bool],
         tell: Callable[[str], None],
         clock: Callable[[], float],
     ) -> None:
@@ -98,37 +105,47 @@ class _SymbolCompaction:
         self._symbol = symbol
         self._workers = workers
         self._done = done
+        self._is_time_left = is_time_left
         self._tell = tell
         self._clock = clock
 
-    def compact(self, dry_run: bool) -> None:
+    def compact(self, dry_run: bool) -> bool:
+        """Return whether all objects of settled hours were put into blocks, as far as possible."""
+        is_complete = True
         for part in self._parts():
             if dry_run:
                 self._done.objects += len(part)
                 self._done.bytes += sum(piece.stored.size for piece in part)
-            else:
+            elif self._is_time_left():
                 self._tell(f"{self._symbol}: {self._done.objects:,} objects compacted")
-                self._move(part)
+                is_complete = self._move(part) and is_complete
+            else:
+                is_complete = False
         if not dry_run:
-            self._index()
+            blocks.write_indexes(self._archive, self._symbol, self._is_time_left)
+        return is_complete
 
     def _parts(self) -> Iterator[list[Piece]]:
-        """Yield the objects to compact, in groups of whole hours."""
+        """Yield the objects to compact, as many at a time as fit into memory."""
         part: list[Piece] = []
-        found = raw.objects(self._archive, prefix(self._symbol))
-        for hour, group in groupby(found, key=lambda piece: piece.hour):
-            if not blocks.is_settled(hour, self._clock):
-                self._done.pending += sum(1 for _ in group)
+        count = 0
+        for piece in raw.objects(self._archive, hours_prefix(self._symbol)):
+            if not blocks.is_settled(piece.hour, self._clock):
+                self._done.pending += 1
                 continue
-            part += group
-            if len(part) >= AT_ONCE:
+            part.append(piece)
+            count += piece.range.count
+            if len(part) >= AT_ONCE or count >= TRADES_AT_ONCE:
                 yield part
-                part = []
+                part, count = [], 0
         if part:
             yield part
 
-    def _move(self, part: list[Piece]) -> None:
-        """Put the trades of objects into their blocks, then remove the objects."""
+    def _move(self, part: list[Piece]) -> bool:
+        """Put the trades of objects into their blocks, then remove the objects.
+
+        Return False if the time ran out before all blocks were written.
+        """
         contents = self._workers.map(self._read, part)
         trades: defaultdict[BlockKey, set[Trade]] = defaultdict(set)
         homes: dict[str, set[BlockKey]] = {}
@@ -138,7 +155,12 @@ class _SymbolCompaction:
                     trades[block_of(self._symbol, trade.id)].add(trade)
                 homes[piece.key] = {block_of(self._symbol, trade.id) for trade in content}
         failed: set[BlockKey] = set()
+        is_complete = True
         for key, mine in sorted(trades.items()):
+            if not self._is_time_left():
+                is_complete = False
+                failed.add(key)
+                continue
             try:
                 self._fill(key, mine)
             except (BadArchive, Contention, Refused) as error:
@@ -153,6 +175,7 @@ class _SymbolCompaction:
         self._done.objects += len(moved)
         self._done.bytes += sum(piece.stored.size for piece, _ in moved)
         self._done.trades += sum(len(content) for _, content in moved)
+        return is_complete
 
     def _read(self, piece: Piece) -> list[Trade] | None:
         """Return the trades of an object, or None if it cannot be compacted."""
@@ -178,19 +201,3 @@ class _SymbolCompaction:
         # The last call only checks the stored block: it changes nothing if the block is correct.
         while blocks.rewrite(self._archive, key, together):
             self._done.blocks += 1
-
-    def _index(self) -> None:
-        """Write each index that has a missing or outdated entry."""
-        stored = [
-            each
-            for each in self._archive.list(f"{block_prefix(self._symbol)}-index=")
-            if is_index_key(each.key)
-        ]
-        known = {each.key: unpack_index(each.key, self._archive.get(each.key)) for each in stored}
-        wanted: defaultdict[str, dict[BlockKey, BlockEntry]] = defaultdict(dict)
-        for key, _, entry in blocks.listed(self._archive, self._symbol):
-            if entry is not None and entry.tag:
-                wanted[index_key(key)][key] = entry
-        for name, entries in wanted.items():
-            if entries != known.get(name):
-                self._archive.replace(pack_index(entries))
