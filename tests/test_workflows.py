@@ -24,6 +24,22 @@ def test_every_action_is_fixed_by_its_commit(path: Path) -> None:
         assert re.fullmatch(r"[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", each), each
 
 
+@pytest.mark.parametrize("name", ["ci", "deploy", "release"])
+def test_everything_that_is_installed_is_in_the_lock_file(name: str) -> None:
+    """The nightly workflow alone takes the newest versions."""
+    text = (FOLDER / f"{name}.yml").read_text()
+    installed = re.findall(r"pip install (?:--quiet )?(.+)", text)
+    assert installed[0] == "--require-hashes -r requirements-dev.txt"
+    for each in installed[1:]:
+        assert each in {
+            "--require-hashes -r requirements-dev.txt",
+            "--no-deps --no-build-isolation .",
+            "--no-deps dist/*.whl",
+        }
+    for each in re.findall(r"python -m build(.*)", text):
+        assert each == " --no-isolation"
+
+
 def job(name: str) -> dict[str, Any]:
     found: dict[str, Any] = yaml.safe_load((FOLDER / "deploy.yml").read_text())["jobs"][name]
     return found
