@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from mcloud.cost.report import CostReport
     from mcloud.cost.usage import SiteUsage
 
+_VIEW, _PRICES = "View", "Prices"
+
 MONTH = Annotated[
     str | None,
     typer.Option(metavar="MONTH", help="Month, UTC, such as 2026-10. Default: this month."),
@@ -20,7 +22,9 @@ MONTH = Annotated[
 NO_FREE_TIER = Annotated[
     bool,
     typer.Option(
-        "--no-free-tier", help="Assume that other uses of the account take the free tiers."
+        "--no-free-tier",
+        help="Assume that other uses of the account take the free tiers.",
+        rich_help_panel=_PRICES,
     ),
 ]
 HELP = """Estimate, report and reduce the cost of the pipeline.
@@ -44,18 +48,37 @@ def report(
     session: Session,
     month: MONTH = None,
     by: Annotated[
-        str, typer.Option(metavar="COLUMN", help="Group by service, site or symbol.")
+        str,
+        typer.Option(
+            metavar="COLUMN",
+            help="Group by service, site or symbol.",
+            rich_help_panel=_VIEW,
+        ),
     ] = "service",
     no_free_tier: NO_FREE_TIER = False,
     details: Annotated[
-        bool, typer.Option("--details", help="Show each meter with its source and age.")
+        bool,
+        typer.Option(
+            "--details",
+            help="Show each meter with its source and age.",
+            rich_help_panel=_VIEW,
+        ),
     ] = False,
     compare: Annotated[
-        bool, typer.Option("--compare", help="Compare the clouds service by service.")
+        bool,
+        typer.Option(
+            "--compare",
+            help="Compare the clouds service by service.",
+            rich_help_panel=_VIEW,
+        ),
     ] = False,
     no_billed: Annotated[
         bool,
-        typer.Option("--no-billed", help="Do not request the bills. A request can cost $0.01."),
+        typer.Option(
+            "--no-billed",
+            help="Do not request the bills. A request can cost $0.01.",
+            rich_help_panel=_PRICES,
+        ),
     ] = False,
     check: Annotated[
         bool,

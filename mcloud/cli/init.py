@@ -29,6 +29,8 @@ QUESTIONS = {
     "budget": "Budget in USD per month (Enter for none)",
 }
 
+_SITES, _MONEY = "Sites", "Alerts and budget"
+
 
 def register(app: typer.Typer) -> None:
     command(app)(init)
@@ -41,27 +43,57 @@ def init(
         typer.Option(
             metavar="SITES",
             help="aws, gcp or aws,gcp. Default: aws, and gcp if a project is known.",
+            rich_help_panel=_SITES,
         ),
     ] = None,
     aws_region: Annotated[
-        str | None, typer.Option(metavar="REGION", help="AWS region. Default: us-east-1.")
+        str | None,
+        typer.Option(
+            metavar="REGION",
+            help="AWS region. Default: us-east-1.",
+            rich_help_panel=_SITES,
+        ),
     ] = None,
     gcp_project: Annotated[
-        str | None, typer.Option(metavar="ID", help="Google Cloud project. Required for gcp.")
+        str | None,
+        typer.Option(
+            metavar="ID",
+            help="Google Cloud project. Required for gcp.",
+            rich_help_panel=_SITES,
+        ),
     ] = None,
     gcp_region: Annotated[
         str | None,
-        typer.Option(metavar="REGION", help="Google Cloud region. Default: us-central1."),
+        typer.Option(
+            metavar="REGION",
+            help="Google Cloud region. Default: us-central1.",
+            rich_help_panel=_SITES,
+        ),
     ] = None,
     name: Annotated[
         str | None,
-        typer.Option(metavar="PREFIX", help="Prefix of the names of all resources."),
+        typer.Option(
+            metavar="PREFIX",
+            help="Prefix of the names of all resources.",
+            rich_help_panel=_SITES,
+        ),
     ] = None,
     alert_email: Annotated[
-        str | None, typer.Option(metavar="ADDRESS", help="Email address that receives alerts.")
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Email address that receives alerts.",
+            rich_help_panel=_MONEY,
+        ),
     ] = None,
     budget: Annotated[
-        int | None, typer.Option(min=1, metavar="USD", help="Budget in USD per month.")
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="USD",
+            help="Budget in USD per month.",
+            rich_help_panel=_MONEY,
+        ),
     ] = None,
     force: Annotated[
         bool, typer.Option("--force", help="Replace an existing mcloud.toml.")

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from mcloud.replication.scope import Scope
     from mcloud.runs import Run
 
+_SCOPE, _PROCESS = "Scope", "Process"
+
 
 def register(app: typer.Typer) -> None:
     command(app)(replicate)
@@ -29,6 +31,7 @@ def replicate(
             "--from",
             metavar="SITES",
             help="Comma-separated sites to copy from. Default: all sites.",
+            rich_help_panel=_SCOPE,
         ),
     ] = None,
     to: Annotated[
@@ -36,6 +39,7 @@ def replicate(
         typer.Option(
             metavar="SITES",
             help="Comma-separated sites to copy to. Default: all sites.",
+            rich_help_panel=_SCOPE,
         ),
     ] = None,
     what: Annotated[
@@ -43,6 +47,7 @@ def replicate(
         typer.Option(
             metavar="KINDS",
             help="Comma-separated kinds of data: candles and raw.",
+            rich_help_panel=_SCOPE,
         ),
     ] = "candles,raw",
     symbols: Annotated[
@@ -50,6 +55,7 @@ def replicate(
         typer.Option(
             metavar="SYMBOLS",
             help="Comma-separated symbols. Default: all symbols.",
+            rich_help_panel=_SCOPE,
         ),
     ] = None,
     shard: Annotated[
@@ -57,6 +63,7 @@ def replicate(
         typer.Option(
             metavar="N/TOTAL",
             help="Share of the symbols, such as 2/4: the second of four replicators.",
+            rich_help_panel=_SCOPE,
         ),
     ] = None,
     once: Annotated[
@@ -71,6 +78,7 @@ def replicate(
         typer.Option(
             metavar="NAME",
             help="Name of the replicator.",
+            rich_help_panel=_PROCESS,
         ),
     ] = "replicator",
     detach: Annotated[
@@ -78,6 +86,7 @@ def replicate(
         typer.Option(
             "--detach",
             help="Run in the background.",
+            rich_help_panel=_PROCESS,
         ),
     ] = False,
 ) -> None:

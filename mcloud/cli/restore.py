@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from mcloud.replication.restore import Restored
     from mcloud.replication.restore_estimate import RestoreEstimate
 
+_SCOPE, _ENGINE = "Scope", "Engine"
+
 
 def register(app: typer.Typer) -> None:
     command(app)(restore)
@@ -26,6 +28,7 @@ def restore(
         typer.Option(
             metavar="SYMBOLS",
             help="Comma-separated symbols. Default: all symbols.",
+            rich_help_panel=_SCOPE,
         ),
     ] = None,
     start: Annotated[
@@ -33,6 +36,7 @@ def restore(
         typer.Option(
             metavar="TIME",
             help="First hour, UTC, such as 2024-08-08T23:00. Default: no limit.",
+            rich_help_panel=_SCOPE,
         ),
     ] = None,
     end: Annotated[
@@ -40,6 +44,7 @@ def restore(
         typer.Option(
             metavar="TIME",
             help="End, UTC, exclusive. Default: no limit.",
+            rich_help_panel=_SCOPE,
         ),
     ] = None,
     engine: Annotated[
@@ -48,6 +53,7 @@ def restore(
             metavar="ENGINE",
             help="direct copies candles and raw trades; functions sends raw trades to the functions"
             " of the site; transfer-service has the clouds copy the raw trades themselves.",
+            rich_help_panel=_ENGINE,
         ),
     ] = "direct",
     role_arn: Annotated[
@@ -55,6 +61,7 @@ def restore(
         typer.Option(
             metavar="ARN",
             help="AWS role for the transfer service.",
+            rich_help_panel=_ENGINE,
         ),
     ] = None,
     dry_run: Annotated[
@@ -73,6 +80,7 @@ def restore(
     Examples:
     mcloud restore gcp --from aws --dry-run
     mcloud restore gcp --from aws --symbols BTCUSDT --start 2024-08-08
+    mcloud restore gcp --from aws --engine functions --yes
     """
     from mcloud import config
     from mcloud.cli.ask import agree

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from mcloud.replication.verify_document import RepairDocument
     from mcloud.replication.verify_report import VerifyReport
 
+_SCOPE, _REPAIR = "Scope", "Repair"
+
 
 def register(app: typer.Typer) -> None:
     command(app)(verify)
@@ -36,6 +38,7 @@ def verify(
         typer.Option(
             metavar="SYMBOLS",
             help="Comma-separated symbols. Default: all symbols.",
+            rich_help_panel=_SCOPE,
         ),
     ] = None,
     start: Annotated[
@@ -43,6 +46,7 @@ def verify(
         typer.Option(
             metavar="TIME",
             help="First hour, UTC, such as 2024-08-08T23:00. Default: no limit.",
+            rich_help_panel=_SCOPE,
         ),
     ] = None,
     end: Annotated[
@@ -50,6 +54,7 @@ def verify(
         typer.Option(
             metavar="TIME",
             help="End, UTC, exclusive. Default: no limit.",
+            rich_help_panel=_SCOPE,
         ),
     ] = None,
     what: Annotated[
@@ -57,6 +62,7 @@ def verify(
         typer.Option(
             metavar="KINDS",
             help="Comma-separated kinds of data: candles and raw.",
+            rich_help_panel=_SCOPE,
         ),
     ] = "candles,raw",
     deep: Annotated[
@@ -72,6 +78,7 @@ def verify(
             "--repair",
             help="Repair what is found, from the other sites, the raw trades and the exchange."
             " It asks first.",
+            rich_help_panel=_REPAIR,
         ),
     ] = False,
     dry_run: Annotated[
@@ -79,9 +86,17 @@ def verify(
         typer.Option(
             "--dry-run",
             help="Show what --repair would do, and change nothing.",
+            rich_help_panel=_REPAIR,
         ),
     ] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Skip the confirmation prompt.")] = False,
+    yes: Annotated[
+        bool,
+        typer.Option(
+            "--yes",
+            help="Skip the confirmation prompt.",
+            rich_help_panel=_REPAIR,
+        ),
+    ] = False,
 ) -> None:
     """Compare the sites; exit 3 if anything differs or is missing.
 

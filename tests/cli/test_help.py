@@ -61,6 +61,13 @@ def test_the_examples_are_those_of_the_command(path: tuple[str, ...], command: A
         assert " ".join(("mcloud", *path)) in example
 
 
+@pytest.mark.parametrize("path", ALL, ids=" ".join)
+def test_many_options_are_in_groups(path: tuple[str, ...]) -> None:
+    options = [each for each in ALL[path].params if each.param_type_name == "option"]
+    ungrouped = [each.name for each in options if not getattr(each, "rich_help_panel", None)]
+    assert len(ungrouped) <= 7  # six of the command, and --help
+
+
 @pytest.mark.parametrize("path", [(), *ALL], ids=" ".join)
 def test_the_help_is_complete_and_fits_80_columns(
     path: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
