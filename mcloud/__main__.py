@@ -7,9 +7,9 @@ from mcloud import isolation
 
 INTERRUPTED = 130
 PIPE = 141  # 128 + SIGPIPE, as for any program that is cut off
-# How many objects are made before Python looks for cycles among them, by generation. Candles,
-# trades and answers come by the thousand and hold no cycles: at the usual 700 the looking takes a
-# quarter of the time of a comparison of sites.
+# Thresholds of Python's garbage collector, by generation. A comparison of sites creates thousands
+# of candles and trades, which have no reference cycles. With the default threshold of 700 objects,
+# the search for cycles would take a quarter of its time.
 COLLECT = (50_000, 20, 20)
 
 
@@ -20,9 +20,10 @@ def main() -> None:
 
     from mcloud import proxies, streams
 
-    # While modules load there is nothing to put away, and a KeyboardInterrupt in the middle of an
-    # import may get lost: Ctrl-C simply ends the process. A command takes it over when it begins.
-    # Where the shell has it ignored, as for a job in the background, it stays so.
+    # Until a command starts and installs its own handler, Ctrl-C ends the process immediately:
+    # there is nothing to clean up yet, and a KeyboardInterrupt during an import may get lost. If
+    # the shell started this process with the signal ignored, as for a background job, it stays
+    # ignored.
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     gc.set_threshold(*COLLECT)
@@ -40,7 +41,8 @@ def main() -> None:
     except BrokenPipeError:
         sys.exit(PIPE)
     except OSError as error:
-        # A command has said all of its own by then: this is help that cannot be printed.
+        # Commands report their own errors. What arrives here is help text that could not be
+        # printed.
         sys.exit(f"error: nothing can be printed: {error.strerror}")
     finally:
         streams.let_go()
