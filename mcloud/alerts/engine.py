@@ -23,8 +23,8 @@ AlertState = Literal["ok", "pending", "firing", "unknown"]
 
 GAP = 600.0  # seconds; nothing is known of the time between checks that are farther apart
 GONE = 86_400.0  # seconds after which the alert of a missing figure is closed
-TOLD_AGAIN = 3600.0  # seconds for which a resolution is offered to channels that lack it
-NAMED = 10  # of what is unknown
+TOLD_AGAIN = 3600.0  # seconds for which a resolution is retried on channels that lack it
+NAMED = 10  # unknown figures that an event lists
 
 
 @dataclass(frozen=True)
@@ -37,11 +37,11 @@ class Alert:
     """Values of the stars in the rule's pattern."""
     firing: bool = False
     since: Time = 0.0
-    """Time when it began or stopped to fire."""
+    """Time when the alert started or stopped firing."""
     held: Seconds = 0.0
     """Seconds for which the figure is known to be wrong, or to be fine if the alert fires."""
     leaning: Time | None = None
-    """Time of the last check that found it so, if the latest check did."""
+    """Time of the latest check, if it found the figure in the state that ``held`` counts."""
     value: float | None = None
     """Last known value."""
     at: Time = 0.0
@@ -203,7 +203,7 @@ def _look(rule: AlertRule, alert: Alert, figure: AlertFigure, now: float) -> Ale
     leans = rule.is_over(figure.value) if alert.firing else rule.is_wrong(figure.value)
     if not leans:
         return replace(alert, held=0.0, leaning=None)
-    # A clock that was set back, or a pause between two checks, adds nothing.
+    # The time between two checks does not count if the clock was set back or the checks paused.
     passed = 0.0 if alert.leaning is None else now - alert.leaning
     held = alert.held + (passed if 0 <= passed <= GAP else 0.0)
     if held < (rule.recover if alert.firing else rule.last):
@@ -240,8 +240,8 @@ def _gone(alert: Alert, why: str, now: float) -> Alert | None:
 
 
 def _blind(unseen: Iterable[Alert], before: Mapping[str, Blind], now: float) -> dict[str, Blind]:
-    """Return the blind parts by the first two names of their paths, such as ``unknown
-    sites.aws``, with one entry for any number of unknown figures.
+    """Return the parts with unknown figures. Each has one entry, however many of its figures are
+    unknown, under a key such as ``unknown sites.aws``.
     """
     groups: dict[str, list[Alert]] = {}
     for alert in unseen:

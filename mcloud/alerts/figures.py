@@ -37,13 +37,15 @@ from mcloud.failover.statement import GuardLife
 from mcloud.market.trade import id_count
 from mcloud.runs import silence
 
-FORGOTTEN = 86_400.0  # seconds; a heartbeat or a lag that is older belongs to something given up
-CERTAIN = 60.0  # seconds of silence that the sites that answer may vouch for alone
+# seconds; an older heartbeat or lag is of a symbol or a pair that is no longer used
+FORGOTTEN = 86_400.0
+CERTAIN = 60.0  # maximum seconds of silence that are accepted without an answer of every site
 
 ALL = "*"
 
 _ASKED = {"holes": "recent", "candles": "recent"}
-"""Parts of a site without a time of their own, and the part in ``asked`` with their time."""
+"""Parts of a site without a time of their own. The value names the part of ``asked`` that has their
+time."""
 
 _OF_FOLDER = ("producers", "replicators", "guards", "alerts", "disk")
 """Parts of the document about the processes in this folder, and about its disk."""
@@ -277,7 +279,7 @@ def _rate(function: Mapping[str, Any]) -> float | None:
     count, errors = function["count"], function["errors"]
     if count is None or errors is None:
         return None
-    # An error may be counted before its call is.
+    # The metrics service may count an error before it counts the call that failed.
     return min(1.0, errors / max(count, 1)) if errors else 0.0
 
 
@@ -287,7 +289,7 @@ def _symbols(sites: Mapping[str, Any], anomalies: Mapping[str, Any], now: float)
     unknown = ""
     for name, site in sites.items():
         beats = site.get("heartbeats", {})
-        # The last answer of a site that no longer answers does not show the present.
+        # If a site no longer answers, its last answer does not show its current state.
         asked = site.get("asked", {}).get("heartbeats") or {}
         if why := beats.get("unknown") or asked.get("problem"):
             unknown = unknown or f"heartbeats of {name}: {why}"
@@ -347,7 +349,7 @@ def _guard(state: Mapping[str, Any], now: float) -> Mapping[str, Any]:
         return {**state, **lost, "reason": why}
     if not silent:
         return _running(state, now)
-    # Its figures about the sites are over, but its absence is not.
+    # Its figures about the sites no longer apply, but the fact that it is missing still does.
     return {"name": state["name"], **lost, "reason": "its process has died"}
 
 

@@ -117,7 +117,7 @@ _BUILT_IN = (
         "sites.*.function.error_rate",
         "The function fails. Its messages are retried, and become dead letters in the end.",
         says="{value} of its calls fail",
-        unknown="ignore",  # where nothing is called, there is no figure
+        unknown="ignore",  # without calls, there is no figure
         above=0.05,
         clear=0.01,
         last=60,
@@ -247,7 +247,7 @@ _BUILT_IN = (
         "The month is expected to exceed the budget: see `mcloud cost forecast`.",
         says="{value} of the month's budget is expected",
         above=1,
-        last=3600,  # by the first few minutes of a run it is much too much
+        last=3600,  # a forecast from the first minutes of a run is much too high
         stale=86_400,
     ),
     AlertRule(
@@ -344,15 +344,15 @@ def _check(config: Config, rule: AlertRule, where: Where) -> None:
         raise document.error(where, "above", f"[{name}] needs a limit: above or below")
     if rule.above is not None and rule.below is not None:
         if not rule.above > rule.below:
-            raise document.error(where, "above", f"{name}: nothing lies between below and above")
+            raise document.error(where, "above", f"{name}: no value lies between below and above")
         if rule.clear is not None:
-            message = f"{name}.clear goes with above or with below, not with both"
+            message = f"{name}.clear can be combined with above or with below, not with both"
             raise document.error(where, "clear", message)
     if rule.clear is not None and rule.is_wrong(rule.clear):
         message = f"{name}.clear must be on the good side of the limit, not {rule.clear:g}"
         raise document.error(where, "clear", message)
     if not all(rule.figure.split(".")):
-        raise document.error(where, "figure", f"{name}.figure is no path: {rule.figure!r}")
+        raise document.error(where, "figure", f"{name}.figure is not a path: {rule.figure!r}")
     channels = document.table(("channels",))
     for channel in rule.channels or ():
         if channel not in channels:
@@ -361,7 +361,7 @@ def _check(config: Config, rule: AlertRule, where: Where) -> None:
     try:
         advice(rule, ("x",) * rule.figure.split(".").count("*"))
     except (IndexError, KeyError, ValueError) as error:
-        message = f"{name}.text: only {{0}} and so on, one for each star of the figure"
+        message = f"{name}.text: only {{0}} and so on are replaced, one for each star of the figure"
         raise document.error(where, "text", message) from error
 
 

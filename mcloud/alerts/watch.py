@@ -21,7 +21,7 @@ from mcloud.notify.notifier import Notifier
 from mcloud.notify.silences import DEADLINE, FIRST, SilenceInShort, Silences
 from mcloud.runs import RunState
 
-SPEAK = 5.0  # seconds between two words of a watcher that waits
+SPEAK = 5.0  # seconds between two state reports of a watcher that waits
 CLOSING = 5.0  # seconds for events in progress at the end
 
 
