@@ -3,11 +3,12 @@
 There are two kinds of local writes. What has to be on the disk before the work may continue raises
 its error: the spool, saved dead letters, Terraform's state. Everything else is a note: an audit
 entry, a journal, a state document, a process id, a cache, a log. A note is written as a best
-effort. Where the disk refuses it (full, over quota, read-only, failing, or not ours), the work
-continues, a warning is logged once, and ``mcloud status`` reports it.
+effort. If the disk refuses it (because it is full, over quota, read-only, failing, or owned by
+somebody else), the work continues, a warning is logged once, and ``mcloud status`` reports it.
 
 A file of ``RESERVE`` bytes is kept in the state folder for the moment when the disk is full: it is
-deleted then, and the notes take its place. The spool leaves a margin, so that it does not.
+deleted then, and the notes use its space. The spool leaves a margin, so that it does not use that
+space itself.
 """
 
 import errno
@@ -23,7 +24,7 @@ from mcloud.errors import McloudError, reason_of
 
 RESERVE = 1024**2  # bytes; a guard writes some 30 KB at a time, and an audit entry has 1 KB
 RESERVE_NAME = "reserve"
-MARGIN = 16 * 1024**2  # bytes that the spool leaves free; on a small disk a twentieth of it
+MARGIN = 16 * 1024**2  # bytes that the spool leaves free, or a twentieth of a small disk
 
 log = logging.getLogger(__name__)
 """Logger that gets one warning for each file that cannot be written, and a line once it can be
@@ -103,7 +104,7 @@ def hold_reserve(state: Path) -> None:
 def margin(folder: Path) -> int:
     """Return the bytes that the spool leaves free on the disk of a folder.
 
-    They are more than the reserve, so that the spool does not take its place.
+    They exceed the reserve, so that the spool does not use its space.
     """
     return max(2 * RESERVE, min(MARGIN, shutil.disk_usage(folder).total // 20))
 
