@@ -1,9 +1,9 @@
 """A tiny trade that shows whether a site works, from its queue to its candles.
 
 All canaries of a site are trades of one candle, of the first minute of 1970, with ids that count
-from 1. The id determines the whole trade. So it does not matter how often a canary is sent, by
-whom, or whether it arrives, and their candle has a constant size. A rule of the bucket deletes the
-raw object of each, some 200 bytes, after a day. All other readers ignore canaries: see
+from 1. The id determines the whole trade. A canary may therefore be sent any number of times and by
+any process, or get lost, and the candle keeps a constant size. A rule of the bucket deletes the raw
+object of each, some 200 bytes, after a day. All other readers ignore canaries: see
 ``market.trade.is_reserved``.
 """
 
