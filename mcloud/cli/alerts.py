@@ -1,4 +1,4 @@
-"""``mcloud alerts``: rules, their state, and the channels that tell it."""
+"""``mcloud alerts``: rules, their state, and the channels that report it."""
 
 import threading
 from typing import TYPE_CHECKING, Annotated

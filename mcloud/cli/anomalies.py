@@ -103,7 +103,7 @@ def scan(
         int | None,
         typer.Option(
             metavar="MINUTES",
-            help="Traded minutes that each minute is compared with.",
+            help="Number of traded minutes that each minute is compared with.",
             rich_help_panel=_THRESHOLDS,
         ),
     ] = None,
@@ -111,7 +111,7 @@ def scan(
         float | None,
         typer.Option(
             metavar="SCORE",
-            help="Least score of a price jump, in usual deviations.",
+            help="Minimum score of a price jump, in usual deviations.",
             rich_help_panel=_THRESHOLDS,
         ),
     ] = None,
@@ -119,7 +119,7 @@ def scan(
         float | None,
         typer.Option(
             metavar="FRACTION",
-            help="Least price jump, as a fraction of the price (0.01 is 1%).",
+            help="Minimum price jump, as a fraction of the price (0.01 is 1%).",
             rich_help_panel=_THRESHOLDS,
         ),
     ] = None,
@@ -127,7 +127,7 @@ def scan(
         float | None,
         typer.Option(
             metavar="SCORE",
-            help="Least score of a volume spike, in usual deviations.",
+            help="Minimum score of a volume spike, in usual deviations.",
             rich_help_panel=_THRESHOLDS,
         ),
     ] = None,
@@ -135,7 +135,7 @@ def scan(
         float | None,
         typer.Option(
             metavar="FACTOR",
-            help="Least volume spike, as a multiple of the usual volume.",
+            help="Minimum volume spike, as a multiple of the usual volume.",
             rich_help_panel=_THRESHOLDS,
         ),
     ] = None,
@@ -143,7 +143,7 @@ def scan(
         float | None,
         typer.Option(
             metavar="SCORE",
-            help="Least score of a drift, in usual deviations.",
+            help="Minimum score of a drift, in usual deviations.",
             rich_help_panel=_THRESHOLDS,
         ),
     ] = None,
@@ -151,7 +151,7 @@ def scan(
         float | None,
         typer.Option(
             metavar="FRACTION",
-            help="Least drift, as a fraction of the price.",
+            help="Minimum drift, as a fraction of the price.",
             rich_help_panel=_THRESHOLDS,
         ),
     ] = None,
@@ -225,7 +225,7 @@ def _ask(session: Session, site: str | None) -> "dict[str, tuple[Anomaly, list[s
             session.warn(f"{name}: {broken}")
         for anomaly in (each.anomaly for each in sound(answer)):
             known, names = found.get(anomaly.key, (anomaly, []))
-            # Of two versions, the one with more trades counts.
+            # If the sites have two versions of an anomaly, the one with more trades counts.
             found[anomaly.key] = (max(known, anomaly, key=_knowledge), [*names, name])
     reasons = "; ".join(f"{name}: {reason}" for name, reason in failed.items())
     if len(failed) == len(sites):

@@ -89,7 +89,8 @@ def make_app(mentioned: set[str]) -> typer.Typer:
         name="mcloud",
         cls=Root,
         no_args_is_help=True,
-        # Help that rich draws costs a third of a second at every start, and reads no better.
+        # Help drawn by rich would delay every start by a third of a second, and is no easier to
+        # read.
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
@@ -135,4 +136,4 @@ def root(
 
 
 def _not_loaded() -> None:
-    raise AssertionError("a command that is called is mentioned, and then it is loaded")
+    raise AssertionError("a command that is called is on the command line, and is therefore loaded")

@@ -41,7 +41,7 @@ def list_(
         int, typer.Option(min=1, metavar="COUNT", help="Maximum number of dead letters to read.")
     ] = 100,
 ) -> None:
-    """List the dead letters of a site, and why each is one.
+    """List the dead letters of a site, with the reason for each.
 
     Examples:
     mcloud dlq list aws

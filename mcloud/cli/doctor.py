@@ -20,7 +20,8 @@ def doctor(
         str | None,
         typer.Option(
             metavar="ROLE",
-            help="Role that the credentials must suffice for: deployer, planner, operator, producer"
+            help="Role whose permissions the credentials must have: deployer, planner, operator, "
+            "producer"
             " or replicator. Default: operator, or deployer before the first deployment.",
         ),
     ] = None,

@@ -67,7 +67,7 @@ def failover(
     """Make another site the primary.
 
     It checks the site, and writes the control record on all sites. Producers with `--mode primary`
-    follow within seconds. What the former primary still holds is copied.
+    follow within seconds. Data that only the former primary has is copied.
 
     Examples:
     mcloud failover gcp --dry-run

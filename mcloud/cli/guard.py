@@ -105,7 +105,7 @@ def run(
             guard.run(stop, each)
         notifier.close(TELLING)
         for failure in notifier.failures():
-            log.warning("not told: %s", failure)
+            log.warning("not notified: %s", failure)
         mine.write(guard.state())
         log.info("ends")
 

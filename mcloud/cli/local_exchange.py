@@ -110,7 +110,8 @@ def exchange(
     are USDⓈ-M futures, and symbols such as BTCUSD_PERP.cm COIN-M futures.
 
     A recording with bad lines, or one that is cut short, is played without them, and the exit code
-    is then 3. With -o json, a second document reports it when all is traded.
+    is then 3. With -o json, a second document reports those lines after all trades have been
+    played.
 
     docs/reference/local-exchange.md lists what is served, and what is not.
 

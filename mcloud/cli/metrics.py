@@ -13,7 +13,7 @@ from mcloud.errors import UsageError
 if TYPE_CHECKING:
     from mcloud.observing.scrape import Listen, Tls
 
-TICK = 0.25  # seconds between two checks for what is due
+TICK = 0.25  # seconds between two checks for queries that are due
 TOKEN = "MCLOUD_METRICS_TOKEN"
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from mcloud.observing.watch import SnapshotWatch
 
 FRAME = 1.0  # seconds between two drawings if nothing happens, because ages count seconds
-TICK = 0.25  # seconds between two checks for what is due
+TICK = 0.25  # seconds between two checks for queries that are due
 
 
 def register(app: typer.Typer) -> None:
@@ -41,7 +41,7 @@ def monitor(
 
     Keys: q quits, p pauses, + and - change the interval, 1 to 9 show a single site, ? lists all
     keys. A figure that is not fresh shows its age. In a pipe it prints one snapshot; `-o jsonl`
-    writes a line at every interval until the reader goes away.
+    writes a line at every interval until the reader closes the pipe.
 
     Examples:
     mcloud monitor

@@ -366,7 +366,7 @@ def _warn_of_spool(session: Session, spool: "Spool") -> None:
     if spool.set_aside:
         session.warn(
             f"the spool was damaged ({spool.damage}) and is set aside as {spool.set_aside}; "
-            "what only it held is fetched again from the exchange"
+            "trades that only this spool had are fetched again from the exchange"
         )
     for site in spool.unconfigured():
         waiting = spool.pending(site).trades

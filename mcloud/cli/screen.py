@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 BEGIN, END = (
     "\x1b[?2026h",
     "\x1b[?2026l",
-)  # of a frame, for terminals that draw it at once
+)  # start and end of a frame, for terminals that draw a whole frame at once
 NAMES = {b"\x1b[C": "right", b"\x1b[D": "left", b"\x1bOC": "right", b"\x1bOD": "left"}
 
 
@@ -27,7 +27,7 @@ def full_screen(console: "Console") -> "Iterator[Screen]":
     screen = Screen(console, sys.stdin)
     handlers = {
         signal.SIGTSTP: screen.stop,
-        signal.SIGWINCH: lambda *_: None,  # only to wake up
+        signal.SIGWINCH: lambda *_: None,  # only to end the wait for a key
     }
     before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     woken = signal.set_wakeup_fd(screen.waker, warn_on_full_buffer=False)
@@ -73,8 +73,8 @@ class Screen:
         return capture.get() + ("\x1b[K" if line.cell_len < width else "")
 
     def keys(self, seconds: float) -> list[str]:
-        """Return the pressed keys, after at most these seconds, or sooner if the window has
-        changed.
+        """Return the pressed keys. Wait for at most these seconds, or until the size of the window
+        changes.
         """
         ends = [self._wakes] if self._keyboard is None else [self._keyboard, self._wakes]
         ready, _, _ = select.select(ends, [], [], max(0.0, seconds))

@@ -106,7 +106,8 @@ class Session:
         return open_sites(self.config, wanted)
 
     def runs(self, name: str | None = None) -> "Runs":
-        """Return the runs of this folder, those of the present and of the past, all or by name."""
+        """Return the runs of this folder, both running and ended ones: all of them, or those called
+        ``name``."""
         from mcloud.run_states import runs_of
 
         return runs_of(self.config.state, name)
@@ -160,7 +161,7 @@ class Session:
 
         class Pipe(Console):
             def on_broken_pipe(self) -> None:
-                raise  # the error at hand, for _guard; rich itself would exit with 1
+                raise  # the current error, which _guard handles; rich would exit with 1
 
         # In a pipe, rich would assume 80 columns and cut lines. A file has no width.
         width = None if file.isatty() else UNBOUNDED
@@ -307,7 +308,7 @@ def _guard(run: Callable[[], None], session: Session) -> None:
         run()
         # Flushed here, because an error at the end of the interpreter could not be handled.
         sys.stdout.flush()
-    except (KeyboardInterrupt, typer.Abort):  # the latter at a question
+    except (KeyboardInterrupt, typer.Abort):  # typer raises Abort at a prompt
         _report_interrupt()
     except BrokenPipeError:
         # The reader of the output is gone, as after `head`. The exit code is not 0, because the
@@ -345,7 +346,7 @@ def _report_interrupt() -> NoReturn:
 
 
 def _each_text(value: Any, change: Callable[[str], str]) -> Any:
-    """Return a document with each of its texts changed."""
+    """Return a copy of a document in which each text was replaced by ``change`` of it."""
     if isinstance(value, str):
         return change(value)
     if isinstance(value, Mapping):
