@@ -168,7 +168,7 @@ def read_record(record: Mapping[str, Any]) -> Candle:
     """Read a candle from its stored record.
 
     Raises:
-        Damaged: the record is not a valid candle, because something else changed it.
+        DamagedData: the record is not a valid candle, because something else changed it.
     """
     try:
         return Candle.from_record(record)

@@ -432,7 +432,7 @@ class Control(Protocol):
         """Write the record if its epoch is above the stored one; otherwise return False.
 
         Raises:
-            errors.Damaged: the stored record cannot be read, and is left unchanged.
+            errors.DamagedData: the stored record cannot be read, and is left unchanged.
         """
         ...
 

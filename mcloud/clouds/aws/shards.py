@@ -42,7 +42,7 @@ def parse(text: str) -> ShardPosition:
     """Parse a position that ``to_text`` wrote.
 
     Raises:
-        errors.Damaged: the text is not such a position.
+        errors.DamagedData: the text is not such a position.
     """
     position = read_text(ShardPosition, text, "the position")
     if isinstance(position, documents.Damaged):

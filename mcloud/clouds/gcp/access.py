@@ -33,7 +33,8 @@ APIS = (
 """APIs that a site needs, as in ``terraform/gcp/services.tf``."""
 
 TESTED_AT_ONCE = 100
-"""Permissions in one request: Cloud Console asks about no more either."""
+"""Maximum number of permissions in one request. The Cloud Console does not test more at once
+either."""
 
 SERVICES = {
     "queue": "pubsub",
@@ -212,7 +213,8 @@ class GcpAccess:
                 "project": ("cloudresourcemanager", f"v1/{project}"),
                 "database": ("cloudresourcemanager", f"v1/{project}"),
                 "billing account": ("cloudbilling", f"v1/billingAccounts/{account}"),
-                # A dataset cannot be asked, but its project, which need not be the site's.
+                # The API tests permissions on a project and not on a dataset. The project of the
+                # dataset may be another one than that of the site.
                 "billing dataset": (
                     "cloudresourcemanager",
                     f"v1/projects/{dataset.rpartition('.')[0]}",

@@ -58,7 +58,7 @@ def parse(text: str) -> QueryPosition:
     """Parse a position that ``to_text`` wrote.
 
     Raises:
-        errors.Damaged: the text is not such a position.
+        errors.DamagedData: the text is not such a position.
     """
     position = read_text(QueryPosition, text, "the position")
     if isinstance(position, documents.Damaged):

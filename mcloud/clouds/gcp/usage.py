@@ -92,7 +92,7 @@ class MonitoringUsage:
         ]
 
     def _free_tier(self) -> tuple[bool, str]:
-        """Return whether the database has the free tier, and what is to be said about it."""
+        """Return whether the database has the free tier, and a remark if that is unknown."""
         try:
             return self._has_free_tier(), ""
         except McloudError as error:
