@@ -80,7 +80,7 @@ def load(profile: str | None, folder: Path, environment: Mapping[str, str]) -> C
         ConfigError: a file cannot be read, or holds an unknown key or a value of a wrong type,
             named with its line; or there is no such profile.
     """
-    folder = folder.absolute()  # other processes that get this path run elsewhere
+    folder = folder.absolute()  # other processes get this path and run in other folders
     document = Document.read(folder / FILE)
     check(document)
     given = variables.read(folder, environment)
@@ -216,7 +216,7 @@ def _apply(
 def _path(folder: Path, what: str, text: str) -> str:
     if left := re.search(r"\$\{?(\w+)", text):
         raise ConfigError(
-            f"{what} is {text!r}, and {left[0]!r} stands for nothing there",
+            f"{what} is {text!r}, and {left[0]!r} is not replaced there",
             remedy=f"write the path itself, or ${{{left[1]}}} in .env, where it is replaced",
         )
     try:

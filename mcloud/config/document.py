@@ -26,7 +26,7 @@ class Document:
         """Read a file. A missing file counts as empty.
 
         Raises:
-            ConfigError: it cannot be read, or is no TOML.
+            ConfigError: it cannot be read, or is not valid TOML.
         """
         try:
             content = text.read(path)

@@ -99,7 +99,7 @@ def read(
 def values(
     document: Document, where: Where, allowed: Mapping[str, Allowed], besides: Collection[str] = ()
 ) -> dict[str, Any]:
-    """Return the values of a table by their keys, with as few of them as it has.
+    """Return the values of a table by their keys, without the keys that the table does not have.
 
     Raises:
         ConfigError: as for ``read``.
