@@ -24,13 +24,13 @@ LEAST = Decimal("0.01")  # dollars a month
 ZERO = Decimal(0)
 
 FRESHNESS = 5  # default of a producer, in seconds
-COARSER = (10, 30, 60)  # seconds that might be waited for a message to fill
+COARSER = (10, 30, 60)  # larger values of the freshness, in seconds, that are considered
 SMALL = 128 * 1024
 """Bytes from which the modules move an object to a colder class. The cost of the move is then saved
 within a year."""
-AGE = 90  # days after which they move it
+AGE = 90  # days after which the modules move an object
 RETENTION = Decimal(7)  # days
-SMALLEST_MEMORY = 256  # MB that still leave the function room; it takes 90
+SMALLEST_MEMORY = 256  # MB; the function uses 90 of them
 SPARE = 2  # times the mean: room that provisioned capacity leaves for busy hours
 HOURS = 730  # of a month, as AWS counts it
 STEADY = Decimal("0.5")  # the least of the days' means against the largest, for a commitment
@@ -170,7 +170,7 @@ def _packing(grounds: Sequence[_Ground]) -> Iterator[Advice]:
             ", ".join(ground.usage.site for ground in grounds),
             f"let candles be up to {freshness} s old",
             f"mcloud produce --freshness {freshness}",
-            f"a message has {least:.0f} trades, and more fit; candles come up to "
+            f"a message has {least:.0f} trades, and has room for more; candles come up to "
             f"{freshness - FRESHNESS} s later than now, if producers have the default freshness of "
             f"{FRESHNESS} s",
             savings[freshness],
@@ -210,7 +210,7 @@ def _retention(ground: _Ground, profile: str) -> Iterator[Advice]:
         ground.usage.site,
         f"keep logs for {RETENTION} days instead of {days}",
         _setting(profile, ground.usage.site, f"log_retention = {RETENTION}"),
-        "what happened is in the raw archive; the logs are for looking into faults",
+        "all trades are in the raw archive; the logs are needed only to investigate faults",
         ground.saving({"log_gib_months": less}),
         at_most=True,
     )
@@ -219,7 +219,7 @@ def _retention(ground: _Ground, profile: str) -> Iterator[Advice]:
 def _lifecycle(ground: _Ground, profile: str) -> Iterator[Advice]:
     """Advise a colder class if old raw trades are still in the most expensive one.
 
-    Small objects cost more to move than they save, and are to be compacted first.
+    Small objects cost more to move than they save, and should be compacted first.
     """
     hot, cold, move = {
         "aws": ("s3_gib_months", "s3_glacier_ir_gib_months", "s3_glacier_ir_transitions"),
@@ -285,8 +285,8 @@ def _provisioned(ground: _Ground, profile: str) -> Iterator[Advice]:
         _setting(
             profile, ground.usage.site, f"candles_capacity = {{ write = {write}, read = {read} }}"
         ),
-        f"{SPARE} times the mean of the busiest day; what comes faster is throttled, and tried "
-        "again by the queue",
+        f"{SPARE} times the mean of the busiest day; requests above that are throttled, and the "
+        "queue retries them",
         saving,
         at_most=True,
     )
@@ -310,9 +310,10 @@ def _commitment(ground: _Ground, profile: str) -> Iterator[Advice]:
             continue
         yield Advice(
             ground.usage.site,
-            f"commit to what runs every day: {each.name}",
+            f"commit to the usage of every day: {each.name}",
             each.how,
-            f"{100 * each.share:.0f}% less for a year's promise; paid for also when unused",
+            f"{100 * each.share:.0f}% cheaper with a commitment of one year, which costs the "
+            "same if it is not used",
             ground.cost(units) * each.share * min(steady),
             at_most=True,
         )
@@ -343,7 +344,7 @@ def _cheapest(grounds: Sequence[_Ground]) -> Iterator[Advice]:
         best,
         f"send trades to {best} only, while it is the cheapest",
         f"mcloud failover {best}, with mcloud produce --mode primary; or --mode cheapest",
-        "the others then have what `mcloud replicate` brings them, which costs reads here and "
+        "the others then get their data from `mcloud replicate`, which costs reads here and "
         "writes there, and are behind by its lag",
         rest,
         at_most=True,

@@ -73,7 +73,7 @@ def remembered(
 ) -> Bill:
     """Return the bill that is stored in ``path``. Request and store a new one if that is too old.
 
-    A bill that was requested after ``settled`` is kept for good.
+    A bill that was requested after ``settled`` is kept permanently.
     """
     kept = _read(path)
     if kept is not None:

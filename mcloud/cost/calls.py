@@ -24,7 +24,8 @@ class MeterUnits(NamedTuple):
     meter: str
     units: Decimal = _ONE
     per: int = 1
-    """Number of things that the call reads or writes for these units. A part counts as whole."""
+    """Number of things that the call reads or writes for these units. A started unit counts as a
+    whole one."""
 
 
 # An eventually consistent read of DynamoDB, as each query is, takes half a unit for each 4 KiB. A

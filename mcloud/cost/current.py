@@ -18,10 +18,10 @@ from mcloud.cost.settings import money
 from mcloud.cost.usage import SiteUsage, collect
 from mcloud.documents import Damaged, Time, encode, read_file
 
-FRESH = 1800.0  # seconds; a month of it is forty cents of CloudWatch
+FRESH = 1800.0  # seconds; at this interval, CloudWatch costs forty cents per month
 FRESH_LOCAL = 5.0
-LOOK_BACK = 7200.0  # seconds over which cost by the hour is measured
-SPACING = 60.0  # seconds between two samples that are kept, and the least that makes a rate
+LOOK_BACK = 7200.0  # seconds over which the cost per hour is measured
+SPACING = 60.0  # seconds between two stored samples; a rate needs two samples at least as far apart
 
 ZERO = Decimal(0)
 Sample = tuple[float, Decimal]

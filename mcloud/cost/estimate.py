@@ -31,17 +31,17 @@ MINUTES = 30 * 24 * 60
 """Minutes of the month that is priced."""
 MONTHS = (1, 12)
 """Months after the deployment that are priced. Stored data grows from one to the other."""
-SAMPLE = 20_000  # trades that are simulated, if ten minutes have as many
-LONGEST = 10  # minutes
+SAMPLE = 20_000  # maximum number of simulated trades
+LONGEST = 10  # maximum number of simulated minutes
 
-_START = 1_735_776_000_000  # of the simulation: a whole hour, in ms since 1970
-_PATTERN = 40_000  # trades whose prices and quantities are repeated; more than zlib sees at once
+_START = 1_735_776_000_000  # start of the simulation: a whole hour, in ms since 1970
+_PATTERN = 40_000  # trades whose prices and quantities are repeated; they exceed zlib's window
 _FILLS = 3  # trades of an order, on average; see `feed.simulate`
 _AT_ONCE = 16  # requests of a function to its stores; see `processor.ingest`
 _BATCH = 100  # messages of a batch of Lambda
-_POLLS = 5 * 3  # of idle pollers of a queue, per minute: each waits for 20 s
+_POLLS = 5 * 3  # requests per minute of the idle pollers of a queue: each waits for 20 s
 _CHECKS = 5  # candles that a check for anomalies reads of each symbol, once a minute
-_ALARMS = 12  # of the AWS module with its defaults
+_ALARMS = 12  # alarms of the AWS module with its defaults
 _OVERHEAD = {"aws": 100, "gcp": 250}  # bytes that a store adds to a candle for its indexes
 _LOG_LINE = {"aws": 330, "gcp": 700}  # bytes of the line about the trades of a symbol in a message
 _LOG_CALL = {"aws": 400, "gcp": 0}  # bytes that the platform logs for each call
@@ -50,7 +50,7 @@ _LATENCY = {  # seconds of a request to the store of candles, and to the one of 
     "aws": (Decimal("0.008"), Decimal("0.030")),
     "gcp": (Decimal("0.040"), Decimal("0.060")),
 }
-_CALL_CPU = Decimal("0.003")  # seconds of a whole CPU that a call takes, whatever it does
+_CALL_CPU = Decimal("0.003")  # seconds of a whole CPU for a call without any trades
 _FOLDED = 150_000  # trades that a whole CPU decodes, packs and folds in a second
 
 

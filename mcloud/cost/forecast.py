@@ -15,9 +15,9 @@ from mcloud.cost.usage import SiteUsage
 from mcloud.market.trade import to_text
 
 DAY_SECONDS = 86_400.0
-ENOUGH = 3  # whole days from which the days so far say more than their sum
+ENOUGH = 3  # whole days from which the forecast uses daily figures instead of their sum
 SPREADS = 2  # standard deviations on either side: about 19 times of 20, if days are alike
-LITTLE = 3600.0  # seconds; less says next to nothing of a month
+LITTLE = 3600.0  # seconds; a shorter measurement is too little for a forecast
 
 ZERO = Decimal(0)
 
@@ -39,7 +39,7 @@ class Forecast:
     runs_out: Mapping[tuple[str, str], str] = field(default_factory=dict)
     """Day on which the free tier of a cloud's meter will be used up, if it will be."""
     early: bool = False
-    """Whether less than an hour was measured, which says next to nothing of a month."""
+    """Whether less than an hour was measured, which is too little for a forecast."""
     unknown: frozenset[str] = frozenset()
     """Sites with no readable meter. Their cost is 0, and in no sum."""
 

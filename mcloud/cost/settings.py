@@ -3,7 +3,7 @@
 [cost]
 budget_usd = 20          # per month, for all sites together
 free_tier = false        # another project on the account uses it up
-billed = false           # do not ask for the bill; Cost Explorer takes $0.01 for an answer
+billed = false           # do not request the bill; Cost Explorer charges $0.01 per request
 billed_hours = 12        # hours for which a bill is reused
 gcp_billing_table = "my-project.billing.gcp_billing_export_v1_0123AB_4567CD_89EF01"
 
@@ -30,7 +30,7 @@ class CostSettings:
     budget_usd: float | None = setting(None, least=LEAST)
     """Budget of all sites together, in dollars per month."""
     billed: bool = setting(True)
-    """Whether to ask for the bill. Cost Explorer takes $0.01 for an answer."""
+    """Whether to request the bill. Cost Explorer charges $0.01 per request."""
     billed_hours: float = setting(6.0, least=1)
     """Hours for which a bill is reused."""
     gcp_billing_table: str | None = setting(None)

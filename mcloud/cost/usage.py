@@ -20,7 +20,7 @@ DEADLINE = 30.0  # seconds; two clients are made and some thirty metrics read
 MESSAGES = "messages"
 """An unpriced meter: messages that reached the function."""
 OWN_READS = "own_metric_reads"
-"""An unpriced meter: the reads that reading the meters took."""
+"""An unpriced meter: the number of reads that this report itself caused."""
 
 
 @dataclass(frozen=True)
