@@ -1,8 +1,8 @@
 """Finds documents that cannot be used, on the sites and on this machine, and repairs them.
 
 A repair keeps the document as it was found under ``.mcloud/damaged``, or beside the file. It then
-puts in its place what counts on the other sites or, where no site has anything that can be used,
-removes it. Documents that a newer mcloud wrote are only reported.
+replaces the document by the valid one of the other sites, or removes it if no site has a valid one.
+Documents that a newer mcloud wrote are only reported.
 """
 
 import json
@@ -48,17 +48,17 @@ _KINDS: Mapping[str, tuple[Kind[Any], str]] = {
         (ENTRIES, "the log of this machine, audit.jsonl, stays as it is"),
         (ANOMALIES, "`mcloud anomalies scan SYMBOL` finds the anomaly again in the candles"),
         (UNTOLD_ANOMALIES, "nobody is notified of this anomaly"),
-        (WATCHES, "the next look at the symbol begins a day back"),
+        (WATCHES, "the next check of the symbol begins a day earlier"),
         (SUPPORT, "the function notes it again, at the latest in ten minutes"),
         (RECORDS, "an alert that was sent may be sent once more"),
         (SILENCES, "nothing is silenced by it"),
     )
 }
-"""Kinds of documents, each with what follows where one is deleted."""
+"""Kinds of documents, each with the consequence of deleting a document of that kind."""
 
 
 _SHARED: tuple[Kind[Any], ...] = (pause.KIND, debts.KIND, ENTRIES)
-"""Kinds of which all sites keep the same documents."""
+"""Kinds of documents that are the same on all sites."""
 
 
 @dataclass(frozen=True)
@@ -124,17 +124,17 @@ class _Documents:
 
     record: ControlRecord | Damaged | None
     heartbeats: tuple[tuple[Damaged, Heartbeat | None], ...]
-    """Damaged ones, each with what can be restored of it."""
+    """Damaged heartbeats, each with its restored content."""
     broken: tuple[_Broken, ...]
     intact: Mapping[tuple[str, str], Note | AuditEntry]
     """Documents that all sites share, by kind and key."""
 
 
 def on_sites(sites: Mapping[str, Site], state: Path) -> tuple[list[FoundDamage], dict[str, str]]:
-    """The damaged documents of all sites that answer, and why the others do not.
+    """Return the damaged documents of all sites that answer, and why the others do not.
 
     Args:
-        state: the ``.mcloud`` folder, which keeps what a repair replaces.
+        state: the ``.mcloud`` folder, which keeps the documents that a repair replaces.
     """
     answers = gather({name: partial(_read, site) for name, site in sites.items()}, DEADLINE)
     told = {n: each for n, each in answers.items() if not isinstance(each, Exception)}
@@ -149,17 +149,18 @@ def on_sites(sites: Mapping[str, Site], state: Path) -> tuple[list[FoundDamage],
 
 
 def _judged(found: FoundDamage, away: Mapping[str, str]) -> FoundDamage:
-    """Leave alone what this mcloud must not repair, or cannot repair yet."""
+    """Return the damage without its repair if this mcloud must not repair it, or cannot repair it
+    yet."""
     if found.damaged.is_newer:
         return replace(found, repair=None, plan="none: upgrade this mcloud")
     if found.is_lost_then and away:
-        why = f"none yet: {', '.join(away)} does not answer, and may have the one that counts"
+        why = f"none yet: {', '.join(away)} does not answer, and may have the valid document"
         return replace(found, repair=None, plan=why)
     return found
 
 
 def on_disk(state: Path) -> list[FoundDamage]:
-    """The damaged files under a ``.mcloud`` folder that are read by more than one run."""
+    """Return the damaged files under a ``.mcloud`` folder that are read by more than one run."""
     found = [
         FoundDamage(
             "",
@@ -173,7 +174,7 @@ def on_disk(state: Path) -> list[FoundDamage]:
 
 
 def files_beside(state: Path) -> Iterator[object]:
-    """Decode what runs and moves remember in files of their own, but for ``state.json``."""
+    """Decode the files of runs and moves, except for ``state.json``."""
     for run in runs_called(state, None, *KINDS):
         yield read_told(run.folder / "told.json")
     for path in sorted((state / "failover").glob("*/*.json")):
@@ -233,7 +234,7 @@ def _broken(
     if good is None:
         plan = f"delete it; {_KINDS[broken.kind.name][1]}"
     else:
-        plan = "replace it with what counts on the other sites"
+        plan = "replace it with the valid document of the other sites"
 
     def repair() -> None:
         save(broken.damaged)
@@ -256,9 +257,9 @@ def _elsewhere(broken: _Broken, told: Mapping[str, _Documents]) -> Note | AuditE
 
 
 def restored(site: Site, broken: Damaged) -> Heartbeat | None:
-    """Return a damaged heartbeat with its fields that are sound, and the rest from the candles.
+    """Return a damaged heartbeat with its valid fields, and the others from the candles.
 
-    Counts that are lost begin at 0. None where the site has no candle of the symbol.
+    Lost counts begin at 0. Return None if the site has no candle of the symbol.
     """
     symbol = broken.where.removeprefix(HEARTBEAT)
     try:
@@ -288,7 +289,10 @@ def _heartbeat(
 
     plan = "delete it; the function writes one with the next trade, and its counts begin at 0"
     if good is not None:
-        plan = "replace it with its sound fields and the newest candle; lost counts begin at 0"
+        plan = (
+            "keep its valid fields, and take the others from the newest candle; lost counts "
+            "begin at 0"
+        )
     return FoundDamage(site.name, broken, plan, repair)
 
 
