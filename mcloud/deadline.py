@@ -1,4 +1,4 @@
-"""Ask many things at once and wait for none of them longer than agreed."""
+"""Runs several calls at once, and waits for each until a common deadline."""
 
 import threading
 import time
@@ -23,7 +23,8 @@ def gather(
 
 
 class Asker(Generic[Key]):
-    """Gathers repeatedly, with at most ``most`` hanging calls of each key."""
+    """Runs the same calls repeatedly. No call is repeated while ``most`` earlier ones of its key
+    hang."""
 
     def __init__(self, most: int = 8, clock: Callable[[], float] = time.monotonic) -> None:
         self._most = most
@@ -54,7 +55,7 @@ class Asker(Generic[Key]):
         ]
         for thread in threads:
             thread.start()
-        # A jump of the clock does not make an answer late: see ``Limit``.
+        # A jump of the clock does not make an answer late; see ``Limit``.
         limit = Limit(seconds, self._clock)
         for thread in threads:
             while thread.is_alive() and (left := limit.left):
