@@ -1,4 +1,4 @@
-"""The whole examination. Nothing of it is stored."""
+"""Runs all checks at once. Their results are not stored."""
 
 from collections.abc import Callable, Sequence
 from functools import partial

@@ -26,7 +26,7 @@ EXCHANGE_TIMEOUT = 8.0  # seconds
 
 # A spool takes up to 1 GiB by default. Below the lower limit, not even logs have room.
 ROOM_WARNING, ROOM_FAULT = 2 * 2**30, 64 * 2**20  # bytes
-SILENCE = 30.0  # seconds; a producer writes down its state every second
+SILENCE = 30.0  # seconds; a producer writes its state every second
 
 
 def look_at(config: Config, producers: Sequence[Running[ProducerState]]) -> list[DoctorCheck]:
@@ -52,8 +52,8 @@ def look_at(config: Config, producers: Sequence[Running[ProducerState]]) -> list
 
 
 def _unless(needed: bool, look: Look) -> AccessFinding:
-    """Weaken a fault to a warning if the local profile can do without: it deploys, replays and
-    simulates alone.
+    """Turn a fault into a warning if the profile ``local`` works without it: that profile can
+    deploy, replay and simulate without other tools and without the exchange.
     """
     try:
         finding = look()
