@@ -1,17 +1,17 @@
-"""Decodes stored documents: each gives a frozen dataclass, or says why it cannot be used.
+"""Decodes stored documents into frozen dataclasses, or says why a document cannot be used.
 
 ``encode`` is the way back: it returns the JSON document of a dataclass.
 
-Whatever is kept on a site or on the disk may have been edited, cut short, or written by another
-version of mcloud. ``decode`` compares a document with the annotations of a dataclass and never
-raises. Whoever gets ``Damaged`` decides without the document, reports it, and leaves it as it is:
-`mcloud documents repair` repairs it, and nothing else does.
+A document on a site or on the disk may have been edited, cut short, or written by another version
+of mcloud. ``decode`` compares a document with the annotations of a dataclass and never raises. A
+caller that gets ``Damaged`` works without the document, reports it, and leaves it unchanged. Only
+`mcloud documents repair` changes it.
 
-The annotations may be ``bool``, ``int``, ``float``, ``str``, ``Decimal``, ``Any``, a ``Literal``
-of several texts, dataclasses and named tuples, with ``| None``, ``Mapping[str, …]`` and
-``tuple[…]`` of those. Checks of a value go into ``Annotated``. Fields with a default may be
-missing; unknown fields are ignored. A document of a newer version has a ``version`` above
-``VERSION``; one without has the first.
+The annotations may be ``bool``, ``int``, ``float``, ``str``, ``Decimal``, ``Any``, a ``Literal`` of
+several texts, dataclasses and named tuples, with ``| None``, ``Mapping[str, …]`` and ``tuple[…]``
+of those. Checks of a value go into ``Annotated``. Fields with a default may be missing; unknown
+fields are ignored. A document of a newer version has a ``version`` above ``VERSION``. A document
+without a version has version 1.
 """
 
 import json
@@ -156,7 +156,7 @@ Seconds = Annotated[float, Between(-(10**10), 10**10)]
 
 
 def decode(shape: type[Value], document: object, where: str) -> Value | Damaged:
-    """Return what ``shape`` makes of a document, or why it cannot be used; never raises."""
+    """Return a document as a ``shape``, or why it cannot be used. Never raises."""
     if isinstance(document, Damaged):
         return document
     version = document.get("version") if isinstance(document, Mapping) else None
@@ -215,7 +215,7 @@ def encode(value: object) -> Any:
 
 
 def parse(text: str | bytes, where: str) -> dict[str, Any] | Damaged:
-    """Return the JSON object in a text, or why there is none; never raises."""
+    """Return the JSON object in a text, or why there is none. Never raises."""
     value = _json(text, where)
     if isinstance(value, dict | Damaged):
         return value
@@ -223,13 +223,13 @@ def parse(text: str | bytes, where: str) -> dict[str, Any] | Damaged:
 
 
 def load(path: Path) -> dict[str, Any] | Damaged | None:
-    """Return the JSON object in a file; None where there is no file."""
+    """Return the JSON object in a file, or None if there is no file."""
     content = _content(path)
     return parse(content, str(path)) if isinstance(content, bytes) else content
 
 
 def read_file(path: Path, shape: type[Value]) -> Value | Damaged | None:
-    """Return what ``shape`` makes of the JSON in a file; None where there is no file."""
+    """Return the JSON in a file as a ``shape``, or None if there is no file."""
     content = _content(path)
     if not isinstance(content, bytes):
         return content
@@ -237,7 +237,7 @@ def read_file(path: Path, shape: type[Value]) -> Value | Damaged | None:
 
 
 def read_text(shape: type[Value], text: str | bytes, where: str) -> Value | Damaged:
-    """Return what ``shape`` makes of the JSON in a text; never raises."""
+    """Return the JSON in a text as a ``shape``, or why it cannot be used. Never raises."""
     return decode(shape, _json(text, where), where)
 
 
@@ -259,12 +259,12 @@ def _json(text: str | bytes, where: str) -> Any:
 
 
 def plain(document: Mapping[str, Any], where: str) -> dict[str, Any] | Damaged:
-    """Return a copy of a document without annotations, or why it is no plain JSON."""
+    """Return a copy of a document without annotations, or why it is not plain JSON."""
     return decode(cast("type[dict[str, Any]]", Mapping[str, Any]), document, where)
 
 
 def set_aside(path: Path) -> Path:
-    """Rename a damaged file so that another can take its place; returns its new path.
+    """Rename a damaged file, so that a new file can replace it. Return its new path.
 
     Raises:
         McloudError: it cannot be renamed.
@@ -282,12 +282,12 @@ def set_aside(path: Path) -> Path:
 
 
 def sound(documents: Iterable[Value | Damaged]) -> list[Value]:
-    """Return those that can be used."""
+    """Return the documents that can be used."""
     return [each for each in documents if not isinstance(each, Damaged)]
 
 
 def damaged(documents: Iterable[object]) -> tuple[Damaged, ...]:
-    """Return those that cannot be used."""
+    """Return the documents that cannot be used."""
     return tuple(each for each in documents if isinstance(each, Damaged))
 
 
@@ -334,7 +334,7 @@ def _read(kind: Any, value: Any, path: str) -> Any:
         return _SCALARS[kind](value, path)
     if is_dataclass(kind) or hasattr(kind, "_fields"):
         return _record(kind, value, path)
-    raise TypeError(f"no document has a {kind}")  # a mistake in a shape, not in a document
+    raise TypeError(f"no document has a {kind}")  # the dataclass is wrong, not the document
 
 
 def _record(kind: Any, value: Any, path: str) -> Any:
