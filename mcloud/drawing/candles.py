@@ -9,7 +9,7 @@ from rich.text import Text
 from mcloud.market.interval import Bar
 from mcloud.market.trade import to_text
 
-# What the lower and the upper half of a cell show → its character.
+# Character of a cell, by the content of its upper and its lower half.
 CELLS = {
     ("", ""): " ",
     ("wick", "wick"): "│",
@@ -28,7 +28,7 @@ LABELS = 4  # prices, about
 FEWEST = 5  # columns of a table
 WORDS = ("timestamp", "filled")
 """Columns of a table with texts."""
-PLACES = 12  # the most that a price has (see `trade.NUMBER`)
+PLACES = 12  # maximum number of decimal places of a price (see `trade.NUMBER`)
 
 
 def table(

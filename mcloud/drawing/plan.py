@@ -48,7 +48,7 @@ def sentence(plan: StackPlan) -> str:
 def _table() -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
     for _ in range(4):
-        table.add_column(overflow="fold")  # a name that is cut off is none
+        table.add_column(overflow="fold")  # a truncated name is useless
     return table
 
 

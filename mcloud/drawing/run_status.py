@@ -15,7 +15,7 @@ def unspoken(run: Running[RunState]) -> Text:
 
 def alive(runs: bool, state: RunState, now: float) -> Text:
     """Return ``running``, or how long ago the last state was written, and whether the process ended
-    in order.
+    or died.
 
     A process on a full disk cannot write a new state.
     """

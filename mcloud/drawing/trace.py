@@ -1,4 +1,4 @@
-"""A view of the way of a trade: its places and times."""
+"""A view of a trade's path: its places and times."""
 
 from collections.abc import Iterator, Sequence
 
