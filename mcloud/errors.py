@@ -1,23 +1,23 @@
-"""Everything that mcloud raises on purpose.
+"""The errors of mcloud. Each has one sentence for the operator, and a remedy if one is known.
 
-McloudError                 what an operator can read: one sentence, and what to do about it
-├── UsageError              the command line or a file given on it cannot be used       exit 2
-│   └── ConfigError         mcloud.toml, .env or a variable is wrong
-├── NotInOrder              done, and what was looked at is not as it should be         exit 3
-├── Unavailable             a service did not answer, or answered that it cannot now; try again
-│   └── Throttled           it said when it will: not before ``retry_after`` seconds have passed
-├── Refused                 a service said no, and will again: access, name, quota
-│   └── Damaged             what is stored there is not what anything of ours writes
-├── Trimmed                 a store no longer remembers all changes since a position
-├── Contention              a conditional write lost every one of its attempts
-└── LocalError              the embedded clouds: a taken port, a missing extra, a child that died
+McloudError                 the base class                                          exit code 1
+├── UsageError              the command line, or a file that it names, is invalid   exit code 2
+│   └── ConfigError         mcloud.toml, .env or a variable is invalid
+├── NotInOrder              the command has finished, and has found a problem       exit code 3
+├── Unavailable             a service did not answer, or cannot answer now; a retry may succeed
+│   └── Throttled           the service accepts no request for ``retry_after`` seconds
+├── Refused                 a service refuses the request, and a retry would be refused too
+│   └── DamagedData         the stored data is not in a form that mcloud writes
+├── Trimmed                 a store no longer has all changes since a position
+├── Contention              other writers were faster in every attempt at a conditional write
+└── LocalError              a fault of the embedded clouds, such as a port in use
 
-Errors of an SDK become one of these inside ``mcloud.clouds``, once, at the border.
+The adapters in ``mcloud.clouds`` convert the errors of an SDK into these.
 """
 
 
 class McloudError(Exception):
-    """Base of all of them; ``remedy`` says what to do next and may be empty."""
+    """Base class of all errors. ``remedy`` says what to do next, and may be empty."""
 
     exit_code = 1
 
