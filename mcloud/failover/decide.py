@@ -167,7 +167,7 @@ def grade(look: SiteLook, settings: GuardSettings, now: float) -> tuple[str, str
             f" {settings.backlog_limit:.0f} s"
         )
     if down:
-        return DEGRADED, f"a backlog since {waited:.0f} s: {why}"
+        return DEGRADED, f"a backlog for {waited:.0f} s: {why}"
     if waited > CANARY_USUAL:
         return DEGRADED, f"a canary was not stored after {waited:.0f} s"
     return GOOD, ""

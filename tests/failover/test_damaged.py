@@ -278,7 +278,7 @@ def test_what_another_site_may_have_is_not_deleted_while_that_does_not_answer(
         "the debt gone": True,
         "the lag gcp aws all": False,
     }
-    assert "gcp does not answer, and may have the one that counts" in found[0].plan
+    assert "gcp does not answer, and may have the valid document" in found[0].plan
 
 
 def test_a_guard_whose_every_look_fails_is_lost(tmp_path: Path) -> None:
