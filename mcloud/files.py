@@ -13,7 +13,7 @@ _REMEDIES = {
     errno.EACCES: _ELSEWHERE,
     errno.EPERM: _ELSEWHERE,
     errno.EROFS: _ELSEWHERE,
-    errno.ENOTDIR: "a part of that path is a file",
+    errno.ENOTDIR: "a folder of that path is a file",
     errno.EISDIR: "a folder has that name: move it away",
     errno.ENAMETOOLONG: "work in a folder with a shorter path",
     errno.ENOSPC: "free some space",
@@ -27,11 +27,12 @@ def write(path: Path, content: str | bytes, *, mode: int = 0o600, durable: bool 
     """Write a file, or replace it, in one step. Its folder exists.
 
     Args:
-        durable: whether it is on the disk on return. Otherwise a loss of power may take it, and
-            what was there before; for what is written again within seconds.
+        durable: whether the file is on the disk when this returns. If not, a power failure may
+            destroy both the new and the old content; this suits files that are rewritten within
+            seconds.
 
     Raises:
-        McloudError: it cannot be written; what was there before is as it was.
+        McloudError: it cannot be written. The old content, if any, is unchanged.
     """
     fresh = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -78,12 +79,13 @@ def append(path: Path, lines: str, *, durable: bool = True) -> None:
 
 
 def make_private(*folders: Path) -> None:
-    """Make folders that only their owner can enter, with those around them that are missing.
+    """Create folders that only their owner can enter, with their missing parents.
 
     Raises:
         McloudError: one of them cannot be made.
     """
-    # One by one: mkdir(parents=True) gives its mode to the last one only.
+    # mkdir(parents=True) would apply the mode to the last folder only, so each is created
+    # separately.
     for folder in (each for last in folders for each in (*reversed(last.parents), last)):
         try:
             folder.mkdir(mode=0o700, exist_ok=True)
@@ -109,7 +111,7 @@ def refusal(error: Exception) -> McloudError | None:
     if not isinstance(error, OSError) or not (remedy := _remedy(error)):
         return None
     if remedy == _ELSEWHERE and not error.filename:
-        return None  # a port or a process
+        return None  # the error is about a port or a process
     what = f"{error.filename}: " if error.filename else ""
     return McloudError(f"{what}{error.strerror}", remedy=remedy)
 
