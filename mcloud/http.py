@@ -1,10 +1,10 @@
-"""HTTP requests whose answers are bounded, in bytes and in time, whatever the server does.
+"""HTTP requests with a limit on the size and on the duration of the answer.
 
-Every HTTP answer that mcloud reads itself is read here; the clouds' own SDKs read theirs. A
-``HttpLimit`` bounds a request as a whole: the name look-up, the connection, the TLS handshake, the
-headers and the body share one deadline, so that a server that sends a byte a second is cut off when
-a silent one is. Redirects are not followed, since they would take a request to a place that nobody
-has named.
+mcloud sends all its own HTTP requests through this module; only the clouds' SDKs send theirs. A
+``HttpLimit`` applies to a request as a whole: the name look-up, the connection, the TLS handshake,
+the headers and the body share one deadline. A server that sends one byte per second is therefore
+cut off at the same time as a silent one. Redirects are not followed, because they would send a
+request to a server that no setting names.
 
     answer = http.ask("GET", "https://api.binance.com/api/v3/ping", http.EXCHANGE)
     if answer.status == 200:
@@ -40,7 +40,7 @@ from mcloud.errors import ConfigError, Refused, Unavailable
 from mcloud.local_faults import is_local
 
 KIB = 1024
-HEAD = 256 * KIB  # bytes of status lines and headers, and of what frames a body
+HEAD = 256 * KIB  # maximum bytes of status lines, headers, and the framing of a body
 CHUNK = 16 * KIB  # bytes of a body that are read at once
 
 
@@ -49,7 +49,8 @@ class HttpLimit:
     """Limits of one request."""
 
     most: int
-    """Maximum size of the body in bytes, both as sent and after decompression. 0: not read."""
+    """Maximum size of the body in bytes, both as sent and after decompression. With 0, the body is
+    not read."""
     seconds: float
     """Maximum duration of the request, from the name look-up to the last byte of the body."""
 
@@ -57,7 +58,7 @@ class HttpLimit:
 WEBHOOK = HttpLimit(64 * KIB, 8.0)  # less than one attempt of the notifier
 EXCHANGE = HttpLimit(4 * KIB * KIB, 10.0)  # 1,000 trades take 200 KB; see budget.IN_FLIGHT
 EXCHANGE_INFO = HttpLimit(64 * KIB * KIB, 30.0)  # all symbols of an exchange take up to 20 MB
-REACH = HttpLimit(0, 5.0)  # whether a server answers at all, and what time it says
+REACH = HttpLimit(0, 5.0)  # only the status and the headers of an answer
 SPANS = HttpLimit(64 * KIB, 2.0)
 GOOGLE = HttpLimit(32 * KIB * KIB, 10.0)
 QUERY = HttpLimit(32 * KIB * KIB, 35.0)  # BigQuery sends at most 10 MB a page, and waits for 30 s
@@ -69,7 +70,7 @@ SETTINGS = "check REQUESTS_CA_BUNDLE and the proxies in the environment"
 
 
 class NoAnswer(Unavailable):
-    """No status and no headers came; ``reason`` says why, without the URL."""
+    """Raised if no status and headers came. ``reason`` says why, without the URL."""
 
     def __init__(
         self, message: str, reason: str, *, remedy: str = "", is_local: bool = False
@@ -101,7 +102,8 @@ class HttpAnswer:
 
     @property
     def text(self) -> str:
-        # Always UTF-8: a charset that the server names may not exist, or not be the right one.
+        # The text is decoded as UTF-8 in any case, because the charset that a server names may be
+        # unknown or wrong.
         return self.body.decode(errors="replace")
 
     def json(self) -> Any:
@@ -114,7 +116,7 @@ class HttpAnswer:
             raise Unavailable(f"the answer of {self.server} is incomplete: {self.cut}")
         try:
             return json.loads(self.body)
-        except (ValueError, RecursionError):  # the latter where it is nested too deep
+        except (ValueError, RecursionError):  # RecursionError: it is nested too deeply
             raise Unavailable(f"the answer of {self.server} is not valid JSON") from None
 
     def document(self) -> dict[str, Any]:
@@ -185,7 +187,7 @@ class HttpClient:
         headers: Mapping[str, str] | None = None,
         query: Mapping[str, object] | None = None,
     ) -> HttpAnswer:
-        """Send a request; returns the answer, whatever its status and even if its body is cut.
+        """Send a request, and return the answer with any status, even if its body is incomplete.
 
         Args:
             document: sent as JSON, in place of ``body``.
@@ -220,12 +222,12 @@ class HttpClient:
                 )
             except (HTTPError, HTTPException, OSError, ValueError) as error:
                 if isinstance(error, ValueError) and not isinstance(error, OSError):
-                    # The words of the error may quote the URL or a header.
+                    # The text of the error may include the URL or a header.
                     raise Refused(f"{server} cannot be reached: {_flaw(error)}") from None
                 reason = budget.broken or _reason(error)
                 if reason == _TOO_MUCH:
                     reason = "too many headers"
-                # None of it is chained: the original one quotes the URL.
+                # The original error is not chained, because it includes the URL.
                 said = f"{server} does not answer: {reason}"
                 raise NoAnswer(said, reason, is_local=is_local(error)) from None
             seconds = time.monotonic() - begun
@@ -235,7 +237,7 @@ class HttpClient:
                     content, cut = _read(response, limit, budget)
             finally:
                 if cut or not limit.most or response.status < 200:
-                    response.close()  # what is still to come is nobody's answer
+                    response.close()  # the rest must not be read as the next answer
                 response.release_conn()
         return HttpAnswer(server, response.status, response.headers, content, cut, sent, seconds)
 
@@ -251,7 +253,8 @@ class HttpClient:
 
 
 def proxy_for(url: str) -> str:
-    """The proxy that the environment names for ``url``; empty if there is none."""
+    """Return the proxy that the environment names for ``url``, or an empty string if there is
+    none."""
     parts = urlsplit(url)
     proxy = urllib.request.getproxies().get(parts.scheme)
     # Typed as returning what the platform's function returns.
@@ -286,7 +289,7 @@ class _Budget:
         self._bytes = HEAD + 2 * limit.most
 
     def seconds(self) -> float:
-        """Raises TimeoutError where none are left."""
+        """Raises TimeoutError if there are none left."""
         left = self._until - time.monotonic()
         if left <= 0:
             self.late()
@@ -318,7 +321,7 @@ def _bounded(limit: HttpLimit) -> Iterator[_Budget]:
 
 
 class _Bounded:
-    """A socket that waits no longer, and reads no more, than the request under way may."""
+    """A socket that obeys the time and size limits of the current request."""
 
     def recv(self, *arguments: Any) -> Any:
         return self._within("recv", *arguments)
@@ -340,7 +343,7 @@ class _Bounded:
         budget = _budget.get()
         if budget is None:
             return call(*arguments)
-        # A timeout of a socket holds for one call: each gets what is left.
+        # The timeout of a socket applies to one call, so each call gets the remaining time.
         self.settimeout(budget.seconds())  # type: ignore[attr-defined]
         try:
             came = call(*arguments)
@@ -378,7 +381,7 @@ class _TlsPool(HTTPSConnectionPool):
     ConnectionCls = _TlsConnection
 
 
-# A look-up cannot be ended; those that hang are few, and end by themselves.
+# A look-up cannot be cancelled. The number of hanging ones is limited, and they end by themselves.
 _resolver: Asker[str] = Asker()
 
 
@@ -393,7 +396,8 @@ def _connect(host: str, port: int) -> socket.socket:
         raise found
     error: OSError = OSError(f"{host} has no address")
     for tried, (family, kind, protocol, _, address) in enumerate(found):
-        # Each has its share of what is left, so that a dead one does not use up all of it.
+        # Each address gets a share of the remaining time, so that one without an answer does not
+        # use all of it.
         share = budget.seconds() / (len(found) - tried)
         made = _BoundedSocket(family, kind, protocol)
         try:
@@ -425,7 +429,7 @@ def _make_pool(scheme: str, proxy: str, keep: int) -> urllib3.PoolManager:
         else:
             pool = urllib3.PoolManager(**options)
     except (HTTPError, ValueError):
-        # The value itself may hold a password.
+        # The value is not shown, because it may contain a password.
         raise ConfigError(
             f"{scheme}_proxy is not the URL of a proxy",
             remedy="set it to http://HOST:PORT, or unset it",
@@ -435,7 +439,8 @@ def _make_pool(scheme: str, proxy: str, keep: int) -> urllib3.PoolManager:
 
 
 def _bundle() -> str:
-    """The certificates that the environment names, in the variables that ``requests`` reads."""
+    """Return the path of the certificates that the environment names, in the variables that
+    ``requests`` reads."""
     return os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or ""
 
 
@@ -453,7 +458,8 @@ def _trust(bundle: str) -> ssl.SSLContext:
                 f"the certificates cannot be read from {bundle}: {why}", remedy=SETTINGS
             ) from error
         return context
-    # The system's, with what a company adds there, and the usual ones where a system has none.
+    # Use the certificates of the system, which may include those of a company, and those of
+    # certifi, because a system may have none.
     context.load_default_certs()
     try:
         import certifi
@@ -467,12 +473,12 @@ _AS_IT_IS = ("", "identity")
 
 
 def _read(response: Any, limit: HttpLimit, budget: _Budget) -> tuple[bytes, str]:
-    """The body, and why it is cut."""
+    """Return the body, and why it is incomplete."""
     most = limit.most
     encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
     if encoding not in (*_AS_IT_IS, "gzip", "x-gzip", "deflate"):
         return b"", f"it is encoded as {encoding[:40]!r}"
-    # 47: gzip or zlib, whichever the first bytes say.
+    # With 47, zlib detects gzip or zlib by the first bytes.
     inflate = None if encoding in _AS_IT_IS else zlib.decompressobj(47)
     body = bytearray()
     came = False
@@ -492,7 +498,7 @@ def _read(response: Any, limit: HttpLimit, budget: _Budget) -> tuple[bytes, str]
 
 
 def _reason(error: BaseException) -> str:
-    """Why a request failed, out of what urllib3 wraps around it."""
+    """Return why a request failed, from the innermost error that urllib3 has wrapped."""
     while inner := next((each for each in error.args[::-1] if isinstance(each, Exception)), None):
         error = inner
     # urllib3 puts the connection object in front of the reason.
