@@ -1,1 +1,1 @@
-"""Infrastructure: function bundles and what provisions a site."""
+"""Infrastructure: the bundles of the functions, and the provisioners of a site."""

@@ -1,7 +1,7 @@
 """Function bundles: the handler, the domain and one cloud's adapters, as zip files.
 
-Reproducible: names in order, a fixed date and fixed permissions, so that the same sources give the
-same bytes and a deployment without changes uploads nothing.
+Bundles are reproducible: file names are sorted, and dates and permissions are fixed. The same
+sources therefore give the same bytes, and a deployment without changes uploads nothing.
 """
 
 import io
@@ -41,7 +41,7 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date that a zip file can hold
 
 
 def build(cloud: str) -> bytes:
-    """The bundle for ``aws`` (a Lambda zip) or ``gcp`` (a Cloud Functions source zip)."""
+    """Return the bundle for ``aws`` (a Lambda zip) or ``gcp`` (a Cloud Functions source zip)."""
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
         for name, content in sorted(contents(cloud).items()):
@@ -54,7 +54,7 @@ def build(cloud: str) -> bytes:
 
 
 def contents(cloud: str) -> dict[str, bytes]:
-    """The files of a bundle by their name in it."""
+    """Return the files of a bundle by their names in it."""
     handlers = shipped("functions") / cloud
     files = {
         path.name: path.read_bytes()
@@ -69,18 +69,19 @@ def contents(cloud: str) -> dict[str, bytes]:
 
 
 def module_files(cloud: str) -> dict[str, bytes]:
-    """The files of a cloud's Terraform module by their name."""
+    """Return the files of a cloud's Terraform module by their names."""
     module = shipped("terraform") / cloud
     return {path.name: path.read_bytes() for path in module.glob("*.tf")}
 
 
 def shipped(folder: str) -> Path:
-    """``functions`` or ``terraform``, in an installed wheel or beside the package in a checkout.
+    """Return the folder ``functions`` or ``terraform``: in an installed wheel, or beside the
+    package in a checkout.
 
     Raises:
-        McloudError: it is in neither place; the installation is broken.
+        McloudError: it is in neither place, because the installation is damaged.
     """
     for place in (PACKAGE / "_bundled" / folder, PACKAGE.parent / folder):
         if place.is_dir():
             return place
-    raise McloudError(f"{folder}/ did not come with this installation", remedy="reinstall mcloud")
+    raise McloudError(f"{folder}/ is missing from this installation", remedy="reinstall mcloud")

@@ -74,12 +74,13 @@ def _other_providers(text: str, run: FailedRun) -> McloudError | None:
         return None
     if run.lock_file is None:
         return McloudError(
-            f"the providers at hand are not those that this site was set up with: {one_line(text)}",
-            remedy=f"remove {run.folder}/{LOCK_FILE} and run the same command again: it sets them"
-            " up anew",
+            f"the available providers are not those that this site was initialised with: "
+            f"{one_line(text)}",
+            remedy=f"remove {run.folder}/{LOCK_FILE} and run the same command again, which "
+            "initialises the providers again",
         )
     return McloudError(
-        f"the providers at hand are not those in {run.lock_file}: {one_line(text)}",
+        f"the available providers are not those in {run.lock_file}: {one_line(text)}",
         remedy="if they may be used, run `mcloud lock --upgrade`, and look at the difference",
     )
 
@@ -139,14 +140,14 @@ _KNOWN: tuple[Callable[[str, FailedRun], McloudError | None], ...] = (
     _other_providers,
     _rule(
         r"Could not retrieve providers for locking.*?:\n- (.*)",
-        "the checksums of a provider cannot be had: {0}",
+        "the checksums of a provider cannot be fetched: {0}",
         "connect to the registry, name a mirror that has the packages (`plugin_dir` in [terraform]"
         " of mcloud.toml, or TF_PLUGIN_DIR), or choose other platforms with --platform",
     ),
     _rule(
         r"(Failed to query available provider packages.*|Failed to install provider.*"
         r"|[Cc]ould not (?:retrieve|query) .*provider.*)",
-        "a provider cannot be had: {0}",
+        "a provider cannot be fetched: {0}",
         "connect to the registry, or name a local mirror: `plugin_dir` in [terraform] of"
         " mcloud.toml, or TF_PLUGIN_DIR",
     ),
@@ -158,7 +159,7 @@ _KNOWN: tuple[Callable[[str, FailedRun], McloudError | None], ...] = (
     _refused,
     _rule(
         r"Saved plan is stale",
-        "the state has changed since this was planned: somebody else has applied something",
+        "the state has changed since this was planned: somebody else has applied a plan",
         "run the same command again, and look at the new plan",
     ),
     _rule(
@@ -173,7 +174,7 @@ _KNOWN: tuple[Callable[[str, FailedRun], McloudError | None], ...] = (
     ),
     _rule(
         r"x509: [^\n]*",
-        "the certificate of the other side is not trusted: {0}",
+        "the server's certificate is not trusted: {0}",
         "set SSL_CERT_FILE to a file with its certificate authority, such as your proxy's",
     ),
     _rule(

@@ -1,8 +1,8 @@
 """Deletion of everything in a bucket before Terraform deletes the bucket.
 
 The providers delete one version of an object after another, which takes hours for a large archive.
-Here several requests run at once. Nothing is noted: a run that was interrupted continues with what
-is left in the bucket.
+Here several requests run at once. No progress is stored: after an interruption, the next run
+continues with the remaining objects.
 """
 
 import time

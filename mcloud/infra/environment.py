@@ -1,7 +1,8 @@
-"""Which variables of the shell reach Terraform: one table, which `mcloud doctor` shows.
+"""The table that says which variables of the shell reach Terraform; `mcloud doctor` shows it.
 
-What a site is built from is in ``mcloud.toml``. A variable that was set for another project, and
-would choose another state, another folder or another part of the plan, does not reach Terraform.
+The settings of a site are in ``mcloud.toml``. Variables of the shell may have been set for another
+project. Those that would select another state, another folder or a part of the plan are therefore
+not passed to Terraform.
 """
 
 import shutil
@@ -17,8 +18,9 @@ from mcloud.errors import McloudError, UsageError
 from mcloud.files import make_private
 
 TEMPORARY_ROOM = 512 * 2**20  # bytes; a provider's archive has up to 200 MB
-# Of a folder for sockets, whose paths have 107 bytes at most on Linux, 103 on macOS: go-plugin adds
-# "/plugin-dir0123456789/plugin0123456789".
+# Maximum length of the path of a folder for sockets. The path of a socket has at most 107 bytes on
+# Linux and 103 on macOS, and go-plugin adds "/plugin-dir0123456789/plugin0123456789" to that of the
+# folder.
 LONGEST_PATH = 64
 
 
@@ -140,7 +142,8 @@ def reaching_terraform(given: Mapping[str, str], folder: str = "") -> dict[str, 
 def temporary_folder(given: Mapping[str, str], folder: Path) -> str:
     """Return a folder in which Terraform and its providers can work.
 
-    A provider listens on a socket there, whose path has a limit; a download of one needs room.
+    A provider listens on a socket there, and the length of its path is limited. The download of a
+    provider needs space there.
 
     Args:
         given: the environment of the shell, whose TMPDIR comes first.
@@ -164,7 +167,7 @@ def temporary_folder(given: Mapping[str, str], folder: Path) -> str:
     raise McloudError(
         f"Terraform has no folder for temporary files: none of {', '.join(dict.fromkeys(places))}"
         f" can be written to and has a path of at most {LONGEST_PATH} characters",
-        remedy="set TMPDIR to one",
+        remedy="set TMPDIR to such a folder",
     )
 
 
@@ -181,6 +184,7 @@ def _is_usable(place: str) -> bool:
 
 
 def without(names: Iterable[str]) -> tuple[str, ...]:
-    """Return the words in front of a command that keep these variables from it."""
+    """Return the command prefix (``env -u …``) that removes these variables from the
+    environment."""
     options = [word for name in names for word in ("-u", name)]
     return ("env", *options) if options else ()

@@ -37,7 +37,8 @@ _REBUILT = {"google_storage_bucket.source"}
 
 UNPROTECT = (
     "undo the change in mcloud.toml that causes it, such as another `name`, `region` or `database`;"
-    " or, if the data may go, first set `deletion_protection = false` in the site's `variables`,"
+    " or, if the data may be deleted, first set `deletion_protection = false` in the site's "
+    "`variables`,"
     " leave everything else as it was, and run `mcloud deploy`"
 )
 """Remedy for a deployment that would delete what is protected."""
@@ -67,7 +68,8 @@ class Change:
     protected: bool = False
     """Whether the cloud refuses to delete the resource with its current settings."""
     asked: bool = False
-    """Whether mcloud asked for the replacement, because a function does not run its code."""
+    """Whether mcloud requested the replacement, because a function does not run the deployed
+    code."""
 
     @property
     def done(self) -> str:
@@ -161,7 +163,7 @@ class StackPlanDocument:
 
 @dataclass(frozen=True)
 class HeldChannel:
-    """A notification channel that alert policies hold back."""
+    """A notification channel that cannot be deleted while alert policies name it."""
 
     address: str
     """Terraform address."""
@@ -183,7 +185,8 @@ def parse(shown: Mapping[str, Any]) -> StackPlan:
 
 
 def failed_functions(shown: Mapping[str, Any]) -> list[str]:
-    """Return the addresses of functions that do not run their code and that a plan leaves alone.
+    """Return the addresses of functions that do not run the deployed code and that a plan does not
+    change.
 
     Terraform notes new code as deployed also if its update failed.
     """
@@ -195,7 +198,7 @@ def failed_functions(shown: Mapping[str, Any]) -> list[str]:
 
 
 def held_channel(shown: Mapping[str, Any]) -> HeldChannel | None:
-    """Return the notification channel that a plan deletes and that its alert policies hold back.
+    """Return the notification channel that a plan deletes although alert policies still name it.
 
     Google refuses to delete a channel that policies name, and Terraform changes the policies later.
     ``force_delete`` helps only if an earlier deployment has set it.
@@ -239,7 +242,7 @@ def unconfirmed(plan: StackPlan, stack: str, confirmed: Collection[str]) -> tupl
 
 
 def check_protection(plan: StackPlan) -> None:
-    """Check that a plan to deploy deletes nothing that is protected from deletion.
+    """Check that a deployment plan deletes nothing that is protected from deletion.
 
     The cloud would refuse it in the middle, when much of the stack is gone.
 

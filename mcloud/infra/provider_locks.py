@@ -48,7 +48,7 @@ def lock(
     the registry, or from ``plugin_dir`` in mcloud.toml.
 
     Raises:
-        McloudError: a package cannot be had.
+        McloudError: a package cannot be fetched.
     """
     binary = find_binary(config.terraform)
     check_version(binary)

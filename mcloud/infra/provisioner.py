@@ -27,7 +27,7 @@ class Hooks:
     """Callbacks that report a run, and its stop event. They are called from the run's thread."""
 
     stop: Event
-    """Event that stops the run in good order. The run then raises ``Interrupted``."""
+    """Event that stops the run as Ctrl-C does. The run then raises ``Interrupted``."""
     tell: Callable[[ProvisioningStep], None] = lambda step: None
     echo: Callable[[str], None] = lambda line: None
     """Callback for each line of Terraform's output."""

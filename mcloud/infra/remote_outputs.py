@@ -1,8 +1,8 @@
 """Outputs of a site that another machine deployed, read from its remote state.
 
 Terraform reads the state, so that every option of a backend works as in a deployment. It runs in a
-folder that holds nothing but the backend: it fetches no provider, and needs only the right to read
-the state.
+folder that contains only the configuration of the backend. It therefore fetches no provider, and
+needs only permission to read the state.
 """
 
 import json
@@ -56,8 +56,8 @@ def fetch(config: Config, site: SiteConfig) -> RemoteOutputs | None:
 def _connect(terraform: Terraform, folder: Path) -> None:
     """Connect the folder to the backend, without the providers of the resources in the state.
 
-    ``terraform init`` looks for them after that, here in an empty folder. To read the state needs
-    none of them.
+    ``terraform init`` would fetch them after it has connected, so it gets an empty folder as its
+    mirror and fails there. Reading the state needs no providers.
     """
     (folder / "none").mkdir()
     try:

@@ -1,8 +1,8 @@
-"""A plan in a file: what `mcloud plan --out` writes, and `mcloud deploy --plan` applies.
+"""A saved plan: the file that `mcloud plan --out` writes and `mcloud deploy --plan` applies.
 
-A zip file with Terraform's plan of each site, and ``about.json``, which says what the plans were
-made from. Terraform's plans hold the values of all attributes, sensitive ones too: only the owner
-may read the file.
+It is a zip file with Terraform's plan of each site, and with ``about.json``, which lists the inputs
+of the plans. Terraform's plans contain the values of all attributes, including sensitive ones, so
+only the owner may read the file.
 """
 
 import io
@@ -38,11 +38,12 @@ class Basis:
     """Digests of the module, its variables and the function's bundle, by file name."""
 
     def differs(self, now: "Basis") -> str:
-        """Say what has changed since; empty where nothing has."""
+        """Return which input has changed since the plan was made, or an empty string if none
+        has."""
         if self.stack != now.stack:
             return f"it is for the stack {self.stack!r}, not {now.stack!r}"
         if self.place != now.place:
-            return "the state was kept elsewhere"
+            return "the state was stored elsewhere"
         if self.files != now.files:
             names = {name for name, _ in self.files.items() ^ now.files.items()}
             return f"other contents of {', '.join(sorted(names))}"
@@ -50,8 +51,8 @@ class Basis:
             return "the site has a different state now"
         if self.serial != now.serial:
             return (
-                f"the state has changed from version {self.serial} to {now.serial}: something was"
-                " applied in the meantime"
+                f"the state has changed from version {self.serial} to {now.serial}: another plan "
+                "was applied in the meantime"
             )
         if self.terraform != now.terraform:
             return f"it was made by {self.terraform}, and this is {now.terraform}"
@@ -118,7 +119,7 @@ def read(path: Path) -> SavedPlan:
 
 
 def stale(why: str, path: Path) -> McloudError:
-    """The error for a plan that no longer does what was reviewed."""
+    """Return the error for a plan that would no longer do what was reviewed."""
     return McloudError(
         f"the plan in {path} is not applied: {why}",
         remedy=f"run `{_command(path)}` again, and review the new plan",

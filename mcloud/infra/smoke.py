@@ -10,9 +10,9 @@ from mcloud.deadline import gather
 from mcloud.errors import reason_of
 from mcloud.infra.terraform import Interrupted
 
-PATIENCE = 60.0  # seconds; names and permissions take up to that to be known everywhere
-TIMEOUT = 15.0  # seconds for one read; the first has to make a client, too
-PAUSE = 1.0  # seconds between reads of a service that is not there yet
+PATIENCE = 60.0  # seconds; new names and permissions take up to that long to be known everywhere
+TIMEOUT = 15.0  # seconds for one read; the first one also creates a client
+PAUSE = 1.0  # seconds between reads of a service that does not answer yet
 
 
 def probe(site: Site, stop: Event, patience: float = PATIENCE) -> dict[str, str]:

@@ -1,4 +1,5 @@
-"""Terraform's state, and what else in a site's folder tells of a stack that may be alive."""
+"""Terraform's state, and the other files in a site's folder that show that its stack may still
+exist."""
 
 import json
 import re
@@ -73,7 +74,8 @@ def find_object(text: str, key: str) -> dict[str, Any] | None:
 
 
 def remnants(folder: Path, *, is_remote: bool) -> list[Remnant]:
-    """Return the files in a site's folder that hold resources, or may; the fullest ones first.
+    """Return the files in a site's folder that hold resources or may hold some, those with the most
+    resources first.
 
     Args:
         folder: the site's folder, whose state has no resources.
@@ -81,7 +83,7 @@ def remnants(folder: Path, *, is_remote: bool) -> list[Remnant]:
     """
     names = [f"{STATE}*backup*", ERRORED, f"{WORKSPACES}/*/{STATE}*"]
     if is_remote:
-        names.append(STATE)  # from a time before that
+        names.append(STATE)  # the file is older than the remote backend
     found = [
         Remnant(path, _count(path))
         for path in sorted({path for name in names for path in folder.glob(name)})

@@ -138,8 +138,8 @@ def other_than_its_digest(text: str, run: FailedRun) -> McloudError | None:
     command = f"aws dynamodb delete-item --table-name {options.get('dynamodb_table', 'TABLE')}"
     return McloudError(
         "the state in S3 is not the one that was saved last, by its digest in the lock table",
-        remedy="wait a minute and run the same command again; if that does not help, see that the"
-        f" object is the right version, and remove the digest with `{command} --key '{item}'`",
+        remedy="wait a minute and run the same command again; if that does not help, check that "
+        f"the object is the right version, and remove the digest with `{command} --key '{item}'`",
     )
 
 
@@ -155,7 +155,7 @@ def without_lock_table(text: str, run: FailedRun) -> McloudError | None:
     table = found[1] or found[2]
     region = _backend_of(run)[1].get("region", "REGION")
     return McloudError(
-        f"the table {table} that is to hold the lock of the state does not exist",
+        f"the table {table} for the lock of the state does not exist",
         remedy=f"make it with `aws dynamodb create-table --table-name {table}"
         " --attribute-definitions AttributeName=LockID,AttributeType=S"
         " --key-schema AttributeName=LockID,KeyType=HASH"
@@ -187,7 +187,7 @@ def without_bucket(text: str, run: FailedRun) -> McloudError | None:
         else f"gcloud storage buckets update gs://{bucket} --versioning"
     )
     return McloudError(
-        f"the bucket {bucket} that is to hold the state does not exist",
+        f"the bucket {bucket} for the state does not exist",
         remedy=f"make it with `{make}`, keep its versions with `{keep}`, or correct `bucket` in"
         " `backend`; then run the same command again",
     )
@@ -237,8 +237,8 @@ def elsewhere(text: str, run: FailedRun) -> McloudError | None:
         return None
     return McloudError(
         "the state of this site is where an earlier `backend` said, not where mcloud.toml says now",
-        remedy=f"move it with {run.command('init -migrate-state')}, or take `backend` back;"
-        " then run the same command again",
+        remedy=f"move it with {run.command('init -migrate-state')}, or restore `backend`; then "
+        "run the same command again",
     )
 
 

@@ -1,7 +1,7 @@
 """Terraform or OpenTofu, run in a folder.
 
 ``python-terraform`` builds the command lines. mcloud runs the process itself, because that package
-shows no output before the end, loses Ctrl-C, and takes every misspelt method for a command (its own
+shows no output before the end, loses Ctrl-C, and treats every misspelt method as a command (its own
 ``destroy`` passes an option that Terraform no longer has).
 
 Terraform runs in its own session and writes into a file, which mcloud follows. Even if mcloud ends,
@@ -53,10 +53,11 @@ POLL = 0.02  # seconds
 RETRY = 2.0  # seconds between attempts to get a lock that another process holds
 REMIND = 30.0  # seconds until the holder of the lock is shown again
 
-# Bytes on disk that a run holds from its beginning for what it has to say. Where the disk is full
-# when Terraform saves its state, it says the state; a stack's is a twentieth of this.
+# Bytes on the disk that are reserved for the output of a run from its beginning. If the disk is
+# full when Terraform saves its state, Terraform prints the state instead. The state of a stack is a
+# twentieth of this.
 RESERVE = 4 * 1024 * 1024
-PIECE = 64 * 1024  # bytes of it read at a time
+PIECE = 64 * 1024  # bytes of the output that are read at a time
 
 _OF_THE_STATE = re.compile(r"\b(state|lock)\b", re.IGNORECASE)
 
@@ -68,7 +69,7 @@ class Interrupted(McloudError):
 
 
 def find_binary(config: "TerraformConfig") -> str:
-    """The path of the configured binary, of ``terraform``, or of ``tofu``.
+    """Return the path of the configured binary, of ``terraform``, or of ``tofu``.
 
     Raises:
         McloudError: there is none.
@@ -93,7 +94,7 @@ def find_binary(config: "TerraformConfig") -> str:
 
 
 def version(binary: str) -> tuple[str, tuple[int, ...]]:
-    """``("Terraform", (1, 11, 4))`` or ``("OpenTofu", …)``.
+    """Return the product and its version: ``("Terraform", (1, 11, 4))`` or ``("OpenTofu", …)``.
 
     Raises:
         McloudError: it cannot be run, or is something else.
@@ -103,7 +104,7 @@ def version(binary: str) -> tuple[str, tuple[int, ...]]:
         _, said = processes.ask((binary, "version"), 30, environment)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise McloudError(f"{binary} cannot be run: {error}") from error
-    # It may grumble about its settings first, and a wrapper may mention other versions.
+    # It may print warnings about its settings first, and a wrapper may mention other versions.
     found = re.search(r"^(Terraform|OpenTofu) v(\d+)\.(\d+)\.(\d+)\S*$", said, re.MULTILINE)
     if found is None:
         words = said.strip().partition("\n")[0] or "it printed nothing"
@@ -115,7 +116,7 @@ def version(binary: str) -> tuple[str, tuple[int, ...]]:
 
 
 def check_version(binary: str, *backends: Mapping[str, Any]) -> None:
-    """Raise McloudError where ``binary`` is older than the modules or the backends need.
+    """Raise McloudError if ``binary`` is older than the modules or the backends need.
 
     Args:
         backends: ``backend`` of the sites, as in mcloud.toml.
@@ -140,7 +141,7 @@ def _uses_lockfile(backend: Mapping[str, Any]) -> bool:
 
 
 class LockWait:
-    """The time that a command waits for a lock which somebody else holds."""
+    """The time for which a command waits for a lock that another process holds."""
 
     def __init__(self, seconds: float, stop: Event, say: Callable[[str], None]) -> None:
         self._give_up = time.monotonic() + seconds
@@ -201,13 +202,14 @@ class Terraform(python_terraform.Terraform):  # type: ignore[misc]
         raise AttributeError(name)
 
     def read_state_file(self, file_path: str | None = None) -> None:
-        """Not read: it may be elsewhere, and it is Terraform's."""
+        """Do nothing: the state may be stored elsewhere, and only Terraform reads it."""
 
     def cmd(
         self, cmd: str, *args: str, even_stopped: bool = False, **options: Any
     ) -> tuple[int, str, str]:
-        """Run a command to its end: exit code, what it wrote, what it said on standard error."""
-        # In the site's folder: TMPDIR may be small, and what is printed may hold secrets.
+        """Run a command to its end. Return its exit code, its output and its error output."""
+        # The files are in the site's folder, because TMPDIR may be small and the output may contain
+        # secrets.
         here = self._folder
         with tempfile.TemporaryFile(dir=here) as out, tempfile.TemporaryFile(dir=here) as err:
             command = self.generate_cmd_string(cmd, *args, **options)
@@ -218,10 +220,10 @@ class Terraform(python_terraform.Terraform):  # type: ignore[misc]
         return code, texts[0], texts[1]
 
     def init(self, plugin_dir: str | None = None, lock_file: Path | None = None) -> None:
-        """Fetch the providers and set up where the state is.
+        """Fetch the providers, and initialise the backend of the state.
 
         Args:
-            lock_file: where the lock file in the folder comes from. No other providers are used.
+            lock_file: the lock file to copy into the folder. Only the providers in it are used.
         """
         code, out, err = self.cmd(
             "init",
@@ -248,13 +250,13 @@ class Terraform(python_terraform.Terraform):  # type: ignore[misc]
             raise explain(from_text(out + err), self._failed)
 
     def plan(self, to: str, told: Told, **options: Any) -> dict[str, Any]:
-        """Plan into the file ``to``; returns what ``terraform show -json`` says of it."""
+        """Make a plan in the file ``to``. Return the plan as ``terraform show -json`` prints it."""
         command = self.generate_cmd_string("plan", json=IsFlagged, input=False, out=to, **options)
         self._patiently(lambda: self._follow(command, told))
         return self.show(to)
 
     def show(self, plan: str) -> dict[str, Any]:
-        """A saved plan; it may hold secrets."""
+        """Return the content of a saved plan, which may include secrets."""
         code, out, err = self.cmd("show", plan, json=IsFlagged, no_color=IsFlagged)
         if code:
             raise explain(from_text(out + err), self._failed)
@@ -267,7 +269,7 @@ class Terraform(python_terraform.Terraform):  # type: ignore[misc]
         return shown
 
     def apply(self, plan: str, told: Told) -> None:
-        """Apply a saved plan: exactly that."""
+        """Apply exactly the changes of a saved plan."""
         command = self.generate_cmd_string("apply", plan, json=IsFlagged, input=False)
         self._patiently(lambda: self._follow(command, told))
 
@@ -276,10 +278,10 @@ class Terraform(python_terraform.Terraform):  # type: ignore[misc]
         self._environment[LOSS_CONFIRMED] = "1"
 
     def pull(self) -> TerraformState | None:
-        """Return the state as it is now, also after a stop; None where there is none."""
+        """Return the current state, even after a stop, or None if there is none."""
         code, out, err = self.cmd("state pull", even_stopped=True)
         if code:
-            # It has no JSON for its errors, and not always a box either.
+            # This command does not print errors as JSON, and does not always frame them.
             raise explain(from_text(out + err) or [{"summary": out + err}], self._failed)
         return parse_state(out)
 
@@ -302,7 +304,8 @@ class Terraform(python_terraform.Terraform):  # type: ignore[misc]
         self._patiently(push)
 
     def _patiently(self, run: Callable[[], None]) -> None:
-        """Run what needs the lock of the state, again and again while somebody else holds it."""
+        """Run a call that needs the lock of the state, and repeat it while another process holds
+        the lock."""
         wait = LockWait(self._lock_timeout, self._stop, self._say)
         while True:
             try:
@@ -311,7 +314,7 @@ class Terraform(python_terraform.Terraform):  # type: ignore[misc]
                 wait.pause(error)
 
     def _follow(self, command: list[str], told: Told) -> None:
-        """Run a command with ``-json`` and tell each event as it comes."""
+        """Run a command with ``-json``, and report each event immediately."""
         errors: list[dict[str, Any]] = []
         dump: dict[str, Any] | None = None
         with _Log(self._folder / f"{command[1]}.log") as log:
@@ -340,7 +343,8 @@ class Terraform(python_terraform.Terraform):  # type: ignore[misc]
         if dump is not None:
             _rescue(self._folder, dump)
         if code:
-            # A stop makes errors of its own; those of the state or its lock are others.
+            # A stop causes errors of its own. Errors about the state or its lock are different, and
+            # are reported.
             grave = [each for each in errors if _OF_THE_STATE.search(each["summary"])]
             if self._stop.is_set() and dump is None and not grave:
                 raise Interrupted(
@@ -371,7 +375,7 @@ class Terraform(python_terraform.Terraform):  # type: ignore[misc]
         asked = even_stopped
         trouble: BaseException | None = None
         while process.poll() is None:
-            # Whatever happens here, Terraform is waited for: it has a state to save.
+            # Wait for Terraform in any case, because it has to save its state.
             try:
                 process.wait(POLL)
             except subprocess.TimeoutExpired:
@@ -386,7 +390,8 @@ class Terraform(python_terraform.Terraform):  # type: ignore[misc]
                     trouble = error
             if self._stop.is_set() and not asked and process.returncode is None:
                 asked = True
-                # The group, as a terminal does it: the binary may be somebody's wrapper.
+                # The signal goes to the whole process group, as from a terminal, because the binary
+                # may be a wrapper.
                 os.killpg(process.pid, signal.SIGINT)
         if trouble is not None:
             raise trouble
@@ -394,7 +399,8 @@ class Terraform(python_terraform.Terraform):  # type: ignore[misc]
 
 
 class _Log:
-    """A file that Terraform writes and we follow; its bytes on the disk are held beforehand."""
+    """A file for Terraform's output, which mcloud reads while it grows. Its space on the disk is
+    reserved in advance."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -412,7 +418,7 @@ class _Log:
             self.__exit__()
             raise McloudError(
                 f"there is no room for Terraform's state in {self._path.parent}: {error.strerror}",
-                remedy=f"make {RESERVE // 2**20} MiB free; nothing was changed",
+                remedy=f"free {RESERVE // 2**20} MiB; nothing was changed",
             ) from error
         return self
 
@@ -449,12 +455,13 @@ class _Log:
 
 
 def _rescue(folder: Path, state: dict[str, Any]) -> None:
-    """Keep the state that Terraform found no room for; the log's reserve has made some."""
+    """Save the state that Terraform had no room for, in the space that the reserve of the log has
+    freed."""
     errored, local = folder / ERRORED, folder / STATE
     is_remote = (folder / BACKEND).exists()
     write(errored if is_remote else local, json.dumps(state))
     if not is_remote:
-        # What Terraform began to write is cut off where the disk was full.
+        # Terraform's own file is incomplete, because the disk became full while it was written.
         errored.unlink(missing_ok=True)
 
 

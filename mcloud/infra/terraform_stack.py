@@ -88,7 +88,8 @@ class TerraformStack:
         """Whether the state has resources that no longer exist."""
         self._is_unprotected = False
         self._held: HeldChannel | None = None
-        """Notification channel to be let go before the plan is applied."""
+        """Notification channel that alert policies must no longer name before the plan is
+        applied."""
 
     def __enter__(self) -> "TerraformStack":
         environment.check(os.environ)
@@ -129,7 +130,7 @@ class TerraformStack:
         return self._plan
 
     def _prepare(self, *, destroy: bool) -> None:
-        """Bring the folder up to date, and see that the state is the site's."""
+        """Update the folder, and check that the state is that of the site."""
         self._check_place()
         self._workspace.write()
         self._initialise()
@@ -197,17 +198,19 @@ class TerraformStack:
             except TransientError as error:
                 if attempt == ATTEMPTS:
                     raise
-                self._say(f"{error.message}; this passes by itself")
+                self._say(f"{error.message}; this is a temporary problem")
                 self._wait_for(error.wait, attempt + 1)
 
     def _free_channel(self) -> bool:
-        """Let Google delete the held channel, and return whether the plan has to be made again."""
+        """Make it possible for Google to delete the held channel. Return whether the plan has to be
+        made again."""
         if self._held is None:
             return False
         email = f"alert_email={self._held.email}"
         unlock = self._planned(UNLOCK, target=[self._held.address], var=[email])
         if any(each.action != UPDATE for each in unlock.changes):
-            return False  # something else has changed, and Google's refusal says the rest
+            # Something else has changed too; Google's refusal will explain the problem
+            return False
         self._terraform.apply(UNLOCK, self._tell)
         return True
 
@@ -235,7 +238,8 @@ class TerraformStack:
                 raise Interrupted(f"interrupted while waiting for {wait.reason}")
 
     def _check_place(self) -> None:
-        """A variable of the shell moves no stack: Terraform would make it anew elsewhere."""
+        """Refuse a variable of the shell that would move the stack, because Terraform would create
+        it again elsewhere."""
         deployed = self._deployed()
         for key in ("region", "project"):
             wanted = self._site.settings.get(key)
@@ -244,14 +248,15 @@ class TerraformStack:
             if is_ambient and deployed.get(key, wanted) != wanted:
                 raise UsageError(
                     f"the {key} is {wanted} now ({origin}), and the site is in {deployed[key]}",
-                    remedy="correct it; to move the site, say so in mcloud.toml",
+                    remedy="correct it; to move the site, set it in mcloud.toml",
                 )
 
     def _check_state(self, *, destroy: bool) -> None:
-        """Raise McloudError where this is not the state of the site as it was deployed.
+        """Raise McloudError if this is not the state of the site as it was deployed.
 
-        A plan says only what differs from a state. One that is lost, emptied or another site's
-        gives an empty plan to destroy, or a plan to build once more what exists.
+        A plan only lists differences from a state. If the state is lost, empty or that of another
+        site, a plan to destroy would be empty, and a plan to deploy would create everything a
+        second time.
         """
         site, state = self._site.name, self._state
         noted = self._workspace.read_deployment()
@@ -272,19 +277,20 @@ class TerraformStack:
             self._check_nothing_is_left()
 
     def _differs(self, state: TerraformState, noted: Deployment) -> str:
-        """Say why a state cannot be the one of the last deployment; empty where it may be."""
+        """Return why a state cannot be the one of the last deployment, or an empty string if it can
+        be."""
         if noted.place == self._workspace.place:
             if state.lineage == noted.lineage:
                 return ""
             return f"its lineage is {state.lineage}, not {noted.lineage}"
-        # It was moved, and may have another lineage there.
+        # A state that was moved to another backend may have another lineage there.
         for name, value in self._deployed().items():
             if value and state.outputs.get(name, value) != value:
                 return f"{name} in it is {state.outputs[name]}, not {value}"
         return ""
 
     def _check_destroys(self, plan: StackPlan) -> None:
-        """Raise McloudError where a plan to destroy has nothing in common with the state."""
+        """Raise McloudError if a plan to destroy has nothing in common with the state."""
         known = self._state.addresses if self._state is not None else frozenset()
         found = {change.address for change in plan.changes if change.action == DELETE}
         if not found <= known:
@@ -296,10 +302,11 @@ class TerraformStack:
         in_cloud = [address for address in known if not address.startswith(_NOWHERE)]
         if in_cloud and not found.intersection(in_cloud):
             raise McloudError(
-                f"the state of {self._site.name} holds {len(in_cloud)} resources, and the cloud"
-                " knows none of them; nothing was destroyed",
-                remedy="check the credentials, the project and the region: those of another account"
-                f" see nothing of this one; if the resources are gone, {self._forget_by_hand()}",
+                f"the state of {self._site.name} holds {len(in_cloud)} resources, and none of "
+                "them exists in the cloud; nothing was destroyed",
+                remedy="check the credentials, the project and the region: credentials of "
+                "another account do not see these resources; if the resources are gone, "
+                f"{self._forget_by_hand()}",
             )
         gone = sorted(known - found)
         self._has_gone = bool(gone)
@@ -307,7 +314,8 @@ class TerraformStack:
             self._say(f"{len(gone)} resources of the state do not exist any more: {_some(gone)}")
 
     def _check_nothing_is_left(self) -> None:
-        """Raise McloudError where the state is empty, and something says that the site is alive."""
+        """Raise McloudError if the state is empty although something shows that the site still
+        exists."""
         folder = self._workspace.folder
         found = remnants(folder, is_remote=self._workspace.is_remote)
         clues = [str(each) for each in found[:3]]
@@ -316,7 +324,7 @@ class TerraformStack:
             clues.append(f"there are other workspaces ({', '.join(others)})")
         noted = self._config.outputs.path(self._site.name)
         if noted.exists():
-            clues.append(f"{noted} says that the site is deployed")
+            clues.append(f"{noted} shows that the site is deployed")
         if not clues:
             return
         if found and not self._workspace.is_remote:
@@ -337,10 +345,11 @@ class TerraformStack:
         return f"move {' and '.join(there)} away"
 
     def _set_aside(self) -> None:
-        """Keep the state, its backups and the outputs elsewhere, once nothing is left of the site.
+        """Move the state, its backups and the outputs to another folder, after the whole site was
+        destroyed.
 
         Raises:
-            McloudError: the site was not destroyed, or not all of it.
+            McloudError: the site, or a part of it, was not destroyed.
         """
         before, after = self._state, self._terraform.pull()
         if before is None or not before.addresses:
@@ -348,8 +357,8 @@ class TerraformStack:
         site = self._site.name
         if after is None or after.lineage != before.lineage or after.serial <= before.serial:
             raise McloudError(
-                f"Terraform says that it destroyed {site}, but its state is not the one from"
-                " before with that change; state, backups and outputs are kept",
+                f"Terraform says that it destroyed {site}, but its state is not the earlier one "
+                "with that change; state, backups and outputs are kept",
                 remedy="check that the program is Terraform itself, then run the command again",
             )
         if after.addresses:
@@ -358,14 +367,16 @@ class TerraformStack:
                 f" {_some(sorted(after.addresses))}",
                 remedy="run the same command again: state, backups and outputs are kept",
             )
-        self._remove_plans()  # they can hold secrets, and are of no use
+        self._remove_plans()  # they may contain secrets, and are no longer needed
         aside = self._workspace.set_aside(self._config.outputs.path(site))
         self._say(f"the last state, its backups and the outputs are kept in {aside}")
 
     def _deployed(self) -> Mapping[str, Any]:
-        """The outputs of the last deployment; those of the state where the stored ones are damaged.
+        """Return the outputs of the last deployment, or those of the state if the stored ones are
+        damaged.
 
-        So a deployment writes a damaged file again, and is as careful as with a good one.
+        A deployment therefore repairs a damaged file, and makes the same checks as with an intact
+        one.
         """
         try:
             return self._config.outputs.read(self._site.name)
@@ -384,7 +395,8 @@ class TerraformStack:
             self._workspace.note_initialised(*using)
 
     def _unprotect(self, plan: StackPlan) -> None:
-        """Remove the protection of what the cloud would refuse to delete, and plan again."""
+        """Remove the protection of resources that the cloud would refuse to delete, and plan
+        again."""
         protected = [change.address for change in plan.changes if change.protected]
         if not protected:
             return
@@ -397,8 +409,8 @@ class TerraformStack:
             )
         self._is_unprotected = True
         self._terraform.apply(UNLOCK, self._tell)
-        # The cloud was asked a moment ago, and only this has changed since. But what does not exist
-        # any more is still in the state.
+        # The state was refreshed a moment ago, and only this has changed since. It needs another
+        # refresh only if it still lists resources that no longer exist.
         again = self._planned(PLAN, destroy=True, refresh=self._has_gone)
         known = {change.address for change in plan.changes}
         fresh = [each.address for each in again.changes if each.address not in known]
@@ -437,7 +449,7 @@ class TerraformStack:
         self._say(words)
 
     def _known(self) -> dict[str, Any]:
-        """The outputs of the last deployment, and the settings of the site."""
+        """Return the outputs of the last deployment, with the settings of the site."""
         return {**self._deployed(), **self._site.settings}
 
     def _report_backups(self, plan: StackPlan, known: Mapping[str, Any]) -> None:
@@ -453,7 +465,8 @@ class TerraformStack:
         return parse(self._shown(to, destroy=destroy, **options))
 
     def _shown(self, to: str, *, destroy: bool = False, **options: Any) -> dict[str, Any]:
-        # Made beforehand, because Terraform would let others read it, and it may hold secrets.
+        # The file is created in advance, because Terraform would make it readable for others, and
+        # it may contain secrets.
         self._path(to).touch(0o600)
         flags = {"destroy": IsFlagged} if destroy else {}
         return self._terraform.plan(to, self._tell, **flags, **options)

@@ -1,7 +1,7 @@
-"""Faults that pass by themselves, recognised in Terraform's messages.
+"""Temporary faults, recognised in Terraform's messages.
 
-Google's provider tries most of its requests again, but none of these. The first deployment in a new
-project meets several of them.
+Google's provider retries most of its requests, but does not retry after these faults. The first
+deployment in a new project meets several of them.
 """
 
 import re

@@ -112,7 +112,7 @@ def test_a_state_that_could_not_be_saved(run: FailedRun) -> None:
         # Terraform
         ("Saved plan is stale", "the state has changed since this was planned"),
         ("Backend configuration changed", "init -migrate-state`"),
-        ("Failed to query available provider packages\nCould not", "a provider cannot be had"),
+        ("Failed to query available provider packages\nCould not", "a provider cannot be fetched"),
         ("Unsupported Terraform Core version\nThis configuration does not", "is too old"),
         ("Inconsistent dependency lock file", ".terraform.lock.hcl and run the same command again"),
         ("cannot write: no space left on device", "the disk is full"),

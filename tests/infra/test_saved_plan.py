@@ -36,7 +36,7 @@ def test_it_is_for_its_owner_only_and_comes_back_as_it_was(tmp_path: Path) -> No
     ("change", "why"),
     [
         ({"stack": "other"}, "it is for the stack 'mcloud', not 'other'"),
-        ({"place": "s3"}, "the state was kept elsewhere"),
+        ({"place": "s3"}, "the state was stored elsewhere"),
         ({"lineage": "b"}, "the site has a different state now"),
         ({"serial": 9}, "the state has changed from version 7 to 9"),
         ({"terraform": "OpenTofu 1.8.2"}, "it was made by Terraform 1.11.4, and this is OpenTofu"),
