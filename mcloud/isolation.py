@@ -14,8 +14,8 @@ import sys
 
 PACKAGE = os.path.dirname(os.path.abspath(__file__))
 
-# Where Python and its packages are, and how text is encoded. A process of ours sees no other
-# variable of Python: the rest is for the user's own programs (PYTHONSTARTUP, PYTHONINSPECT,
+# Where Python and its packages are, and how text is encoded. mcloud's own processes get no other
+# variables of Python, which are meant for the user's programs (PYTHONSTARTUP, PYTHONINSPECT,
 # PYTHONWARNINGS, PYTHONOPTIMIZE, PYTHONBREAKPOINT, …).
 KEPT = (
     "PYTHONCOERCECLOCALE",
@@ -31,18 +31,18 @@ KEPT = (
 
 
 def settle() -> None:
-    """Stop this process from importing what lies in the working folder or in ``PYTHONPATH``.
+    """Stop this process from importing files of the working folder or of ``PYTHONPATH``.
 
     Folders of installed packages stay, as ``pip install --target`` makes them, and so does the
     folder that mcloud itself was loaded from.
     """
     foreign = set(_folders(os.environ.get("PYTHONPATH", "")))
     if not sys.flags.safe_path and sys.path:
-        # The working folder, or that of the program which was started.
+        # This is the working folder, or the folder of the program that was started.
         first = _absolute(sys.path[0])
         foreign.add(first)
         if _is_home(first):
-            # Only this process would find mcloud there; the processes that it starts have to.
+            # The processes that this one starts have to find mcloud there as well.
             found = os.environ.get("PYTHONPATH")
             os.environ["PYTHONPATH"] = f"{first}{os.pathsep}{found}" if found else first
     library = os.path.dirname(os.path.abspath(os.__file__))
@@ -53,13 +53,15 @@ def settle() -> None:
         or f"{place}{os.sep}".startswith(f"{library}{os.sep}")
         or _holds_packages(place)
     ]
-    # Python has read it. What an SDK starts for the user, such as gcloud or a credential helper,
-    # may need the folder of its own program: gcloud does not start with this variable.
+    # Python has already read this variable. It must not reach programs that an SDK starts, such as
+    # gcloud or a credential helper, which may import modules from their own folders: gcloud does
+    # not start with it.
     os.environ.pop("PYTHONSAFEPATH", None)
 
 
 def environment(given: dict[str, str]) -> dict[str, str]:
-    """Return an environment for a Python process of ours and for all that it starts."""
+    """Return an environment for one of mcloud's own Python processes, and for every process that it
+    starts."""
     folders = [
         folder for folder in _folders(given.get("PYTHONPATH", "")) if _holds_packages(folder)
     ]
@@ -76,7 +78,8 @@ def environment(given: dict[str, str]) -> dict[str, str]:
 
 
 def _folders(path: str) -> list[str]:
-    """The folders of a ``PYTHONPATH``, in which an empty one is the working folder."""
+    """Return the folders of a ``PYTHONPATH``, in which an empty entry stands for the working
+    folder."""
     return [_absolute(folder) for folder in path.split(os.pathsep)] if path else []
 
 
