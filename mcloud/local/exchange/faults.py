@@ -73,7 +73,7 @@ class Fault:
             raise UsageError("the fault void needs count, or every, or first and last")
         if self.kind == "void" and self.symbol and Market.of(self.symbol) is Market.SPOT:
             raise UsageError(
-                f"{self.symbol} is a spot symbol, and void ids are a matter of futures",
+                f"{self.symbol} is a spot symbol, and only futures have void ids",
                 remedy="name a futures symbol, such as BTCUSDT.um",
             )
         if self.reason not in (None, *REASONS):
@@ -82,7 +82,7 @@ class Fault:
         for name in ("seconds", "count", "rate", "every"):
             value = getattr(self, name)
             if value is not None and not value > 0:
-                raise UsageError(f"{name} is not above zero: {value}")
+                raise UsageError(f"{name} must be above zero: {value}")
         if self.status is not None and not _is_failure(self.status):
             raise UsageError(f"not the HTTP status of a failure: {self.status}")
 

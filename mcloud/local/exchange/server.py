@@ -331,7 +331,9 @@ class ExchangeServer:
                     return RestAnswer(400, {"error": str(error)})
                 self.fault(fault)
                 return RestAnswer(200, {k: v for k, v in asdict(fault).items() if v is not None})
-        return RestAnswer(404, {"error": "there is state, begin, lift, status and fault"})
+        return RestAnswer(
+            404, {"error": "the control requests are state, begin, lift, status and fault"}
+        )
 
 
 def _respond(answer: RestAnswer) -> Response:

@@ -19,7 +19,7 @@ class Delivery(Protocol):
     consumer: Consumer
 
     def serves(self, settings: Any) -> bool:
-        """Whether a subscription with these settings may keep this delivery."""
+        """Return whether this delivery also fits a subscription with these settings."""
         ...
 
     def close(self) -> None: ...

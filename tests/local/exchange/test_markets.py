@@ -307,7 +307,7 @@ class TestVoids:
             ({"first": 1}, "needs count, or every, or first and last"),
             ({"count": 1, "reason": "LATE"}, "choose from NA, INSURANCE_FUND, ADL"),
             ({"count": 1, "symbol": SPOT}, "is a spot symbol"),
-            ({"every": 0}, "not above zero"),
+            ({"every": 0}, "must be above zero"),
         ],
     )
     def test_a_void_that_says_too_little_is_refused(
