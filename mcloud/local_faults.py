@@ -2,7 +2,7 @@
 
 A guard moves the traffic away from a site that does not answer. It must not do so because this
 machine cannot look up names, reach its proxy, trust certificates or open another file: a request
-that never left says nothing about the service.
+that was never sent says nothing about the service.
 """
 
 import errno
@@ -24,14 +24,15 @@ _NO_PROXY = {"ProxyError", "ProxyConnectionError"}  # of urllib3 and requests, a
 def is_local(error: BaseException) -> bool:
     """Return whether this machine is the reason for an error of a request.
 
-    Clients wrap the reason several times, so that its causes and arguments are searched as well.
+    Clients wrap the reason several times, so the causes and the arguments of the error are searched
+    as well.
     """
     return any(_is_local_itself(each) for each in _reasons(error))
 
 
 def _is_local_itself(error: BaseException) -> bool:
     if isinstance(error, socket.gaierror):
-        # A name without addresses is an answer about the service: so it was on 2025-10-20, when
+        # A name that exists without an address is a fault of the service, as on 2025-10-20, when
         # dynamodb.us-east-1.amazonaws.com had none (https://aws.amazon.com/message/101925/).
         return error.errno != getattr(socket, "EAI_NODATA", None)
     if isinstance(error, ssl.SSLCertVerificationError):  # a wrong clock, or missing certificates
