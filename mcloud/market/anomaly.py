@@ -5,12 +5,12 @@ not move. All arithmetic is decimal, so that the same candles give the same anom
 machine. A verdict depends only on the candles of the ``reach`` before its minute, not on the time
 of the check or on earlier checks.
 
-- ``price-jump``: the high or the low is far from the median of the last 5 closes, measured by how
-  far it usually is. One trade at a wrong price is enough.
+- ``price-jump``: the high or the low is far from the median of the last 5 closes, compared with its
+  usual distance. One trade at a wrong price is enough.
 - ``volume-spike``: the logarithm of the volume is far above its median, measured by the median
   absolute deviation.
-- ``drift``: the mean of the last 5 closes is far from the mean of the window, measured by how far a
-  price that walks at random in steps of the usual size would bring it.
+- ``drift``: the mean of the last 5 closes is far from the mean of the window, compared with the
+  distance that a random walk with steps of the usual size would reach.
 
 If consecutive minutes are unusual in the same direction, only the first is an anomaly. The current
 minute is checked too, since a high, a low and a volume can only become more unusual. Its close is
@@ -54,8 +54,7 @@ class Thresholds:
     The defaults report nothing on recorded trades of BTCUSDT and ETHUSDT, neither as they are nor
     with each two seconds read as a minute, and nothing on simulated days.
 
-    Raises:
-        ValueError: a value is no number, or is out of its bounds.
+    Raises: ValueError: a value is not a number, or is out of its bounds.
     """
 
     window: int = _threshold(60, 10, 720)

@@ -61,7 +61,7 @@ class Holding(NamedTuple):
 
 
 class BadArchive(ValueError):
-    """An object that is not what ``pack`` writes; the text says why."""
+    """Raised for an object that ``pack`` cannot have written. The text has the reason."""
 
 
 def pack(trades: Iterable[Trade]) -> list[ArchiveObject]:

@@ -14,8 +14,8 @@ so that a site can be verified without reading its blocks:
 
     raw/symbol=BTCUSDT.um/block-index=0000000003700000000.json.gz
 
-An index is a cache. Each of its entries applies to one content of a block, named by a tag, and
-whoever finds another content reads the block.
+An index is a cache. Each of its entries applies to one content of a block, which a tag names. If a
+block has another content, it has to be read.
 """
 
 import hashlib
