@@ -77,7 +77,7 @@ def _budgets(config: Config) -> dict[str, float]:
 
 def _cost(config: Config, sites: Mapping[str, Site]) -> CostPart | Unknown | None:
     if not _budgets(config):
-        return None  # nobody wants to know
+        return None  # no budget is set, so the cost is not needed
     try:
         cost = current(config, sites)
     except McloudError as error:

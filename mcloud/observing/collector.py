@@ -1,4 +1,4 @@
-"""Asks many questions repeatedly, each at its own interval, without waiting for any of them."""
+"""Repeats many queries, each at its own interval, without waiting for any of them."""
 
 import threading
 import time
@@ -121,7 +121,7 @@ class _QueryState:
 
     def seen_at(self, now: float, wall: float) -> Observation[Any]:
         seen, at = self.seen, wall - (now - self.answered_at)
-        # Keep the age right although the wall clock was set since.
+        # This keeps the age correct, even if the wall clock was set in the meantime.
         if seen.at is not None and abs(at - seen.at) > SET:
             seen = replace(seen, at=at)
         waited = now - self.begun

@@ -175,7 +175,7 @@ class StatusDocument:
     sites: Mapping[str, SitePart]
     disk: DiskPart
     producers: tuple[Any, ...]
-    """Documents of `Running`, as for the next three."""
+    """Documents of `Running`, also in the next three fields."""
     replicators: tuple[Any, ...]
     guards: tuple[Any, ...]
     alerts: tuple[Any, ...]

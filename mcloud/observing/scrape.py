@@ -124,7 +124,7 @@ class _Handler(BaseHTTPRequestHandler):
         if not self._may_read():
             return
         if self.path.partition("?")[0] != "/metrics":
-            self.send_error(HTTPStatus.NOT_FOUND, "there is /metrics")
+            self.send_error(HTTPStatus.NOT_FOUND, "the only page is /metrics")
             return
         body = self.text().encode()
         self.send_response(HTTPStatus.OK)
@@ -143,7 +143,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Return whether the client may read. Send the error answer if it may not."""
         if self.listen.token is not None:
             scheme, _, said = self.headers.get("Authorization", "").partition(" ")
-            # In constant time; of texts it takes ASCII only.
+            # The comparison takes constant time, and accepts only texts in ASCII.
             if scheme.lower() == "bearer" and hmac.compare_digest(
                 said.strip().encode("utf-8", "replace"), self.listen.token.encode()
             ):
