@@ -66,7 +66,8 @@ class Outputs:
         files.write(self.path(site), json.dumps(dict(values), indent=2) + "\n")
 
     def read_remote(self, site: str) -> RemoteOutputs | None:
-        """Return the copy of a remote state's outputs; None if there is none that can be read."""
+        """Return the copy of a remote state's outputs; or None if there is none that can be
+        read."""
         try:
             found = json.loads(self._remote(site).read_text(encoding="utf-8"))
             return RemoteOutputs(dict(found["values"]), str(found["place"]), float(found["at"]))
@@ -86,5 +87,5 @@ class Outputs:
     def _unreadable(self, site: str, why: str) -> McloudError:
         return McloudError(
             f"{self.path(site)} cannot be read: {why}",
-            remedy=f"run `mcloud deploy {site}{self.options}`, which writes it again",
+            remedy=f"run `mcloud deploy {site}{self.options}`, which writes the file again",
         )
