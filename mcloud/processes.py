@@ -1,8 +1,9 @@
-"""The one place where mcloud starts other processes.
+"""Starts all other processes that mcloud needs.
 
-A Python process of ours is isolated from the user's own Python files, and so is everything that it
-starts in turn. A tool of the user's (Terraform, ``aws``, ``gcloud``) sees the environment as it is:
-it may start credential helpers that need it, and ``gcloud`` does not start in an isolated one.
+mcloud's own Python processes are isolated from the user's Python files, and so are the processes
+that they start. A tool of the user (Terraform, ``aws``, ``gcloud``) gets the environment unchanged,
+because it may start credential helpers that need it, and ``gcloud`` does not start in an isolated
+one.
 """
 
 import os
@@ -22,9 +23,9 @@ def start(
     """Start a process without standard input.
 
     Args:
-        command: the program and its arguments. ``sys.executable`` is a Python process of ours.
-        environment: by default that of this process.
-        options: of ``subprocess.Popen``.
+        command: the program and its arguments. ``sys.executable`` starts one of mcloud's own Python
+            processes. environment: by default that of this process. options: of
+            ``subprocess.Popen``.
     """
     given = {"stdin": subprocess.DEVNULL, **options}
     return subprocess.Popen(command, env=_environment(command, environment), **given)
@@ -33,7 +34,7 @@ def start(
 def ask(
     command: Sequence[str], timeout: float, environment: Mapping[str, str] | None = None
 ) -> tuple[int, str]:
-    """Run a process to its end; return its exit code and all that it printed.
+    """Run a process to its end. Return its exit code and its whole output.
 
     Raises:
         OSError: it cannot be started.
@@ -54,5 +55,6 @@ def _environment(command: Sequence[str], given: Mapping[str, str] | None) -> dic
     seen = dict(os.environ if given is None else given)
     if command[0] == sys.executable:
         return isolation.environment(seen)
-    seen.pop("PYTHONSAFEPATH", None)  # from the process of ours that this one may be
+    # Set if this process is itself one of mcloud's Python processes
+    seen.pop("PYTHONSAFEPATH", None)
     return seen
