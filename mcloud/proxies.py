@@ -1,8 +1,8 @@
-"""The proxy that the environment names, understood by every client in the same way.
+"""Makes every client use the proxy that the environment names in the same way.
 
-boto3, requests, gRPC, websockets and urllib read the same variables, each in its own way: gRPC only
-small letters, boto3 and gRPC no ``all_proxy``, most of them only addresses with a scheme. By
-default, all of them send requests for this machine to the proxy as well.
+boto3, requests, gRPC, websockets and urllib read the same variables in different ways: gRPC reads
+only lower-case names, boto3 and gRPC ignore ``all_proxy``, and most of them accept only addresses
+with a scheme. By default, all of them send requests for this machine to the proxy as well.
 """
 
 from collections.abc import MutableMapping
@@ -12,9 +12,9 @@ SCHEMES = ("http", "https")
 
 
 def settle(environment: MutableMapping[str, str]) -> None:
-    """Put the variables of proxies into the form that all clients understand.
+    """Change the variables of proxies into a form that all clients understand.
 
-    What goes to loopback goes through no proxy. Without a proxy nothing is changed: on macOS one of
+    Requests to loopback use no proxy. Without a proxy nothing is changed, because on macOS any of
     these variables would hide the settings of the system.
     """
     found = {name: _url(_value(environment, f"{name}_proxy")) for name in (*SCHEMES, "all", "grpc")}
@@ -25,7 +25,7 @@ def settle(environment: MutableMapping[str, str]) -> None:
         if url:
             _set(environment, f"{scheme}_proxy", url)
     spared = [name.strip() for name in _value(environment, "no_proxy").split(",") if name.strip()]
-    # A star stands for every host only where it stands alone.
+    # A star means every host only if it is the whole value.
     if spared != ["*"]:
         _set(environment, "no_proxy", ",".join(dict.fromkeys((*spared, *LOOPBACK))))
     if own := environment.get("no_grpc_proxy"):
