@@ -1,1 +1,1 @@
-"""Failover drills and the demo: the whole pipeline in action, judged at the end."""
+"""Failover drills and the demo, which run the whole pipeline and check its result."""

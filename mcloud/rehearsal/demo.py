@@ -28,7 +28,8 @@ from mcloud.rehearsal.oracle import Row, digest, expected_rows
 Key = TypeVar("Key")
 Value = TypeVar("Value")
 
-BATCHES = (97, 250)  # trades a message of each producer: split so that no two of them agree
+# Trades per message of each producer, so that the two producers split the trades differently
+BATCHES = (97, 250)
 PATIENCE = 60.0  # seconds without any change at a site, after which it is judged as it is
 POLL = 0.25  # seconds
 LONGEST = 3600.0  # maximum seconds for which a site may keep changing
@@ -43,7 +44,7 @@ ALL_TIME = (0, MAX_TIME)  # ms
 class SiteProof:
     candles: int
     exact: bool
-    """Whether every candle equals the oracle's, with none missing and none in excess."""
+    """Whether the candles equal those of the oracle, with none missing and none added."""
     digest: str
     archived: int
     """Number of distinct trade ids in the raw archive."""
@@ -107,7 +108,8 @@ _OURS = ("fragments", "void_count")
 
 
 def demo_cost(home: Path, clouds: Mapping[str, str]) -> dict[str, RunCost]:
-    """Return the cost of the embedded clouds in ``home`` by site, once their meters are at rest."""
+    """Return the cost of the embedded clouds in ``home`` by site, after their meters have stopped
+    changing."""
     deadline = time.monotonic() + METERS_PATIENCE
     counted = meter.read(home)
     changed = time.monotonic()
@@ -148,7 +150,7 @@ def archived_ids(site: Site, symbols: Iterable[str]) -> set[tuple[str, int]]:
 def _at_once(calls: Mapping[Key, Callable[[], Value]]) -> dict[Key, Value]:
     """Return every answer, or raise the first error."""
     answers: dict[Key, Value] = {}
-    # A thread pool, when interrupted, would wait for threads that wait for messages still to come.
+    # A thread pool would not end after an interrupt, because its threads wait for messages.
     for key, answer in gather(calls, LONGEST).items():
         if isinstance(answer, Exception):
             raise answer
@@ -243,7 +245,7 @@ def _judge(
 
 
 def _dead_letters(site: Site, poison: list[bytes]) -> list[DeadLetter]:
-    """Return the messages in the dead-letter queue. They get some time to arrive."""
+    """Return the messages in the dead-letter queue. Wait some time for them to arrive."""
     deadline = time.monotonic() + PATIENCE
     while True:
         letters = site.queue.dead_letters(limit=100)

@@ -1,9 +1,10 @@
-"""A game day: trades flow, a site is taken out, and a guard with its usual settings reacts.
+"""A drill on embedded clouds: trades flow, a site is taken out, and a guard with its usual settings
+reacts.
 
-Everything is real except the clouds, which are the embedded ones: a producer that follows the
-record, its spool, the queues, the functions and the guard. At the end, all trades that were made
-are compared with the data of every site. ``rehearse`` is the same on real clouds, without an
-outage: it only withdraws the producers' route for a while.
+Everything except the clouds is real: a producer that follows the control record, its spool, the
+functions and the guard. At the end, all generated trades are compared with the data of every site.
+``live_drill.rehearse`` is the drill on real clouds. It causes no outage, and only moves the
+producers' route to another site for a while.
 """
 
 import threading
@@ -36,7 +37,7 @@ from mcloud.rehearsal.oracle import expected_rows
 from mcloud.rehearsal.scenarios import Scenario
 from mcloud.replication.scope import Scope
 
-RATE = 1000  # trades a second, of both symbols together
+RATE = 1000  # trades per second of both symbols together
 SYMBOLS = ("BTCUSDT", "ETHUSDT")
 STEADY = 4.0  # minimum seconds of normal operation
 UNMOVED = 15.0  # seconds of an outage that should not cause a move
@@ -44,7 +45,7 @@ AFTER = 3.0  # seconds that the outage continues after the move
 FLAP = 2.5  # seconds
 PATIENCE = 120.0  # maximum seconds of any wait; only a drill that fails reaches it
 POLL = 0.05
-PAUSE = 0.5  # seconds between two comparisons: nobody else uses these clouds
+PAUSE = 0.5  # seconds between two comparisons; short, because nobody else uses these clouds
 USUAL = GuardSettings()
 
 
@@ -110,7 +111,7 @@ class _Day:
         self._scope = Scope(symbols=frozenset(stream.symbols))
         self._begun = time.monotonic()
         self._calm = threading.Event()
-        """Set when the site should no longer go down and come back."""
+        """Set when the site should stop going down and coming back."""
         self._stream = stream
         use = Tools(
             Journal(scratch / "drill.json"),
@@ -127,7 +128,7 @@ class _Day:
             self._lead()
             ends.enter_context(self._guarding())
             self._tell("waiting until the guard knows the sites")
-            self._await(self._all_are_up, "the sites to be well")
+            self._await(self._all_are_up, "all sites to be healthy")
             ends.enter_context(self._stream.running())
             self._steady()
             self._out()
@@ -136,7 +137,7 @@ class _Day:
         self._tell("comparing every trade with every site")
         self._judge()
 
-    # The day
+    # The steps of the drill
 
     def _lead(self) -> None:
         """Make the site that will be taken out the primary."""
@@ -224,7 +225,7 @@ class _Day:
         self._tell(f"{self._on} is back")
         if not self._guard.moves and self._stream.leads() == self._on:
             self._await(lambda: self._verdict() != DOWN, f"{self._on} to be up again")
-            self._event(f"{self._on} is well")
+            self._event(f"{self._on} is healthy")
             return
         self._await(lambda: self._verdict() == UP, f"{self._on} to be up again")
         self._event(f"the guard finds {self._on} up, and catches it up")
@@ -255,7 +256,7 @@ class _Day:
         report.decisions = list(self._guard.history)
         report.timeline.sort(key=lambda event: event.s)
 
-    # How it stands
+    # The present state
 
     def _verdict(self) -> str:
         return self._guard.verdict(self._on)

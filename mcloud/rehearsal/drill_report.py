@@ -11,7 +11,8 @@ from mcloud.failover.history import Kept
 class SiteResult:
     candles: int
     exact: bool
-    """Whether every candle equals plain arithmetic over the trades, with no candle in excess."""
+    """Whether the candles equal those of plain arithmetic over the trades, with none missing and
+    none added."""
     archived: int
     """Number of distinct trades in the raw archive."""
 

@@ -1,4 +1,5 @@
-"""A drill on real sites: it breaks nothing, it only withdraws the route of the primary."""
+"""A drill on real sites. It causes no outage, and only moves the route from the primary to another
+site."""
 
 import threading
 import time
@@ -33,7 +34,7 @@ def rehearse(
         use.stop.wait(hold)
     finally:
         tell(f"{leads} is the primary again")
-        # The end of the drill must not stop the way back.
+        # Ending the drill early must not stop the move back.
         use = replace(use, stop=threading.Event())
         back = carry_out(_order(leads, target, by, recover=True), reachable(sites), use)
     return away, back

@@ -1,4 +1,4 @@
-"""Faults that queues, networks and operators add to a stream of trades, from one seed."""
+"""Faults that queues, networks and operators cause in a stream of trades, made from one seed."""
 
 import json
 from collections.abc import Sequence
@@ -7,15 +7,14 @@ from random import Random
 from mcloud.market.envelope import Message, encode
 from mcloud.market.trade import Trade
 
-SHARE = 0.75  # of the trades that each of two producers sees; what one misses the other has
+# Share of the trades that each of two producers sees; a trade that one misses reaches the other
+SHARE = 0.75
 WINDOW = 60  # trades within which the order is lost
 REPEATS = 0.05  # of the trades come again later
 
 
 def two_producers(trades: Sequence[Trade], seed: int) -> tuple[list[Trade], list[Trade]]:
-    """Return two overlapping, shuffled streams with repeats, which hold every trade between
-    them.
-    """
+    """Return two overlapping, shuffled streams with repeats. Each trade is in one at least."""
     random = Random(seed)
     streams: tuple[list[Trade], list[Trade]] = ([], [])
     for trade in trades:

@@ -52,8 +52,8 @@ def candles(trades: Iterable[TradeLike], interval: int = MINUTE) -> dict[tuple[s
     """Return every candle of ``interval`` ms, by symbol and start. Trades may be in any order, with
     repeats.
 
-    A trade at price 0 is a void: its id counts, but nothing else of it. Another trade with the same
-    id replaces it. A candle with nothing but voids is left out.
+    A trade at price 0 is a void: only its id counts. Another trade with the same id replaces it. A
+    candle that consists of voids only is left out.
     """
     distinct: dict[tuple[str, int], TradeLike] = {}
     for trade in trades:

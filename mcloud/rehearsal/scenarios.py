@@ -14,7 +14,8 @@ class Scenario:
     how: str
     """Kind of fault, one of those in ``mcloud.local.outage``."""
     moves: bool | None
-    """Whether the traffic is expected to move. None if that depends on how bad the fault gets."""
+    """Whether the traffic is expected to move. None if that depends on the severity of the
+    fault."""
     about: str
     rounds: int = 1
     """Number of times the site goes down."""
@@ -33,9 +34,11 @@ SCENARIOS = {
             for service in SERVICES
             if service != "queue"
         ),
-        Scenario("slow", None, "slow", None, "every call takes two seconds more"),
+        Scenario("slow", None, "slow", None, "every call takes two seconds longer"),
         Scenario("throttle", None, "throttle", None, "half of the calls are throttled"),
-        Scenario("flap", None, "refuse", None, "the site comes and goes", rounds=4),
+        Scenario(
+            "flap", None, "refuse", None, "the site goes down and comes back repeatedly", rounds=4
+        ),
     )
 }
 
