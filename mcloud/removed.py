@@ -17,11 +17,11 @@ def set_aside(state: Path, profile: str, site: str, things: Mapping[str, Path]) 
     """Move files and folders of a site into a new folder.
 
     Args:
-        state: ``.mcloud``.
-        things: what to move, by its name in the new folder. What does not exist is left out.
+        state: ``.mcloud``. things: files and folders to move, by their names in the new folder.
+            Missing ones are skipped.
 
     Returns:
-        The new folder, or None where there was nothing to move.
+        The new folder, or None if there was nothing to move.
 
     Raises:
         McloudError: one of them cannot be moved.
@@ -43,6 +43,6 @@ def set_aside(state: Path, profile: str, site: str, things: Mapping[str, Path]) 
                 remedy="move it there yourself, because mcloud would treat its site as deployed",
             ) from error
     for providers in folder.glob("**/.terraform/providers"):
-        # Hundreds of megabytes, which `terraform init` fetches again.
+        # The providers take hundreds of megabytes, and `terraform init` fetches them again.
         shutil.rmtree(providers, ignore_errors=True)
     return folder
