@@ -1,8 +1,8 @@
 """Long-running processes on this machine: their folders, states and logs, and how to stop them.
 
 A run has a folder, such as ``.mcloud/producers/NAME``, with its lock, its log, its other files and
-``state.json``. The state is written every second and stays after the run. ``ended`` is set in it
-if the run ended in order or was stopped.
+``state.json``. The state is written every second and stays after the run. ``ended`` is set in it if
+the run ended by itself or was stopped.
 """
 
 import json
@@ -45,7 +45,7 @@ class RunState:
     at: Time
     """When the run wrote it, seconds since 1970."""
     ended: bool = field(default=False, metadata=OMITTED)
-    """Whether the run stopped in order."""
+    """Whether the run ended by itself or was stopped, and was not killed."""
     unwritten: Mapping[str, str] = field(default_factory=dict, metadata=OMITTED)
     """Files that the disk refused, and the reasons."""
 
@@ -211,7 +211,7 @@ def runs_called(state: Path, name: str | None, *kinds: str) -> list[Run]:
 
 def silence(runs: bool, state: RunState | None, now: float) -> float:
     """Return the seconds since the last state of a process, if its intervals do not explain them.
-    Return 0 otherwise, and for a process that ended in order.
+    Return 0 otherwise, and for a process that was not killed.
 
     A state from the future was written before the clock was set back, and none has been written
     since.
@@ -258,7 +258,7 @@ def detach(run: Run, arguments: Sequence[str], patience: float) -> int:
 
 
 def stop(run: Run, *, now: bool, patience: float) -> bool:
-    """Stop a run in order, or kill it with ``now``. Return False if it is not running.
+    """Stop a run, or kill it with ``now``. Return False if it is not running.
 
     A run that stopped without setting ``ended`` is marked as ended, so that it is no longer
     reported as lost.
