@@ -12,7 +12,8 @@ from mcloud.errors import ConfigError, McloudError
 from mcloud.local.state import Home
 from mcloud.outputs import RemoteOutputs
 
-FRESH = 3600.0  # seconds for which a copy of another machine's outputs is used without a look
+# Seconds for which a copy of another machine's outputs is used without reading the state again
+FRESH = 3600.0
 
 
 def open_sites(config: Config, wanted: str | None = None) -> dict[str, Site]:
