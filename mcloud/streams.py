@@ -1,4 +1,4 @@
-"""Standard input, output and error as a command needs them, however it was started."""
+"""Prepares standard input, output and error, however the command was started."""
 
 import errno
 import io
