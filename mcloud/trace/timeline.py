@@ -76,8 +76,8 @@ def pick(records: Sequence[SourceRecord], site: str) -> SourceRecord | None:
 def stages(
     site: str, found: SiteFindings, record: SourceRecord | None, trade: Trade | None
 ) -> list[Stage]:
-    """Return all of STAGES, in their order. ``trade`` may be from any site, since they hold the
-    same.
+    """Return all of STAGES, in their order. ``trade`` may be from any site, since all sites hold
+    the same trades.
     """
     journey = record.journey if record else None
     producer = f"producer {record.producer}" if record else ""
@@ -198,5 +198,5 @@ def _no_line(found: SiteFindings) -> str:
 
 def _not_stored(found: SiteFindings) -> str:
     if found.candle:
-        return f"in the candle {found.candle}; no log shows since when"
+        return f"in the candle {found.candle}; no log shows when it was stored"
     return found.candle_note

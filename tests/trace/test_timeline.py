@@ -60,7 +60,10 @@ def test_without_a_log_the_object_has_a_date() -> None:
     known = times("aws", found, record({"aws": 1_240}), TRADE)
     assert (known["processed"], known["archived"], known["stored"]) == (None, 1_309, None)
     assert why("processed", "aws", found, None, TRADE) == "no permission"
-    assert why("stored", "aws", found, None, TRADE) == "in the candle C; no log shows since when"
+    assert (
+        why("stored", "aws", found, None, TRADE)
+        == "in the candle C; no log shows when it was stored"
+    )
 
 
 def test_a_line_of_before_a_reset_is_not_taken_and_a_redelivery_is_not_either() -> None:
