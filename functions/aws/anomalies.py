@@ -1,8 +1,8 @@
 """The anomaly function on Lambda. A schedule calls it, and it checks the new candles once.
 
 Environment: CANDLES_TABLE, CONTROL_TABLE, ANOMALY_THRESHOLDS (see ``Thresholds.from_json``) and
-ALERTS_TOPIC, which receives the anomalies that are found; from the platform AWS_REGION, the
-credentials and, embedded, AWS_ENDPOINT_URL.
+ALERTS_TOPIC, which receives the anomalies that are found. The platform sets AWS_REGION and the
+credentials, and the embedded AWS also sets AWS_ENDPOINT_URL.
 """
 
 import os
@@ -28,7 +28,8 @@ def watch() -> AnomalyWatch:
 
 
 def handler(event: Any, context: Any) -> dict[str, int]:
-    """Check once. An exception is an error of the function, and the schedule calls again."""
+    """Check the new candles once. An exception counts as an error of the function, and the schedule
+    calls again."""
     return {"anomalies": len(watch().look(tell))}
 
 

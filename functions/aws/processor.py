@@ -31,8 +31,9 @@ from mcloud.processor.pulse import INTERVAL, Pulse
 from mcloud.processor.spans import Recorder
 
 AT_ONCE = 100_000
-"""Number of trades that are stored together, plus up to one message: less than 100 MB. A batch of
-the largest possible messages holds twenty times as many."""
+"""Number of trades after which the function stores what it has decoded. Together with one more
+message, they need less than 100 MB of memory. A batch of the largest possible messages holds twenty
+times as many."""
 
 
 LAST_SECONDS = 10.0

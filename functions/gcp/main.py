@@ -160,6 +160,7 @@ def watch() -> AnomalyWatch:
 
 @functions_framework.http  # type: ignore[untyped-decorator]
 def anomaly(request: Any) -> dict[str, int]:
-    """Check once. An exception is answered with 500, and the schedule calls again."""
+    """Check the new candles once. An exception is answered with 500, and the schedule calls
+    again."""
     with _looking:
         return {"anomalies": len(watch().look())}
