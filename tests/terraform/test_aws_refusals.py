@@ -109,7 +109,7 @@ def test_refused_credentials(
 def test_no_provider_to_be_had(site: Terminal) -> None:
     failed = site.run("plan")
     assert failed.returncode == 1
-    assert failed.stderr.startswith("error: aws: a provider cannot be had: ")
+    assert failed.stderr.startswith("error: aws: a provider cannot be fetched: ")
     assert failed.stderr.endswith(
         "; connect to the registry, or name a local mirror:"
         " `plugin_dir` in [terraform] of mcloud.toml, or TF_PLUGIN_DIR\n"
@@ -117,7 +117,7 @@ def test_no_provider_to_be_had(site: Terminal) -> None:
     (site.folder / "mirror").mkdir()
     site.environment["TF_PLUGIN_DIR"] = str(site.folder / "mirror")
     empty = site.run("plan")
-    assert "a provider cannot be had: " in empty.stderr
+    assert "a provider cannot be fetched: " in empty.stderr
 
 
 def test_no_terraform(site: Terminal) -> None:

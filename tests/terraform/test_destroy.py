@@ -156,7 +156,7 @@ ATTACKS = [
     Attack("a state that is cut off", "error: gcp: ", cut_off),
     Attack(
         "a state that is elsewhere, with outputs that say otherwise",
-        "outputs/prod/gcp.json says that the site is deployed; nothing was changed; find",
+        "outputs/prod/gcp.json shows that the site is deployed; nothing was changed; find",
         lose_all_but_outputs,
     ),
     Attack(
@@ -215,7 +215,7 @@ ATTACKS = [
     ),
     Attack(
         "credentials of another account",
-        "the state of gcp holds 90 resources, and the cloud knows none of them",
+        "the state of gcp holds 90 resources, and none of them exists in the cloud",
         see_nothing,
     ),
     Attack(

@@ -108,7 +108,7 @@ def test_a_deployment_refuses_other_packages(config: Config, mirror: Path) -> No
     with pytest.raises(McloudError) as caught:
         initialise(config)
     assert caught.value.message.startswith(
-        f"the providers at hand are not those in {path_of(config, 'aws')}: Failed to install"
+        f"the available providers are not those in {path_of(config, 'aws')}: Failed to install"
     )
     assert "mcloud lock --upgrade" in caught.value.remedy
     lock(config, "aws", upgrade=True)

@@ -224,7 +224,7 @@ def test_a_missing_lock_table_is_made(remote: Callable[..., Stack], bucket: str)
     with pytest.raises(McloudError) as caught:
         stack.apply("first")
     assert caught.value.message == (
-        f"the table locks-{bucket} that is to hold the lock of the state does not exist"
+        f"the table locks-{bucket} for the lock of the state does not exist"
     )
     follow(stack.terminal, advised(caught.value.remedy)[0])
     stack.apply("first")
@@ -235,7 +235,7 @@ def test_a_missing_bucket_is_made(remote: Callable[..., Stack]) -> None:
     stack = remote(name, use_lockfile=True)
     with pytest.raises(McloudError) as caught:
         stack.apply("first")
-    assert caught.value.message == f"the bucket {name} that is to hold the state does not exist"
+    assert caught.value.message == f"the bucket {name} for the state does not exist"
     make, keep, *_ = advised(caught.value.remedy)
     follow(stack.terminal, make)
     follow(stack.terminal, keep)

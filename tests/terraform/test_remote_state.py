@@ -130,7 +130,7 @@ def test_another_key_in_the_bucket_loses_no_state(site: Terminal, s3: Any) -> No
         lost = site.run(*command)
         assert lost.returncode == 1
         assert "the state of gcp holds no resources, but " in lost.stderr
-        assert "outputs/prod/gcp.json says that the site is deployed" in lost.stderr
+        assert "outputs/prod/gcp.json shows that the site is deployed" in lost.stderr
         assert "find the state (in another backend" in lost.stderr
     assert s3.get_object(Bucket=BUCKET, Key=KEY)["Body"].read() == state
     assert [each["Key"] for each in s3.list_objects_v2(Bucket=BUCKET)["Contents"]] == [KEY]
@@ -226,7 +226,7 @@ def test_a_state_that_is_to_move_is_explained(site: Terminal, embedded: State) -
     failed = site.run("plan")
     assert failed.returncode == 1
     command = f"{terraform()} -chdir={workspace(site)} init -migrate-state"
-    assert f"; move it with `{command}`, or take `backend` back;" in failed.stderr
+    assert f"; move it with `{command}`, or restore `backend`;" in failed.stderr
     site.program = command.split()[:1]
     assert site.run(*command.split()[1:], "-force-copy").returncode == 0
     site.program = Terminal(site.folder, site.folder).program
