@@ -1,4 +1,4 @@
-"""Files that are written completely or not at all, and errors of the disk."""
+"""Writes files completely or not at all, and explains the errors of the disk."""
 
 import errno
 import os
