@@ -1,4 +1,4 @@
-# Alert policies, and the channel that carries them.
+# Alert policies, the channel that carries them, and rules for the log of requests.
 
 locals {
   of_trades    = "resource.type = \"pubsub_subscription\" AND resource.labels.subscription_id = \"${google_pubsub_subscription.processor.name}\""
@@ -209,6 +209,29 @@ resource "google_monitoring_notification_channel" "email" {
   # Without it the channel of an address that is taken away could not be deleted: the policies that name
   # it are changed later.
   force_delete = true
+
+  depends_on = [google_project_service.this]
+}
+
+# Cloud Run logs every request. The line about a push that succeeded is not needed, and there is one for each
+# message. Cloud Run's metrics count these requests all the same.
+#
+# An exclusion is part of the project's `_Default` sink, which can have ten. Each stack has one for its own
+# function. If two stacks of a project are changed at the same moment, Google may lose one of the two changes
+# without an error (https://github.com/hashicorp/terraform-provider-google/issues/4796): the next plan shows it.
+resource "google_logging_project_exclusion" "pushes" {
+  name        = "${var.name}-pushes"
+  description = "Requests of Pub/Sub that the processor answered with success"
+
+  filter = join(" AND ", [
+    local.of_processor,
+    "resource.labels.location = \"${var.region}\"",
+    "log_id(\"run.googleapis.com/requests\")",
+    "httpRequest.requestMethod = \"POST\"",
+    "httpRequest.userAgent =~ \"^(CloudPubSub-Google|APIs-Google)\"", # Pub/Sub has used both names
+    "httpRequest.status >= 200",
+    "httpRequest.status < 300",
+  ])
 
   depends_on = [google_project_service.this]
 }

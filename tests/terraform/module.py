@@ -15,6 +15,7 @@ import pytest
 from mcloud.infra.bundle import shipped
 
 TESTS = Path(__file__).parent
+GOOGLE = "registry.terraform.io/hashicorp/google"
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,40 @@ def gcp_module(folder: Path) -> Module:
     return _module(
         "gcp", folder, (sys.executable, str(TESTS / "google_stub.py"), "--", terraform())
     )
+
+
+def real_gcp_module(folder: Path, version: str, environment: dict[str, str]) -> Module:
+    """Return the Google module with a version of the real provider. Skips without a mirror.
+
+    Args:
+        environment: variables with which the provider reaches a server of ``tests/discovery``.
+    """
+    settings = mirror_settings(folder.parent, version)
+    return _module("gcp", folder, (terraform(),), {**environment, "TF_CLI_CONFIG_FILE": settings})
+
+
+def mirror_settings(folder: Path, version: str) -> str:
+    """Return Terraform's settings file for one version of Google's real provider.
+
+    Skips without a mirror.
+    """
+    if version not in provider_versions():
+        pytest.skip(f"no mirror with hashicorp/google {version}; name one in MCLOUD_TEST_PROVIDERS")
+    only_one = folder / "mirror" / GOOGLE / version
+    only_one.mkdir(parents=True)
+    for platform in Path(os.environ["MCLOUD_TEST_PROVIDERS"], GOOGLE, version).iterdir():
+        (only_one / platform.name).symlink_to(platform)
+    settings = folder / "mirror.tfrc"
+    settings.write_text(
+        f'provider_installation {{\n  filesystem_mirror {{ path = "{folder / "mirror"}" }}\n}}\n'
+    )
+    return str(settings)
+
+
+def provider_versions() -> list[str]:
+    """Return the versions of Google's real provider in the mirror."""
+    mirror = os.environ.get("MCLOUD_TEST_PROVIDERS")
+    return sorted(each.name for each in Path(mirror, GOOGLE).iterdir()) if mirror else []
 
 
 def resources(values: dict[str, Any]) -> list[dict[str, Any]]:

@@ -73,6 +73,9 @@ KINDS = {
     ),
     "google_monitoring_dashboard": Kind("monitoring", "v1", "Dashboard", f"{PROJECT}/dashboards"),
     "google_logging_metric": Kind("logging", "v2", "LogMetric", f"{PROJECT}/metrics", "name"),
+    "google_logging_project_exclusion": Kind(
+        "logging", "v2", "LogExclusion", f"{PROJECT}/exclusions", "name"
+    ),
 }
 
 RENAMED = {"google_project_iam_custom_role": {"permissions": "includedPermissions"}}

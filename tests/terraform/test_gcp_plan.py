@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -433,6 +434,55 @@ def test_a_function_that_is_replaced_gets_its_grants_again(
     changes = applied_gcp.changes(f"-replace={function}")
     replaced = {address for address, actions in changes.items() if "create" in actions}
     assert replaced == {function, *grants}
+
+
+def test_logs_leave_out_pushes_that_succeeded(
+    gcp_state: list[dict[str, Any]], small_gcp_plan: dict[str, Any]
+) -> None:
+    """Two stacks of a project have one exclusion each, for their own function only."""
+    kind = "google_logging_project_exclusion"
+    (one,) = values(gcp_state, kind)
+    (other,) = values(resources(small_gcp_plan["planned_values"]), kind)
+    assert (one["name"], other["name"]) == ("mcloud-pushes", "other-pushes")
+    push = {
+        "resource.type": "cloud_run_revision",
+        "resource.labels.service_name": "mcloud-processor",
+        "resource.labels.location": "us-central1",
+        "log_id": "run.googleapis.com/requests",
+        "httpRequest.requestMethod": "POST",
+        "httpRequest.userAgent": "CloudPubSub-Google",
+        "httpRequest.status": "204",
+    }
+    agent = "APIs-Google; (+https://developers.google.com/webmasters/APIs-Google.html)"
+    assert is_matched(one["filter"], push)
+    assert is_matched(one["filter"], {**push, "httpRequest.userAgent": agent})
+    assert not is_matched(other["filter"], push)
+    for name, value in {
+        "resource.labels.service_name": "mcloud-anomaly",
+        "log_id": "run.googleapis.com/stderr",
+        "httpRequest.requestMethod": "GET",
+        "httpRequest.userAgent": "curl/8.5.0",
+        "httpRequest.status": "503",
+    }.items():
+        assert not is_matched(one["filter"], {**push, name: value}), name
+
+
+def is_matched(conditions: str, entry: dict[str, str]) -> bool:
+    """Return whether a log entry meets all conditions of a filter.
+
+    https://cloud.google.com/logging/docs/view/logging-query-language
+    """
+    compare: dict[str, Callable[[str, str], bool]] = {
+        "=": lambda has, wanted: has == wanted,
+        "=~": lambda has, wanted: re.search(wanted, has) is not None,
+        ">=": lambda has, wanted: int(has) >= int(wanted),
+        "<": lambda has, wanted: int(has) < int(wanted),
+    }
+    simple = re.sub(r'log_id\((".+?")\)', r"log_id = \1", conditions).split(" AND ")
+    parts = [condition.split(" ", 2) for condition in simple]
+    return all(
+        compare[operator](entry[field], wanted.strip('"')) for field, operator, wanted in parts
+    )
 
 
 def test_the_dashboard_leaves_out_what_the_service_leaves_out(

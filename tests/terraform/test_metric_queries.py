@@ -74,8 +74,9 @@ def test_filters_of_logs_name_labels_of_their_resource(gcp_state: list[dict[str,
     filters = [
         *(each["filter"] for each in conditions(gcp_state, "condition_matched_log")),
         *(each["filter"] for each in values(gcp_state, "google_logging_metric")),
+        *(each["filter"] for each in values(gcp_state, "google_logging_project_exclusion")),
     ]
-    assert len(filters) == 2
+    assert len(filters) == 3
     for each in filters:
         (resource,) = re.findall(r'resource\.type = "([^"]+)"', each)
         assert set(re.findall(r"resource\.labels\.(\w+)", each)) <= GOOGLE_RESOURCES[resource]

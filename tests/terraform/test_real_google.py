@@ -6,7 +6,6 @@ Google Cloud answer the smoke probe, as in ``test_deploy_gcp``.
 """
 
 import json
-import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,25 +20,16 @@ from discovery.server import Server, serving
 
 from mcloud.local.state import State
 
-from .module import terraform
+from .module import mirror_settings, provider_versions, terraform
 from .test_deploy_gcp import copy_of_mcloud, describe, only
 
 pytestmark = [pytest.mark.nightly, pytest.mark.timeout(3600)]
 
-PROVIDER = "registry.terraform.io/hashicorp/google"
 PROJECT = "mcloud-local"
 
 
-def versions() -> list[str]:
-    """Return the versions of the provider in the mirror."""
-    mirror = os.environ.get("MCLOUD_TEST_PROVIDERS")
-    return sorted(each.name for each in Path(mirror, PROVIDER).iterdir()) if mirror else []
-
-
-@pytest.fixture(params=versions() or ["none"])
+@pytest.fixture(params=provider_versions() or ["7.45.0"])
 def version(request: pytest.FixtureRequest) -> str:
-    if not versions():
-        pytest.skip("no mirror with hashicorp/google; name one in MCLOUD_TEST_PROVIDERS")
     return str(request.param)
 
 
@@ -56,18 +46,10 @@ def site(tmp_path: Path, embedded: State, server: Server, version: str) -> Termi
     """A command line with a site that the real provider deploys on the server."""
     terraform()
     terminal = Terminal(tmp_path, tmp_path / "state")
-    settings = tmp_path / "mirror.tfrc"
-    only_one = tmp_path / "mirror" / PROVIDER / version
-    only_one.mkdir(parents=True)
-    for platform in Path(os.environ["MCLOUD_TEST_PROVIDERS"], PROVIDER, version).iterdir():
-        (only_one / platform.name).symlink_to(platform)
-    settings.write_text(
-        f'provider_installation {{\n  filesystem_mirror {{ path = "{tmp_path / "mirror"}" }}\n}}\n'
-    )
     terminal.environment |= {
         **server.environment(),
         "MCLOUD_PROFILE": "prod",
-        "TF_CLI_CONFIG_FILE": str(settings),
+        "TF_CLI_CONFIG_FILE": mirror_settings(tmp_path, version),
     }
     set_variables(terminal, embedded)
     return terminal

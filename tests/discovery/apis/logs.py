@@ -1,4 +1,4 @@
-"""Cloud Logging: metrics made of logs, and searches."""
+"""Cloud Logging: metrics made of logs, exclusions, and searches."""
 
 from ..call import Call
 from ..cloud import Cloud
@@ -8,6 +8,7 @@ from ..names import Json
 from ..refusal import invalid
 
 METRICS = "logging.projects.metrics"
+EXCLUSIONS = "logging.exclusions"  # of projects, folders and organizations
 DISTRIBUTION = "DISTRIBUTION"
 
 
@@ -49,6 +50,22 @@ def update_metric(cloud: Cloud, call: Call) -> Json:
     before = cloud.store.get(("logging", call.name))
     created = {"createTime": before["createTime"]} if before else {}
     return cloud.put(Change(call, call.name, {**call.body, **created}, before))
+
+
+@check(EXCLUSIONS)
+def check_exclusion(cloud: Cloud, change: Change) -> None:
+    parent, _, name = change.name.rpartition("/")
+    check_name("exclusion", name, r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
+    if not change.resource.get("filter"):
+        raise invalid("An exclusion has a filter.")
+    others = [key for key in cloud.store if key[0] == "logging" and key[1].startswith(parent)]
+    if change.is_new and len(others) >= 10:
+        raise invalid(f"Invalid exclusion '{name}': the project has 10 exclusions.")
+
+
+@complete(EXCLUSIONS)
+def complete_exclusion(cloud: Cloud, change: Change) -> None:
+    change.resource["name"] = change.name.rpartition("/")[2]
 
 
 @answer("logging.entries.list")

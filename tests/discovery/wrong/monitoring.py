@@ -40,6 +40,10 @@ def metric(name: str = "errors", **body: Any) -> Request:
     return ask(f"POST logging/v2/{P}/metrics", name=name, filter="severity>=ERROR", **body)
 
 
+def exclusion(name: str) -> Request:
+    return ask(f"POST logging/v2/{P}/exclusions", name=name, filter="severity<ERROR")
+
+
 def search(**body: Any) -> Request:
     return ask("POST logging/v2/entries:list", **{"resourceNames": [P], **body})
 
@@ -208,6 +212,21 @@ WRONG = [
             labelExtractors={"symbol": "EXTRACT(jsonPayload.symbol)"},
         ),
         says="Every label has an extractor",
+    ),
+    Wrong(
+        "The name of an exclusion begins with a letter or a digit.",
+        Described("logging.v2", "LogExclusion.name", "First character has to be alphanumeric"),
+        exclusion("-pushes"),
+        exclusion("pushes"),
+        says="Invalid exclusion '-pushes'",
+    ),
+    Wrong(
+        "A project has at most ten exclusions.",
+        Described("logging.v2", "logging.projects.exclusions.create", "up to 10 exclusions"),
+        exclusion("eleventh"),
+        ask(f"PATCH logging/v2/{P}/exclusions/e9?updateMask=filter", filter="severity<INFO"),
+        says="10 exclusions",
+        before=tuple(exclusion(f"e{number}") for number in range(10)),
     ),
     Wrong(
         "Log lines come in the order of time.",

@@ -147,12 +147,13 @@ EXCEPTIONS: Mapping[str, frozenset[str]] = {
     },
     **{
         f"logging.projects.metrics.{verb}": frozenset({f"logging.logMetrics.{verb}"})
-        for verb in ("create", "delete", "get")
+        for verb in ("create", "delete", "get", "update")
     },
     "pubsub.projects.subscriptions.create": frozenset(
         {"pubsub.subscriptions.create", "pubsub.topics.attachSubscription"}
     ),
     "serviceusage.services.batchEnable": frozenset({"serviceusage.services.enable"}),
+    "serviceusage.services.batchGet": frozenset({"serviceusage.services.get"}),
     "storage.buckets.insert": frozenset({"storage.buckets.create"}),
     "storage.objects.insert": frozenset({"storage.objects.create", "storage.objects.delete"}),
 }
@@ -165,4 +166,5 @@ def of_method(method: str) -> frozenset[str]:
     if method in EXCEPTIONS:
         return EXCEPTIONS[method]
     api, *_, collection, verb = method.split(".")
+    verb = "update" if verb == "patch" else verb
     return frozenset({f"{SERVICES.get(api, api)}.{collection}.{verb}"})
