@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from mcloud import errors, files
+from mcloud.clouds.heartbeats import HEARTBEATS
 from mcloud.clouds.ports import HEARTBEAT, ControlRecord, Heartbeat, Lag, Site
 from mcloud.deadline import gather
 from mcloud.documents import Damaged, Kind, damaged, decode, encode, read_file, set_aside
@@ -45,6 +46,10 @@ _KINDS: Mapping[str, tuple[Kind[Any], str]] = {
             " compares the sites and copies what one lacks",
         ),
         (Kind("lag", Lag), "the replicator writes it again within seconds"),
+        (
+            HEARTBEATS,
+            "the function writes a heartbeat of each symbol with its next trade, and counts from 0",
+        ),
         (ENTRIES, "the log of this machine, audit.jsonl, stays as it is"),
         (ANOMALIES, "`mcloud anomalies scan SYMBOL` finds the anomaly again in the candles"),
         (UNTOLD_ANOMALIES, "nobody is notified of this anomaly"),
@@ -200,7 +205,11 @@ def _read(site: Site) -> _Documents:
                 intact[kind.name, key] = stored.value
     return _Documents(
         site.control.record(),
-        tuple((each, restored(site, each)) for each in damaged(site.control.heartbeats())),
+        tuple(
+            (each, restored(site, each))
+            for each in damaged(site.control.heartbeats())
+            if each.where.startswith(HEARTBEAT)
+        ),
         tuple(broken),
         intact,
     )
@@ -283,7 +292,7 @@ def _heartbeat(
 ) -> FoundDamage:
     def repair() -> None:
         save(broken)
-        site.control.forget("heartbeat", broken.where.removeprefix(HEARTBEAT))
+        site.control.forget_heartbeat(broken.where.removeprefix(HEARTBEAT))
         if good is not None:
             site.control.beat([good])
 

@@ -104,8 +104,8 @@ class Changes:
 class Heartbeat:
     """The work of a site's function for one symbol since the site was created.
 
-    Counts are approximate: the last few seconds of an instance that crashes are lost, and a write
-    that is repeated after a lost response counts twice. Only the candles are exact.
+    Counts are approximate: those of the last minute are lost with an instance that stops, and a
+    call that fails after its write counts again with the next one. Only the candles are exact.
     """
 
     symbol: Annotated[str, Matching(SYMBOL, "a symbol")]
@@ -116,6 +116,16 @@ class Heartbeat:
     messages: Count
     at: Time
     """Write time, in seconds since 1970."""
+
+    def plus(self, other: "Heartbeat") -> "Heartbeat":
+        """Return the sum of two heartbeats of one symbol: the newest times, and all counts."""
+        return Heartbeat(
+            self.symbol,
+            max(self.last_trade_time, other.last_trade_time),
+            self.trades + other.trades,
+            self.messages + other.messages,
+            max(self.at, other.at),
+        )
 
 
 @dataclass(frozen=True)
@@ -408,12 +418,24 @@ class Archive(Protocol):
 
 
 class Control(Protocol):
-    def beat(self, beats: Iterable[Heartbeat]) -> None:
-        """Add these counts to the stored heartbeats, and keep the newest times."""
+    def beat(self, beats: Iterable[Heartbeat]) -> list[Heartbeat]:
+        """Add these counts to the stored heartbeats, and keep the newest times.
+
+        Return those that were not added because the stored heartbeat is damaged. The heartbeats of
+        one document (see ``heartbeats.by_document``) are written together or not at all.
+
+        Raises:
+            Contention: every attempt to write a document lost.
+            DamagedData: a whole document is damaged.
+        """
         ...
 
     def heartbeats(self) -> list[Heartbeat | Damaged]:
-        """Return the heartbeats of all symbols, by symbol."""
+        """Return the heartbeats of all symbols, by symbol, and then the damaged documents."""
+        ...
+
+    def forget_heartbeat(self, symbol: str) -> None:
+        """Delete the heartbeat of a symbol if it exists."""
         ...
 
     def note_lag(self, lag: Lag) -> None:

@@ -6,14 +6,17 @@ GetSubscription and the Functions API. The pricing pages of ``prices`` list the 
 these are not among them. The embedded clouds bill by their own rules, and a test compares the two.
 """
 
+from collections import defaultdict
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import NamedTuple
 
+from mcloud.clouds.heartbeats import DOCUMENTS
 from mcloud.cost.prices import PRICES
 
 CANDLE = 1200  # bytes of a stored candle, measured
-_DOCUMENT = 100  # bytes of a heartbeat or another document of the control store
+HEARTBEAT = 50  # bytes of the heartbeat of a symbol in its document, measured
+_DOCUMENT = 100  # bytes of another document of the control store
 _READ = 4096  # bytes of a read unit of DynamoDB
 _HALF, _ONE = Decimal("0.5"), Decimal(1)
 
@@ -26,6 +29,8 @@ class MeterUnits(NamedTuple):
     per: int = 1
     """Number of things that the call reads or writes for these units. A started unit counts as a
     whole one."""
+    most: int | None = None
+    """Maximum number of times that the call takes these units. None means no maximum."""
 
 
 # An eventually consistent read of DynamoDB, as each query is, takes half a unit for each 4 KiB. A
@@ -46,11 +51,17 @@ CALLS: Mapping[tuple[str, str], tuple[MeterUnits, ...]] = {
     # Figures of the metrics service: metrics of CloudWatch, series of Cloud Monitoring.
     ("aws", "figures"): (MeterUnits("metric_reads"),),
     ("gcp", "figures"): (MeterUnits("metric_reads"),),
-    # The control record, all documents of one kind, and all heartbeats or lags.
+    # The control record, and all documents of one kind.
     ("aws", "record"): (MeterUnits("dynamodb_reads"),),
     ("gcp", "record"): (MeterUnits("firestore_reads"),),
     ("aws", "kept"): (MeterUnits("dynamodb_reads", _HALF, _READ // _DOCUMENT),),
     ("gcp", "kept"): (MeterUnits("firestore_reads"),),
+    # All heartbeats. On AWS, those of earlier releases, usually none, take a query of their own.
+    ("aws", "heartbeats"): (
+        MeterUnits("dynamodb_reads", _HALF, most=1),
+        MeterUnits("dynamodb_reads", _HALF, _READ // HEARTBEAT),
+    ),
+    ("gcp", "heartbeats"): (MeterUnits("firestore_reads", most=DOCUMENTS),),
     # Successive candles of a symbol, and a write of one, with or without a candle before it.
     ("aws", "candle"): (MeterUnits("dynamodb_reads", _HALF, _READ // CANDLE),),
     ("gcp", "candle"): (MeterUnits("firestore_reads"),),
@@ -73,10 +84,11 @@ def units(cloud: str, call: str, count: int = 1) -> dict[str, Decimal]:
         count: number of things that it reads or writes. A read that finds nothing costs as much as
             one that finds something.
     """
-    return {
-        charge.meter: charge.units * -(-max(1, count) // charge.per)
-        for charge in CALLS[cloud, call]
-    }
+    found: dict[str, Decimal] = defaultdict(Decimal)
+    for charge in CALLS[cloud, call]:
+        times = -(-max(1, count) // charge.per)
+        found[charge.meter] += charge.units * min(times, charge.most or times)
+    return dict(found)
 
 
 def price(cloud: str, units: Mapping[str, Decimal]) -> Decimal:

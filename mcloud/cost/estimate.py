@@ -8,7 +8,7 @@ The time of a function and the size of a log line are measured constants. Guards
 dashboards and queries are left out; `mcloud guard` and `mcloud monitor` show their own cost.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
@@ -16,7 +16,8 @@ from itertools import groupby
 from operator import attrgetter
 from random import Random
 
-from mcloud.cost.calls import units
+from mcloud.clouds.heartbeats import document_of
+from mcloud.cost.calls import HEARTBEAT, units
 from mcloud.cost.charge import Use, charge
 from mcloud.cost.marginal import MEMORY, VCPU
 from mcloud.cost.prices import GIB, PRICES, SERVICES
@@ -114,6 +115,9 @@ class Flow:
     """New raw objects."""
     raw_bytes: float = 0
     heartbeats: float = 0
+    """Writes of documents with heartbeats."""
+    heartbeat_units: float = 0
+    """The same, counted by each KiB that the document begins."""
     trades: float = 0
 
 
@@ -177,10 +181,15 @@ def simulated(load: Load) -> Flow:
             candles[symbol, start] = candle = fold(candle, trades).candle
             flow.writes += 1
             flow.write_units += -(-_size(candle) // 1024)
-        beaten |= {(trade.symbol, int(trade.time // (1000 * INTERVAL))) for trade in window}
+        beaten |= {
+            (document_of(trade.symbol), int(trade.time // (1000 * INTERVAL))) for trade in window
+        }
     flow.candles = len(candles)
     flow.candle_bytes = sum(map(_size, candles.values()))
-    flow.heartbeats = len(beaten)
+    filled = Counter(map(document_of, (_name(n) for n in range(1, load.symbols + 1))))
+    for document, _ in beaten:
+        flow.heartbeats += 1
+        flow.heartbeat_units += -(-filled[document] * HEARTBEAT // 1024)
     return Flow(**{name: value / minutes for name, value in vars(flow).items()})
 
 
@@ -211,7 +220,7 @@ def _aws(flow: Flow, load: Load) -> dict[str, float]:
         "sqs_requests": 3 * flow.chunks + max(0.0, _POLLS - calls),
         "lambda_requests": calls + 1,
         "lambda_gb_s": float(seconds * MEMORY),
-        "dynamodb_writes": flow.write_units + flow.heartbeats,
+        "dynamodb_writes": flow.write_units + flow.heartbeat_units,
         "dynamodb_reads": 1
         + load.symbols * float(units("aws", "candle", _CHECKS)["dynamodb_reads"]),
         "s3_puts": flow.objects,
@@ -272,9 +281,13 @@ def _stream(number: int, rate: float, length: int, pattern: list[Trade]) -> Iter
     while time < length:
         for _ in range(_FILLS):
             like = pattern[id_ % len(pattern)]
-            yield like._replace(symbol=f"S{number}USDT", id=id_, time=_START + int(time))
+            yield like._replace(symbol=_name(number), id=id_, time=_START + int(time))
             id_ += 1
         time += random.expovariate(rate / _FILLS / 1000)
+
+
+def _name(number: int) -> str:
+    return f"S{number}USDT"
 
 
 def _size(candle: Candle) -> int:

@@ -25,6 +25,7 @@ _SHARED = (
     "processor/*.py",
     "clouds/__init__.py",
     "clouds/causes.py",
+    "clouds/heartbeats.py",
     "clouds/optimistic.py",
     "clouds/otlp.py",
     "clouds/ports.py",
@@ -33,7 +34,7 @@ _SHARED = (
 )
 _ADAPTERS = (
     *("__init__", "archive", "candles", "causes", "changes"),
-    *("client", "control", "queue", "shards", "spans"),
+    *("client", "conditional", "control", "queue", "shards", "spans"),
 )
 """Modules of ``clouds/aws`` and ``clouds/gcp`` that functions use; the others are for operators."""
 

@@ -37,7 +37,7 @@ def asked(cloud: str, part: str, symbols: int, lags: int) -> dict[str, Decimal]:
         "dead": ("depth", 1),
         "figures": ("figures", FIGURES[cloud]),
         "cost": ("figures", USAGE[cloud]),
-        "beats": ("kept", symbols),
+        "beats": ("heartbeats", symbols),
         "lags": ("kept", lags),
         "guard": ("kept", 1),
         "debts": ("kept", 1),

@@ -2,10 +2,11 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from itertools import groupby
 from operator import attrgetter
 
+from mcloud.clouds.heartbeats import by_document
 from mcloud.clouds.ports import Control, Heartbeat
 from mcloud.errors import McloudError
 from mcloud.market.envelope import VERSION
@@ -13,7 +14,7 @@ from mcloud.market.trade import Trade, is_reserved
 from mcloud.processor.support import ENVELOPES, SUPPORT
 
 INTERVAL = 60.0
-"""Seconds between two heartbeats of a symbol. Each is a write, as an update of a candle is."""
+"""Seconds between two writes of the heartbeats."""
 
 ANNOUNCEMENT = 600.0  # seconds between two notes about the versions that an instance reads
 
@@ -66,10 +67,13 @@ class Pulse:
             due, self._pending = self._pending, {}
         left = dict(due)
         try:
-            self._control.beat(_taken(left, is_time_left))
-        except McloudError:
-            left = due
-            raise
+            for beats in by_document(due.values()).values():
+                if not is_time_left():
+                    break
+                damaged = self._control.beat(beats)
+                for beat in beats:
+                    if beat not in damaged:
+                        del left[beat.symbol]
         finally:
             with self._lock:
                 for beat in left.values():
@@ -91,18 +95,4 @@ class Pulse:
 
     def _keep(self, beat: Heartbeat) -> None:
         before = self._pending.get(beat.symbol)
-        if before is not None:
-            beat = Heartbeat(
-                beat.symbol,
-                max(before.last_trade_time, beat.last_trade_time),
-                before.trades + beat.trades,
-                before.messages + beat.messages,
-                max(before.at, beat.at),
-            )
-        self._pending[beat.symbol] = beat
-
-
-def _taken(left: dict[str, Heartbeat], is_time_left: Callable[[], bool]) -> Iterator[Heartbeat]:
-    """Take heartbeats out of ``left`` while there is time: DynamoDB needs a request for each."""
-    while left and is_time_left():
-        yield left.pop(next(iter(left)))
+        self._pending[beat.symbol] = beat if before is None else before.plus(beat)

@@ -50,22 +50,16 @@ data "aws_iam_policy_document" "processor" {
     resources = [aws_dynamodb_table.candles.arn]
   }
 
+  # Heartbeats, which it reads and writes, and the versions of messages that it reads, for producers.
   statement {
-    sid       = "Heartbeats"
-    actions   = ["dynamodb:UpdateItem"]
-    resources = [aws_dynamodb_table.control.arn]
-  }
-
-  # The versions of messages that it reads, for producers.
-  statement {
-    sid       = "WhatItReads"
-    actions   = ["dynamodb:PutItem"]
+    sid       = "Notes"
+    actions   = ["dynamodb:GetItem", "dynamodb:PutItem"]
     resources = [aws_dynamodb_table.control.arn]
 
     condition {
       test     = "ForAllValues:StringEquals"
       variable = "dynamodb:LeadingKeys"
-      values   = ["function"]
+      values   = ["heartbeats", "function"]
     }
   }
 
@@ -143,13 +137,12 @@ data "aws_iam_policy_document" "replicator" {
   }
 
   # Removes silences, old entries of the audit, and with `mcloud documents repair` damaged documents
-  # of any kind. UpdateItem is for heartbeats that are repaired.
+  # of any kind.
   statement {
     sid = "Control"
     actions = [
       "dynamodb:GetItem",
       "dynamodb:PutItem",
-      "dynamodb:UpdateItem",
       "dynamodb:DeleteItem",
       "dynamodb:Query",
     ]

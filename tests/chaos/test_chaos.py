@@ -45,6 +45,7 @@ DOCUMENTS = (
     ("guard", ("pause",)),
     ("lag", ("aws gcp all", "gcp aws all")),
     ("heartbeat", ("CHAOSUSDT",)),
+    ("heartbeats", ("1 of 4", "4 of 4")),
     ("silence", ("abcdef",)),
     ("audit", ("2025-01-01",)),
 )

@@ -28,7 +28,8 @@ def sites(embedded: State) -> Iterator[dict[str, Site]]:
         site.control.forget_record()
         for kind, key in (("guard", "pause"), ("debt", "gone"), ("lag", "gcp aws all")):
             site.control.forget(kind, key)
-        site.control.forget("heartbeat", "BADUSDT")
+        site.control.forget("heartbeats", "1 of 4")
+        site.control.forget_heartbeat("BADUSDT")
 
 
 def answered(terminal: Terminal, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -52,7 +53,11 @@ def test_all_goes_on_without_damaged_documents_until_they_are_repaired(
     put_raw(aws, "lag", "gcp aws all", {"lag": "of an older version"})
     put_raw(aws, "heartbeat", "BADUSDT", {"trades": "many"})
     put_raw(sites["gcp"], "debt", "gone", {"document": json.dumps({"version": 2})})
-    broken = ("control record", "guard pause", "debt gone", "lag gcp aws all", "heartbeat BADUSDT")
+    put_raw(aws, "heartbeats", "1 of 4", {"document": "{"})
+    broken = (
+        *("control record", "guard pause", "debt gone", "lag gcp aws all"),
+        *("heartbeat BADUSDT", "heartbeats 1 of 4"),
+    )
 
     for _ in range(10):  # late answers of a busy machine are missing from it
         status = mcloud_up.run("status", "-o", "json")
@@ -64,7 +69,7 @@ def test_all_goes_on_without_damaged_documents_until_they_are_repaired(
         assert any(f"aws: the {name} is damaged: " in line for line in told["wrong"])
     assert told["sites"]["aws"]["damaged"]["count"] == len(broken)
 
-    line = 'mcloud_damaged_documents{site="aws"} 5'
+    line = 'mcloud_damaged_documents{site="aws"} 6'
     for _ in range(10):
         metrics = mcloud_up.run("metrics")
         assert (metrics.returncode, metrics.stderr) == (0, "")
@@ -92,7 +97,7 @@ def test_all_goes_on_without_damaged_documents_until_they_are_repaired(
     ]
     refused = mcloud_up.run("documents", "repair")
     assert refused.returncode == 2
-    assert "repair 5 documents?; use --yes" in refused.stderr
+    assert "repair 6 documents?; use --yes" in refused.stderr
 
     moved = answered(mcloud_up, "failover", "gcp", "--yes", "-o", "json")
     assert moved.returncode == 0, moved.stderr
@@ -107,7 +112,7 @@ def test_all_goes_on_without_damaged_documents_until_they_are_repaired(
     assert aws.control.record() == sites["gcp"].control.record()
     assert list(sites["gcp"].control.kept("debt")["gone"]) == ["version"]
     log = json.loads(mcloud_up.run("failover", "--history", "-o", "json").stdout)
-    assert [each["step"] for each in log[-5:]] == ["repair document"] * 5
+    assert [each["step"] for each in log[-6:]] == ["repair document"] * 6
     assert mcloud_up.run("documents", "list").returncode == 3
     sites["gcp"].control.forget("debt", "gone")
     assert mcloud_up.run("documents", "list").stderr.endswith("are valid\n")

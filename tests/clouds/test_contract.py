@@ -5,6 +5,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from datetime import timedelta
 from decimal import Decimal
@@ -19,12 +20,14 @@ from botocore.exceptions import ConnectionClosedError
 from google.api_core.exceptions import ServiceUnavailable
 
 from mcloud import errors
+from mcloud.clouds.aws.control import DynamoControl
 from mcloud.clouds.factory import open_site
 from mcloud.clouds.gcp import candles as gcp_candles
 from mcloud.clouds.gcp.archive import COLD_SIZE
+from mcloud.clouds.gcp.control import FirestoreControl
 from mcloud.clouds.optimistic import CandleMemory
-from mcloud.clouds.ports import ControlRecord, Heartbeat, Lag, Site, StoredCandle
-from mcloud.documents import Damaged
+from mcloud.clouds.ports import Control, ControlRecord, Heartbeat, Lag, Site, StoredCandle
+from mcloud.documents import Damaged, sound
 from mcloud.errors import Refused
 from mcloud.failover import audit
 from mcloud.market.archive import ArchiveObject, pack, unpack
@@ -477,20 +480,80 @@ class TestControl:
         assert site.control.record() is None
         assert site.control.write_record(record) is True
 
+    def test_heartbeats_of_an_earlier_release_are_added(self, site: Site) -> None:
+        earlier = {"last_trade_time": 700, "trades": 40, "messages": 4, "at": 9.5}
+        for symbol in ("BTCUSDT", "OLDUSDT"):
+            put_raw(site, "heartbeat", symbol, {"symbol": symbol, **earlier})
+        site.control.beat([Heartbeat("BTCUSDT", 900, 5, 1, 2.0)])
+        assert site.control.heartbeats() == [
+            Heartbeat("BTCUSDT", 900, 45, 5, 9.5),
+            Heartbeat("OLDUSDT", 700, 40, 4, 9.5),
+        ]
+        site.control.forget_heartbeat("BTCUSDT")
+        assert site.control.heartbeats() == [Heartbeat("OLDUSDT", 700, 40, 4, 9.5)]
+
+    def test_concurrent_instances_lose_and_double_no_count(self, site: Site) -> None:
+        controls = [site.control, *(another_control(site) for _ in range(3))]
+        symbols = [f"A{n}USDT" for n in range(12)]
+
+        def count(control: Control) -> None:
+            for n in range(10):
+                beats = [Heartbeat(symbol, n, 2, 1, float(n)) for symbol in symbols[n % 3 :]]
+                assert control.beat(beats) == []
+
+        with ThreadPoolExecutor(len(controls)) as pool:
+            list(pool.map(count, controls))
+        writes = dict.fromkeys(symbols, 40) | {symbols[0]: 16, symbols[1]: 28}
+        assert {beat.symbol: (beat.trades, beat.messages) for beat in sound_beats(site)} == {
+            symbol: (2 * count, count) for symbol, count in writes.items()
+        }
+        assert {beat.last_trade_time for beat in sound_beats(site)} == {9}
+
     def test_a_damaged_heartbeat_holds_up_no_other(self, site: Site) -> None:
         put_raw(site, "heartbeat", "AAAUSDT", {"symbol": "AAAUSDT", "trades": "many", "at": 1.0})
         beats = [Heartbeat("AAAUSDT", 1, 1, 1, 2.0), Heartbeat("BTCUSDT", 900, 5, 1, 2.0)]
-        if site.cloud == "aws":
-            with pytest.raises(Refused):
-                site.control.beat(beats)
-        else:
-            site.control.beat(beats)  # Firestore replaces fields that are increased by numbers
-        assert site.control.heartbeats()[-1] == beats[1]
-        found = [each for each in site.control.heartbeats() if isinstance(each, Damaged)]
-        assert len(found) == (site.cloud == "aws")
-        site.control.forget("heartbeat", "AAAUSDT")
-        site.control.beat(beats)
-        assert site.control.heartbeats()[0] == beats[0]
+        assert site.control.beat(beats) == []
+        broken, good = site.control.heartbeats()
+        assert isinstance(broken, Damaged)
+        assert good == beats[1]
+        site.control.forget_heartbeat("AAAUSDT")
+        site.control.beat(beats[:1])
+        assert site.control.heartbeats() == beats
+
+    def test_a_damaged_entry_holds_up_no_other(self, site: Site) -> None:
+        # Both symbols are in this document.
+        beats = [Heartbeat("BADUSDT", 1, 1, 1, 2.0), Heartbeat("BTCUSDT", 900, 5, 1, 2.0)]
+        for entry, what in (
+            ([900, "many", 1, 2.0], "trades is 'many', not a whole number"),
+            ([900, 1], "it is not a list of four numbers"),
+            (None, "it is not a list of four numbers"),
+        ):
+            document = {"symbols": {"BADUSDT": entry}, "write": ""}
+            site.control.keep("heartbeats", "4 of 4", document)
+            assert site.control.beat(beats) == beats[:1]
+            broken, good = site.control.heartbeats()
+            assert isinstance(broken, Damaged)
+            assert (broken.where, broken.what) == ("the heartbeat BADUSDT", what)
+            assert good == beats[1]
+        site.control.forget_heartbeat("BADUSDT")
+        assert site.control.beat(beats[:1]) == []
+        assert site.control.heartbeats() == beats
+
+    def test_a_damaged_document_of_heartbeats_stays_as_it_is(self, site: Site) -> None:
+        site.control.beat([Heartbeat("ETHUSDT", 3, 1, 1, 2.0)])
+        for document, what in (
+            ("{", "it is not JSON: "),
+            ('{"symbols": [], "write": ""}', "symbols is a list, not an object"),
+            ('{"symbols": {}, "write": "", "version": 2}', "version 2, and this one reads 1"),
+        ):
+            put_raw(site, "heartbeats", "4 of 4", {"document": document})
+            with pytest.raises(errors.DamagedData, match="the heartbeats 4 of 4"):
+                site.control.beat([Heartbeat("BTCUSDT", 900, 5, 1, 2.0)])
+            good, broken = site.control.heartbeats()
+            assert good == Heartbeat("ETHUSDT", 3, 1, 1, 2.0)
+            assert isinstance(broken, Damaged)
+            assert broken.where == "the heartbeats 4 of 4"
+            assert broken.what.startswith(what)
 
     def test_the_record_with_the_highest_epoch_stays(self, site: Site) -> None:
         assert site.control.record() is None
@@ -594,6 +657,18 @@ class TestControl:
         log.share([audit.AuditEntry("2026-01-08 abc", "move", "me", "", 8)], ["x"])
         audit.level({"x": site, "y": behind})
         assert list(site.control.kept(audit.KIND)) == list(other)[4:]
+
+
+def sound_beats(site: Site) -> list[Heartbeat]:
+    return sound(site.control.heartbeats())
+
+
+def another_control(site: Site) -> Control:
+    """Return the control store of the same site as another process would open it."""
+    control: Any = site.control
+    if site.cloud == "gcp":
+        return FirestoreControl(control._client, control._collection.id)
+    return DynamoControl(control._client, control._table)
 
 
 def put_raw(site: Site, kind: str, key: str, fields: dict[str, Any]) -> None:

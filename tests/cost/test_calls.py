@@ -22,6 +22,8 @@ def test_each_call_is_known_on_both_clouds_and_each_meter_has_a_price() -> None:
         ("aws", "kept", 1, {"dynamodb_reads": "0.5"}),  # a query, eventually consistent
         ("aws", "kept", 40, {"dynamodb_reads": "0.5"}),
         ("aws", "kept", 41, {"dynamodb_reads": "1"}),
+        ("aws", "heartbeats", 400, {"dynamodb_reads": "3"}),
+        ("gcp", "heartbeats", 400, {"firestore_reads": "4"}),
         ("aws", "candle", 1, {"dynamodb_reads": "0.5"}),
         ("aws", "candle", 205, {"dynamodb_reads": "34.5"}),  # 3 in 4 KiB
         ("gcp", "candle", 205, {"firestore_reads": "205"}),

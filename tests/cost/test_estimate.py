@@ -31,6 +31,15 @@ def test_a_message_is_full_at_64_kib() -> None:
     assert flow.writes == 20
 
 
+def test_heartbeats_are_four_documents_a_minute_for_any_number_of_symbols() -> None:
+    flow = simulated(Load(400, 400, 60))
+    assert flow.heartbeats == 4
+    assert flow.heartbeat_units == pytest.approx(
+        4 * 5, rel=0.2
+    )  # about a hundred symbols of 50 bytes in each
+    assert simulated(Load(1, 30, 60)).heartbeat_units == 1
+
+
 def test_a_quiet_symbol_has_no_messages_while_nothing_is_traded() -> None:
     flow = simulated(Load(1, 0.05, 5))
     assert flow.messages == flow.writes < 1.5
@@ -42,12 +51,13 @@ def test_units_by_hand() -> None:
         *(2, 3, 5000, 1, 4, 4, 6, 1000, 1, 4),
         raw_bytes=8_000,
         heartbeats=2,
+        heartbeat_units=5,
         trades=3000,
     )
     load = Load(1, 50, 30)
     aws = monthly("aws", flow, load, month=1)
     assert aws["sqs_requests"] == 43_200 * (3 * 3 + 14)  # two of the 15 polls bring messages
-    assert aws["dynamodb_writes"] == 43_200 * (6 + 2)
+    assert aws["dynamodb_writes"] == 43_200 * (6 + 5)
     assert aws["s3_puts"] == 43_200 * 4
     assert aws["s3_gib_months"] == Decimal(43_200 * 8000) / 2 / 2**30
     assert monthly("aws", flow, load, month=12)["s3_gib_months"] == 23 * aws["s3_gib_months"]

@@ -19,6 +19,7 @@ from patience import PATIENCE, eventually
 from mcloud.clouds.aws.client import make_client
 from mcloud.clouds.factory import open_site
 from mcloud.clouds.gcp import client as gcp
+from mcloud.clouds.ports import Heartbeat
 from mcloud.clouds.resources import AwsResources
 from mcloud.cost import calls
 from mcloud.feed.simulate import Simulate
@@ -386,6 +387,12 @@ def test_what_calls_cost_by_the_table_is_what_is_billed(
     assert site.control.kept("other") == {}
     bill("kept", 3, times=2)
     bill("kept", 0)
+    # Four symbols, one in each document.
+    symbols = ("AAAUSDT", "ADAUSDT", "BTCUSDT", "ETHUSDT")
+    assert site.control.beat([Heartbeat(symbol, 1, 1, 1, 1.0) for symbol in symbols]) == []
+    expected[f"{'dynamodb' if cloud == 'aws' else 'firestore'}_reads"] += 4
+    assert len(site.control.heartbeats()) == 4
+    bill("heartbeats", 4)
     assert site.control.record() is None
     bill("record")
     reads = {meter_: units for meter_, units in expected.items() if meter_.endswith("_reads")}

@@ -28,7 +28,9 @@ def test_the_price_of_one_look_is_units_times_list_price() -> None:
     assert METRICS == 7
     assert price("aws", upkeep.asked("aws", "figures", 2, 0)) == Decimal("0.00007")
     assert upkeep.asked("aws", "recent", 2, 0) == {"dynamodb_reads": 2}
-    assert upkeep.asked("aws", "beats", 41, 0) == {"dynamodb_reads": 1}
+    assert upkeep.asked("aws", "beats", 81, 0) == {"dynamodb_reads": 1}
+    assert upkeep.asked("aws", "beats", 82, 0) == {"dynamodb_reads": Decimal("1.5")}
+    assert upkeep.asked("gcp", "beats", 400, 0) == {"firestore_reads": 4}
     assert upkeep.asked("gcp", "beats", 3, 0) == {"firestore_reads": 3}
     assert upkeep.asked("gcp", "beats", 0, 0) == {"firestore_reads": 1}
     assert price("gcp", {"firestore_reads": Decimal(100_000)}) == Decimal("0.03")

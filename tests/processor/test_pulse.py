@@ -19,13 +19,16 @@ class Store:
 
     def __init__(self) -> None:
         self.down = False
+        self.damaged: set[str] = set()
         self.writes: list[list[Heartbeat]] = []
         self.kept: list[tuple[str, str, Mapping[str, Any]]] = []
 
-    def beat(self, beats: Iterable[Heartbeat]) -> None:
+    def beat(self, beats: Iterable[Heartbeat]) -> list[Heartbeat]:
         if self.down:
             raise Unavailable("the store is down")
-        self.writes.append(list(beats))
+        given = list(beats)
+        self.writes.append([beat for beat in given if beat.symbol not in self.damaged])
+        return [beat for beat in given if beat.symbol in self.damaged]
 
     def keep(self, kind: str, key: str, document: Mapping[str, Any]) -> None:
         if self.down:
@@ -63,7 +66,7 @@ def test_writes_at_once_and_then_only_when_it_is_due(store: Store, clock: Clock)
     assert store.writes == [[Heartbeat("BTCUSDT", 9, 3, 1, 1_000_000)]]
     clock.now += 9.9
     pulse.add(trades("BTCUSDT", 8))
-    pulse.add(trades("ETHUSDT", 20))
+    pulse.add(trades("BADUSDT", 20))  # in the same document
     assert len(store.writes) == 1
     clock.now += 0.1
     pulse.add(trades("BTCUSDT", 6, 7))
@@ -71,7 +74,7 @@ def test_writes_at_once_and_then_only_when_it_is_due(store: Store, clock: Clock)
     assert store.writes[1:] == [
         [
             Heartbeat("BTCUSDT", 8, 3, 2, 1_000_010),
-            Heartbeat("ETHUSDT", 20, 1, 1, 1_000_009.9),
+            Heartbeat("BADUSDT", 20, 1, 1, 1_000_009.9),
         ]
     ]
     clock.now += 10
@@ -124,9 +127,47 @@ def test_the_function_notes_what_it_reads_now_and_then(store: Store, clock: Cloc
 def test_one_message_of_several_symbols(store: Store, clock: Clock) -> None:
     pulse = Pulse(cast(Control, store), interval=10, clock=clock)
     pulse.add([*trades("BTCUSDT", 5, 9), *trades("ETHUSDT.um", 7)])
+    # They are in different documents.
     assert store.writes == [
-        [Heartbeat("BTCUSDT", 9, 2, 1, clock.now), Heartbeat("ETHUSDT.um", 7, 1, 1, clock.now)]
+        [Heartbeat("BTCUSDT", 9, 2, 1, clock.now)],
+        [Heartbeat("ETHUSDT.um", 7, 1, 1, clock.now)],
     ]
+
+
+def test_a_document_that_fails_does_not_count_the_others_twice(
+    store: Store, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pulse = Pulse(cast(Control, store), interval=10, clock=clock)
+    beat = store.beat
+
+    def fail_late(beats: list[Heartbeat]) -> list[Heartbeat]:
+        if beats[0].symbol == "BTCUSDT":
+            raise Unavailable("the store is down")
+        return beat(beats)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "beat", fail_late)
+        with pytest.raises(Unavailable):
+            pulse.add([*trades("ETHUSDT", 7), *trades("BTCUSDT", 5, 9)])
+    clock.now += 10
+    pulse.add(trades("BTCUSDT", 8))
+    assert store.writes == [
+        [Heartbeat("ETHUSDT", 7, 1, 1, 1_000_000)],
+        [Heartbeat("BTCUSDT", 9, 3, 2, 1_000_010)],
+    ]
+
+
+def test_a_damaged_heartbeat_keeps_its_counts_until_it_is_repaired(
+    store: Store, clock: Clock
+) -> None:
+    pulse = Pulse(cast(Control, store), interval=10, clock=clock)
+    store.damaged = {"BTCUSDT"}
+    pulse.add([*trades("BADUSDT", 5), *trades("BTCUSDT", 7)])
+    assert store.writes == [[Heartbeat("BADUSDT", 5, 1, 1, 1_000_000)]]
+    store.damaged = set()
+    clock.now += 10
+    pulse.add(trades("BTCUSDT", 8))
+    assert store.writes[1:] == [[Heartbeat("BTCUSDT", 8, 2, 2, 1_000_010)]]
 
 
 def test_heartbeats_for_which_there_is_no_time_wait(store: Store, clock: Clock) -> None:
@@ -135,6 +176,7 @@ def test_heartbeats_for_which_there_is_no_time_wait(store: Store, clock: Clock) 
     assert (store.writes, store.kept) == ([], [])
     time_for = iter([True, True])
     pulse.add(trades("ETHUSDT", 2), lambda: next(time_for, False))
+    # They are in different documents.
     assert store.writes == [[Heartbeat("BTCUSDT", 1, 1, 1, 1_000_000)]]
     clock.now += 10
     pulse.add(trades("ETHUSDT", 3))

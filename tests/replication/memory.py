@@ -217,8 +217,9 @@ class MemoryControl:
     beats: dict[str, Heartbeat] = field(default_factory=dict)
     told: dict[tuple[str, str, str], Lag] = field(default_factory=dict)
 
-    def beat(self, beats: Iterable[Heartbeat]) -> None:
+    def beat(self, beats: Iterable[Heartbeat]) -> list[Heartbeat]:
         self.beats |= {beat.symbol: beat for beat in beats}
+        return []
 
     def heartbeats(self) -> list[Heartbeat]:
         self.faults.before("heartbeats")

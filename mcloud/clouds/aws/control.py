@@ -3,36 +3,43 @@
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
+from functools import partial
 from itertools import islice
 from typing import Any
 
 from mcloud import errors
+from mcloud.clouds import heartbeats
 from mcloud.clouds.aws.client import translated
 from mcloud.clouds.ports import HEARTBEAT, RECORD, ControlRecord, Heartbeat, Lag
 from mcloud.documents import Damaged, decode, parse
 
 MOST_DIGITS = 38  # maximum number of digits of a number in DynamoDB
+_EARLIER = "heartbeat"
+"""Kind of the items in which functions of earlier releases store one heartbeat each."""
+
+_Attribute = dict[str, Any]
+"""An attribute in boto3's form: ``{"S": "text"}``."""
 
 
 class DynamoControl:
     def __init__(self, client: Any, table: str) -> None:
         self._client = client
         self._table = table
+        kind = heartbeats.HEARTBEATS.name
+        self._heartbeats = heartbeats.HeartbeatDocuments[_Attribute](
+            partial(self._read, kind), partial(self._write, kind)
+        )
 
-    def beat(self, beats: Iterable[Heartbeat]) -> None:
-        refusal: errors.Refused | None = None
-        for beat in beats:
-            try:
-                self._beat(beat)
-            except errors.Refused as error:
-                # DynamoDB cannot add counts to a damaged heartbeat. The other heartbeats are still
-                # written.
-                refusal = error
-        if refusal is not None:
-            raise refusal
+    def beat(self, beats: Iterable[Heartbeat]) -> list[Heartbeat]:
+        return self._heartbeats.add(beats)
 
     def heartbeats(self) -> list[Heartbeat | Damaged]:
-        return [_heartbeat(item) for item in self._all("heartbeat")]
+        documents = self.kept(heartbeats.HEARTBEATS.name)
+        return heartbeats.read(documents, map(_heartbeat, self._all(_EARLIER)))
+
+    def forget_heartbeat(self, symbol: str) -> None:
+        self._heartbeats.forget(symbol)
+        self.forget(_EARLIER, symbol)
 
     def note_lag(self, lag: Lag) -> None:
         self.keep("lag", lag.key, asdict(lag))
@@ -45,39 +52,18 @@ class DynamoControl:
             self._client.put_item(TableName=self._table, Item=_item(kind, key, document))
 
     def add(self, kind: str, key: str, document: Mapping[str, Any]) -> bool:
-        with translated(f"DynamoDB {self._table}"):
-            try:
-                self._client.put_item(
-                    TableName=self._table,
-                    Item=_item(kind, key, document),
-                    ConditionExpression="attribute_not_exists(kind)",
-                )
-            except self._client.exceptions.ConditionalCheckFailedException:
-                return False
-        return True
+        return self._write(kind, key, document, None) is not None
 
     def replace(
         self, kind: str, key: str, document: Mapping[str, Any], before: Mapping[str, Any]
     ) -> bool:
-        item = self._get(kind, key)
-        if item is None or _document(kind, item) != before:
+        stored, version = self._read(kind, key)
+        if version is None or stored != before:
             return False
-        with translated(f"DynamoDB {self._table}"):
-            try:
-                self._client.put_item(
-                    TableName=self._table,
-                    Item=_item(kind, key, document),
-                    ConditionExpression="#document = :before",
-                    ExpressionAttributeNames={"#document": "document"},
-                    ExpressionAttributeValues={":before": item["document"]},
-                )
-            except self._client.exceptions.ConditionalCheckFailedException:
-                return False
-        return True
+        return self._write(kind, key, document, version) is not None
 
     def get(self, kind: str, key: str) -> Any:
-        item = self._get(kind, key)
-        return None if item is None else _document(kind, item)
+        return self._read(kind, key)[0]
 
     def kept(self, kind: str, after: str = "", limit: int | None = None) -> dict[str, Any]:
         items = islice(self._all(kind, after), limit)
@@ -126,13 +112,33 @@ class DynamoControl:
         item: dict[str, Any] | None = answer.get("Item")
         return item
 
-    def _beat(self, beat: Heartbeat) -> None:
+    def _read(self, kind: str, key: str) -> tuple[Any, "_Attribute | None"]:
+        """Return a document, and the attribute that holds it."""
+        item = self._get(kind, key)
+        return (None, None) if item is None else (_document(kind, item), item.get("document"))
+
+    def _write(
+        self, kind: str, key: str, document: Mapping[str, Any], before: "_Attribute | None"
+    ) -> "_Attribute | None":
+        """Write a document in place of the one in the attribute ``before``, or of none.
+
+        Return the new attribute, or None if another writer was first.
+        """
+        condition: dict[str, Any] = {"ConditionExpression": "attribute_not_exists(kind)"}
+        if before is not None:
+            condition = {
+                "ConditionExpression": "#document = :before",
+                "ExpressionAttributeNames": {"#document": "document"},
+                "ExpressionAttributeValues": {":before": before},
+            }
+        item = _item(kind, key, document)
         with translated(f"DynamoDB {self._table}"):
-            # An update expression has no max(), so the condition keeps the newer time.
             try:
-                self._add(beat, with_time=True)
+                self._client.put_item(TableName=self._table, Item=item, **condition)
             except self._client.exceptions.ConditionalCheckFailedException:
-                self._add(beat, with_time=False)
+                return None
+        written: _Attribute = item["document"]
+        return written
 
     def _all(self, kind: str, after: str = "") -> Iterator[dict[str, Any]]:
         request: dict[str, Any] = {
@@ -148,28 +154,6 @@ class DynamoControl:
         with translated(f"DynamoDB {self._table}"):
             for page in pages:
                 yield from page["Items"]
-
-    def _add(self, beat: Heartbeat, *, with_time: bool) -> None:
-        request: dict[str, Any] = {
-            "UpdateExpression": "ADD trades :trades, messages :messages SET #at = :at",
-            "ExpressionAttributeValues": {
-                ":trades": {"N": str(beat.trades)},
-                ":messages": {"N": str(beat.messages)},
-                ":at": {"N": f"{beat.at:.3f}"},
-            },
-        }
-        if with_time:
-            request["UpdateExpression"] += ", last_trade_time = :time"
-            request["ExpressionAttributeValues"][":time"] = {"N": str(beat.last_trade_time)}
-            request["ConditionExpression"] = (
-                "attribute_not_exists(last_trade_time) OR last_trade_time <= :time"
-            )
-        self._client.update_item(
-            TableName=self._table,
-            Key=_key("heartbeat", beat.symbol),
-            ExpressionAttributeNames={"#at": "at"},
-            **request,
-        )
 
 
 def _key(kind: str, key: str) -> dict[str, Any]:

@@ -156,7 +156,9 @@ NEEDS: dict[str, Needs] = {
             "dynamodb:DeleteItem",
         ),
         "control": (
-            *("dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:Query"),
+            "dynamodb:GetItem",
+            "dynamodb:PutItem",
+            "dynamodb:Query",
             "dynamodb:DeleteItem",
         ),
         "raw": ("s3:GetObject", "s3:PutObject", "s3:DeleteObject"),

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from mcloud.clouds import optimistic
+from mcloud.clouds.gcp import conditional
 from mcloud.clouds.gcp.changes import STAMP, FirestoreChanges
 from mcloud.clouds.gcp.client import TIMEOUT, passing_errors, retry, translated
 from mcloud.clouds.ports import Changes, StoredCandle
@@ -194,32 +195,9 @@ class FirestoreCandles:
 
         Return the new update time, or None if the update time of the document has changed.
         """
-        from google.api_core.exceptions import (
-            Aborted,
-            AlreadyExists,
-            FailedPrecondition,
-            InvalidArgument,
-            NotFound,
-        )
-
         document = self._key(candle.symbol, candle.start)
         with translated(self._what):
-            try:
-                if update_time is None:
-                    written = document.create(_encode(candle), timeout=TIMEOUT, retry=retry())
-                else:
-                    option = self._client.write_option(last_update_time=update_time)
-                    written = document.update(
-                        _encode(candle), option=option, timeout=TIMEOUT, retry=retry()
-                    )
-            except (Aborted, AlreadyExists, FailedPrecondition, NotFound):
-                return None
-            except InvalidArgument as error:
-                # The database was restored, so the stored document is older than the given time.
-                if "base version" not in str(error):
-                    raise
-                return None
-        return written.update_time
+            return conditional.write(self._client, document, _encode(candle), update_time)
 
     def _delete(self, candle: Candle, update_time: Any) -> bool:
         from google.api_core.exceptions import Aborted, FailedPrecondition, NotFound

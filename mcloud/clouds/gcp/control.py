@@ -1,18 +1,24 @@
-"""The control collection in Firestore: documents ``heartbeat_BTCUSDT``, ``record``, and
-``lag_aws gcp all`` and others of the form ``KIND_KEY``."""
+"""The control collection in Firestore: the document ``record``, and others of the form
+``KIND_KEY``, such as ``lag_aws gcp all``."""
 
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 from urllib.parse import quote, unquote
 
 from mcloud import errors
+from mcloud.clouds import heartbeats
+from mcloud.clouds.gcp import conditional
 from mcloud.clouds.gcp.client import TIMEOUT, retry, translated
 from mcloud.clouds.optimistic import attempts
 from mcloud.clouds.ports import HEARTBEAT, RECORD, ControlRecord, Heartbeat, Lag
 from mcloud.documents import Damaged, decode, parse
 from mcloud.errors import Contention
+
+_EARLIER = "heartbeat"
+"""Kind of the documents in which functions of earlier releases store one heartbeat each."""
 
 
 class FirestoreControl:
@@ -20,32 +26,34 @@ class FirestoreControl:
         self._client = client
         self._collection = client.collection(collection)
         self._what = f"Firestore {collection}"
+        kind = heartbeats.HEARTBEATS.name
+        self._heartbeats = heartbeats.HeartbeatDocuments[Any](
+            partial(self._read, kind), partial(self._write, kind)
+        )
 
-    def beat(self, beats: Iterable[Heartbeat]) -> None:
-        from google.cloud.firestore_v1 import Increment, Maximum
-
-        batch = self._client.batch()
-        for beat in beats:
-            batch.set(
-                self._collection.document(f"heartbeat_{beat.symbol}"),
-                {
-                    "kind": "heartbeat",
-                    "symbol": beat.symbol,
-                    "last_trade_time": Maximum(beat.last_trade_time),
-                    "trades": Increment(beat.trades),
-                    "messages": Increment(beat.messages),
-                    "at": beat.at,
-                },
-                merge=True,
-            )
-        with translated(self._what):
-            batch.commit(timeout=TIMEOUT, retry=retry())
+    def beat(self, beats: Iterable[Heartbeat]) -> list[Heartbeat]:
+        return self._heartbeats.add(beats)
 
     def heartbeats(self) -> list[Heartbeat | Damaged]:
-        return [
-            decode(Heartbeat, fields, HEARTBEAT + name.removeprefix("heartbeat_"))
-            for name, fields in self._all("heartbeat")
-        ]
+        from google.cloud.firestore_v1.base_query import FieldFilter
+
+        # One query asks for both kinds, because one that finds nothing is billed as a read.
+        kinds = [_EARLIER, heartbeats.HEARTBEATS.name]
+        earlier: list[Heartbeat | Damaged] = []
+        documents: dict[str, Any] = {}
+        for name, fields in self._found(
+            self._collection.where(filter=FieldFilter("kind", "in", kinds))
+        ):
+            key = _key(fields["kind"], name)
+            if fields["kind"] == _EARLIER:
+                earlier.append(decode(Heartbeat, fields, HEARTBEAT + key))
+            else:
+                documents[key] = _document(fields["kind"], key, fields)
+        return heartbeats.read(documents, earlier)
+
+    def forget_heartbeat(self, symbol: str) -> None:
+        self._heartbeats.forget(symbol)
+        self.forget(_EARLIER, symbol)
 
     def note_lag(self, lag: Lag) -> None:
         self.keep("lag", lag.key, asdict(lag))
@@ -74,32 +82,26 @@ class FirestoreControl:
     def replace(
         self, kind: str, key: str, document: Mapping[str, Any], before: Mapping[str, Any]
     ) -> bool:
-        from google.api_core.exceptions import Aborted, FailedPrecondition, NotFound
-
-        place = self._document(kind, key)
-        with translated(self._what):
-            snapshot = place.get(timeout=TIMEOUT, retry=retry())
-            if not snapshot.exists or _document(kind, key, snapshot.to_dict()) != before:
-                return False
-            option = self._client.write_option(last_update_time=snapshot.update_time)
-            try:
-                place.update(
-                    _fields(kind, key, document), option=option, timeout=TIMEOUT, retry=retry()
-                )
-            except (Aborted, FailedPrecondition, NotFound):
-                return False
-        return True
+        stored, update_time = self._read(kind, key)
+        if update_time is None or stored != before:
+            return False
+        return self._write(kind, key, document, update_time) is not None
 
     def get(self, kind: str, key: str) -> Any:
-        with translated(self._what):
-            snapshot = self._document(kind, key).get(timeout=TIMEOUT, retry=retry())
-        return _document(kind, key, snapshot.to_dict()) if snapshot.exists else None
+        return self._read(kind, key)[0]
 
     def kept(self, kind: str, after: str = "", limit: int | None = None) -> dict[str, Any]:
-        found = {
-            unquote(name.removeprefix(f"{kind}_")): fields
-            for name, fields in self._all(kind, after, limit)
-        }
+        from google.cloud.firestore_v1.base_query import FieldFilter
+
+        # Within a kind, the order of names is that of keys.
+        query = self._collection.where(filter=FieldFilter("kind", "==", kind))
+        if after:
+            query = query.where(
+                filter=FieldFilter("__name__", ">", self._document(kind, after))
+            ).order_by("__name__")
+        if limit is not None:
+            query = query.limit(limit)
+        found = {_key(kind, name): fields for name, fields in self._found(query)}
         return {key: _document(kind, key, fields) for key, fields in found.items()}
 
     def forget(self, kind: str, key: str) -> None:
@@ -124,23 +126,32 @@ class FirestoreControl:
         with translated(self._what):
             self._collection.document("record").delete(timeout=TIMEOUT, retry=retry())
 
+    def _read(self, kind: str, key: str) -> tuple[Any, Any]:
+        """Return a document and its update time; twice None if there is none."""
+        with translated(self._what):
+            snapshot = self._document(kind, key).get(timeout=TIMEOUT, retry=retry())
+        if not snapshot.exists:
+            return None, None
+        return _document(kind, key, snapshot.to_dict()), snapshot.update_time
+
+    def _write(self, kind: str, key: str, document: Mapping[str, Any], update_time: Any) -> Any:
+        """Write a document in place of the one with this update time, or of none.
+
+        Return the new update time, or None if another writer was first.
+        """
+        with translated(self._what):
+            return conditional.write(
+                self._client,
+                self._document(kind, key),
+                _fields(kind, key, document),
+                update_time,
+            )
+
     def _document(self, kind: str, key: str) -> Any:
         return self._collection.document(f"{kind}_{quote(key, safe=' :')}")
 
-    def _all(
-        self, kind: str, after: str = "", limit: int | None = None
-    ) -> list[tuple[str, dict[str, Any]]]:
-        """Return the names of documents, and their fields."""
-        from google.cloud.firestore_v1.base_query import FieldFilter
-
-        # Within a kind, the order of names is that of keys.
-        query = self._collection.where(filter=FieldFilter("kind", "==", kind))
-        if after:
-            query = query.where(
-                filter=FieldFilter("__name__", ">", self._document(kind, after))
-            ).order_by("__name__")
-        if limit is not None:
-            query = query.limit(limit)
+    def _found(self, query: Any) -> list[tuple[str, dict[str, Any]]]:
+        """Return the names of the documents that a query finds, and their fields."""
         with translated(self._what):
             found = query.stream(timeout=TIMEOUT, retry=retry())
             return [(snapshot.id, snapshot.to_dict()) for snapshot in found]
@@ -150,13 +161,6 @@ class FirestoreControl:
 
         Return None if another writer was first. The caller then has to compare the epochs again.
         """
-        from google.api_core.exceptions import (
-            Aborted,
-            AlreadyExists,
-            FailedPrecondition,
-            NotFound,
-        )
-
         document = self._collection.document("record")
         with translated(self._what):
             snapshot = document.get(timeout=TIMEOUT, retry=retry())
@@ -166,21 +170,20 @@ class FirestoreControl:
             if stored is not None and stored.epoch >= record.epoch:
                 return False
             fields = {"kind": "control", **asdict(record)}
-            try:
-                if stored is None:
-                    document.create(fields, timeout=TIMEOUT, retry=retry())
-                else:
-                    option = self._client.write_option(last_update_time=snapshot.update_time)
-                    document.update(fields, option=option, timeout=TIMEOUT, retry=retry())
-            except (Aborted, AlreadyExists, FailedPrecondition, NotFound):
-                return None
-        return True
+            update_time = snapshot.update_time if snapshot.exists else None
+            written = conditional.write(self._client, document, fields, update_time)
+        return None if written is None else True
 
 
 def _record(snapshot: Any) -> ControlRecord | Damaged | None:
     if not snapshot.exists:
         return None
     return decode(ControlRecord, snapshot.to_dict(), RECORD)
+
+
+def _key(kind: str, name: str) -> str:
+    """Return the key of a document with this name."""
+    return unquote(name.removeprefix(f"{kind}_"))
 
 
 def _document(kind: str, key: str, fields: dict[str, Any]) -> Any:
