@@ -125,8 +125,14 @@ GOOGLE_METRICS = {
     "storage.googleapis.com/api/request_count": GoogleMetric(
         DELTA, INT64, ("gcs_bucket",), {"method": None, "response_code": None}
     ),
+    "storage.googleapis.com/network/sent_bytes_count": GoogleMetric(
+        DELTA, INT64, ("gcs_bucket",), {"method": None, "response_code": None}
+    ),
     "storage.googleapis.com/storage/v2/total_bytes": GoogleMetric(
         GAUGE, DOUBLE, ("gcs_bucket",), {"storage_class": None, "type": None}
+    ),
+    "storage.googleapis.com/storage/v2/total_count": GoogleMetric(
+        GAUGE, INT64, ("gcs_bucket",), {"storage_class": None, "type": None}
     ),
 }
 """By type. Deprecated metrics are left out."""
@@ -279,7 +285,9 @@ AWS_METRICS = {
     ("AWS/S3", "NumberOfObjects"): AwsMetric(_STORAGE, frozenset({"Average"})),
     **{
         ("AWS/S3", name): AwsMetric(_REQUESTS, _SUM)
-        for name in ("GetRequests", "HeadRequests", "ListRequests", "PutRequests")
+        for name in (
+            *("BytesDownloaded", "GetRequests", "HeadRequests", "ListRequests", "PutRequests"),
+        )
     },
     # AmazonCloudWatch/latest/logs/CloudWatch-Logs-Monitoring-CloudWatch-Metrics.html
     ("AWS/Logs", "IncomingBytes"): AwsMetric((frozenset({"LogGroupName"}),), _SUM),

@@ -48,6 +48,7 @@ def charge(uses: Sequence[Use], dates: Sequence[str], *, free_tier: bool = True)
     charges: dict[int, Charge] = {}
     for (cloud, meter, has_free_tier), members in groups.items():
         price = PRICES[cloud, meter]
+        usd = price.usd if max(dates, default="") >= price.since else Decimal(0)
         together = [uses[index] for index in members]
         total = sum((use.units for use in together), Decimal(0))
         is_free = free_tier and has_free_tier
@@ -56,7 +57,7 @@ def charge(uses: Sequence[Use], dates: Sequence[str], *, free_tier: bool = True)
             units = uses[index].units
             covered = free if units == total else free * units / total
             charges[index] = Charge(
-                covered, units * price.usd / price.per, (units - covered) * price.usd / price.per
+                covered, units * usd / price.per, (units - covered) * usd / price.per
             )
     return [charges[index] for index in range(len(uses))]
 

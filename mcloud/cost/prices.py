@@ -30,6 +30,8 @@ class Price(NamedTuple):
     source: str
     doubt: str
     """Why the price should be verified before money depends on it. Empty for most rows."""
+    since: str = ""
+    """First day on which a price that is only announced will be billed; empty for most rows."""
 
     @property
     def free_a_month(self) -> Decimal:
@@ -72,10 +74,11 @@ def _price(
     *,
     every: str = MONTH,
     doubt: str = "",
+    since: str = "",
 ) -> Price:
     return Price(
         *(cloud, meter, service, unit, Decimal(usd), Decimal(per), Decimal(str(free)), every),
-        *(REGIONS[cloud], _DATE, _PAGES[cloud] + _path(cloud, page), doubt),
+        *(REGIONS[cloud], _DATE, _PAGES[cloud] + _path(cloud, page), doubt, since),
     )
 
 
@@ -111,16 +114,12 @@ _ROWS = (
         doubt=_UNSEEN,
     ),
     _price("aws", "s3_gib_months", "storage", "GiB-month", "0.023", 1, 0, "s3"),
-    _price("aws", "s3_ia_gib_months", "storage", "GiB-month", "0.0125", 1, 0, "s3", doubt=_UNSEEN),
-    _price(
-        *("aws", "s3_glacier_ir_gib_months", "storage", "GiB-month", "0.004", 1, 0, "s3"),
-        doubt=_UNSEEN,
-    ),
-    # Moves of objects by the lifecycle.
-    _price(
-        *("aws", "s3_glacier_ir_transitions", "storage", "object", "0.02", 1000, 0, "s3"),
-        doubt=_UNSEEN,
-    ),
+    _price("aws", "s3_ia_gib_months", "storage", "GiB-month", "0.0125", 1, 0, "s3"),
+    _price("aws", "s3_glacier_ir_gib_months", "storage", "GiB-month", "0.004", 1, 0, "s3"),
+    # Moves of objects by the lifecycle, reads of moved objects, and the bytes of these reads.
+    _price("aws", "s3_glacier_ir_transitions", "storage", "object", "0.02", 1000, 0, "s3"),
+    _price("aws", "s3_glacier_ir_gets", "storage", "request", "0.01", 1000, 0, "s3"),
+    _price("aws", "s3_glacier_ir_retrieved_bytes", "storage", "byte", "0.03", GIB, 0, "s3"),
     # PUT, COPY, POST and LIST.
     _price("aws", "s3_puts", "storage", "request", "0.005", 1000, 0, "s3"),
     # GET and all others but DELETE, which is free.
@@ -208,18 +207,15 @@ _ROWS = (
         doubt=_UNSEEN,
     ),
     _price("gcp", "gcs_gib_months", "storage", "GiB-month", "0.020", 1, 5, "storage"),
+    _price("gcp", "gcs_nearline_gib_months", "storage", "GiB-month", "0.010", 1, 0, "storage"),
+    _price("gcp", "gcs_coldline_gib_months", "storage", "GiB-month", "0.004", 1, 0, "storage"),
+    # As for the colder class of S3.
+    _price("gcp", "gcs_coldline_transitions", "storage", "object", "0.02", 1000, 0, "storage"),
     _price(
-        *("gcp", "gcs_nearline_gib_months", "storage", "GiB-month", "0.010", 1, 0, "storage"),
-        doubt=_UNSEEN,
+        *("gcp", "gcs_coldline_class_b", "storage", "request", "0.01", 1000, 0, "storage"),
+        doubt=_OPEN,
     ),
-    _price(
-        *("gcp", "gcs_coldline_gib_months", "storage", "GiB-month", "0.004", 1, 0, "storage"),
-        doubt=_UNSEEN,
-    ),
-    _price(
-        *("gcp", "gcs_coldline_transitions", "storage", "object", "0.02", 1000, 0, "storage"),
-        doubt=_UNSEEN,
-    ),
+    _price("gcp", "gcs_coldline_retrieved_bytes", "storage", "byte", "0.02", GIB, 0, "storage"),
     # Writes and listings.
     _price("gcp", "gcs_class_a", "storage", "request", "0.005", 1000, 5_000, "storage"),
     # Reads.
@@ -233,11 +229,13 @@ _ROWS = (
         *("gcp", "trace_spans", "monitoring", "span", "0.20", _MILLION, 2_500_000, "stackdriver"),
         doubt=_UNSEEN,
     ),
-    # Announced for the conditions of alert policies; no bill of mcloud has had it yet.
+    # For each metric to which the condition of an alert policy refers. The points that a condition
+    # evaluates ($0.50 per million) are not metered.
     _price(
-        *("gcp", "alert_condition_months", "monitoring", "condition-month", "0.10", 1, 0),
+        *("gcp", "alert_condition_months", "monitoring", "condition-month", "0.35", 1, 0),
         "stackdriver",
-        doubt="announced, and not confirmed to be billed",
+        doubt="announced for not before this day",
+        since="2027-09-01",
     ),
     # The images of the functions.
     _price(

@@ -11,7 +11,7 @@ from mcloud.observing.recent import MINUTES, SYMBOLS
 
 MONTH = 30 * 24 * 3600.0  # seconds
 # Maximum number of metrics for the cost of the month: see ``ports.Usage``.
-USAGE = {"aws": 30, "gcp": 60}
+USAGE = {"aws": 30, "gcp": 64}
 FIGURES = {"aws": METRICS, "gcp": SERIES}
 
 

@@ -5,7 +5,7 @@ data "google_project" "this" {
 locals {
   number   = data.google_project.this.number
   database = coalesce(var.database, var.name)
-  labels   = merge({ application = "mcloud", stack = var.name }, var.labels)
+  labels   = merge(var.labels, { application = "mcloud", stack = var.name })
 
   # The agent that delivers and dead-letters messages in Pub/Sub's name.
   pubsub_agent = "serviceAccount:service-${local.number}@gcp-sa-pubsub.iam.gserviceaccount.com"

@@ -258,6 +258,37 @@ def test_request_metrics_are_better_than_a_guess() -> None:
     assert (found["s3_gets"].units, found["s3_gets"].exact) == (5, True)
 
 
+def test_the_colder_class_of_s3_has_its_part_of_the_reads() -> None:
+    """S3 tells the bytes of each class, and objects and reads only of all classes together."""
+    moved = {"2026-10-31": 1.0 * GIB} | days(1 * GIB, 3 * GIB)
+    known = {
+        ("BucketSizeBytes", "StandardStorage"): days(4 * GIB, 4 * GIB),
+        ("BucketSizeBytes", "GlacierInstantRetrievalStorage"): moved,
+        ("NumberOfObjects", "AllStorageTypes"): {"2026-10-31": 700} | days(700, 700),
+    }
+    requests = {
+        ("GetRequests", "EntireBucket"): days(30),
+        ("BytesDownloaded", "EntireBucket"): days(600),
+    }
+    found, _ = aws(known | requests)
+    # Four of twelve GiB-days; two GiB were moved in objects of 10 MiB.
+    assert found["s3_glacier_ir_gets"].units == pytest.approx(10)
+    assert found["s3_gets"].units == pytest.approx(20)
+    assert not found["s3_gets"].exact
+    assert found["s3_glacier_ir_retrieved_bytes"].units == pytest.approx(200)
+    assert found["s3_glacier_ir_transitions"].days == {
+        "2026-11-01": 0,
+        "2026-11-02": pytest.approx(200),
+    }
+    without, _ = aws(known)
+    assert without["s3_glacier_ir_gets"].units is None
+    assert without["s3_glacier_ir_retrieved_bytes"].units is None
+    # Nothing is read from a class that has no objects.
+    hot, _ = aws({("BucketSizeBytes", "StandardStorage"): days(GIB)})
+    assert hot["s3_glacier_ir_gets"].units == hot["s3_glacier_ir_retrieved_bytes"].units == 0
+    assert hot["s3_gets"].units is None
+
+
 def test_one_refusal_leaves_the_other_meters() -> None:
     found, _ = aws({("Invocations", "mcloud-processor"): days(10)}, refused=True)
     assert found["lambda_requests"].units == 10
@@ -373,6 +404,55 @@ def test_gcp_by_hand() -> None:
     assert found["own_metric_reads"].units == series > 10
 
 
+def test_coldline_has_its_part_of_the_reads() -> None:
+    found, monitoring = gcp(
+        {
+            "api/request_count": [
+                ({"method": "ReadObject"}, "2026-11-01", 40),
+                ({"method": "WriteObject"}, "2026-11-01", 40),
+            ],
+            "network/sent_bytes_count": [
+                ({"method": "ReadObject"}, "2026-11-01", 800),
+                ({"method": "ListObjects"}, "2026-11-01", 800),
+            ],
+            "storage/v2/total_count": [
+                ({"storage_class": "STANDARD"}, "2026-11-01", 30),
+                ({"storage_class": "STANDARD"}, "2026-11-02", 30),
+                ({"storage_class": "COLDLINE"}, "2026-11-02", 20),
+            ],
+            "storage/v2/total_bytes": [
+                ({"storage_class": "STANDARD"}, "2026-11-01", 1.0 * GIB),
+                ({"storage_class": "COLDLINE"}, "2026-11-01", 3.0 * GIB),
+            ],
+        }
+    )
+    # A fourth of the objects, and three fourths of the bytes.
+    assert (found["gcs_class_b"].units, found["gcs_coldline_class_b"].units) == (30, 10)
+    assert found["gcs_class_a"].units == 40
+    assert found["gcs_coldline_retrieved_bytes"].units == 600
+    assert found["gcs_coldline_transitions"].days == {"2026-11-02": 20}
+    assert not found["gcs_class_b"].exact
+    monitoring.error = lambda metric: (
+        exceptions.NotFound("no such metric") if "total_count" in metric else None
+    )
+    found = by_meter(MonitoringUsage(monitoring, GCP).metered(START, END))
+    assert found["gcs_class_b"].units == 40
+    assert found["gcs_coldline_class_b"].units is None
+    assert found["gcs_coldline_transitions"].units is None
+
+
+def test_conditions_of_alert_policies_are_counted() -> None:
+    usage = MonitoringUsage(Monitoring({}), GCP, conditions=lambda: 7)
+    found = by_meter(usage.metered(START, END))
+    assert found["alert_condition_months"].units == pytest.approx(7 * PASSED)
+
+    def refuse() -> int:
+        raise Refused("Cloud Monitoring: no permission")
+
+    unknown = by_meter(MonitoringUsage(Monitoring({}), GCP, conditions=refuse).metered(START, END))
+    assert unknown["alert_condition_months"].units is None
+
+
 def test_google_bills_what_is_kept_beside_the_data() -> None:
     """Recovery to a point in time, backups, messages that wait for days, and images."""
     kept = {
@@ -475,4 +555,4 @@ def test_the_embedded_aws_is_asked_as_the_real_one(embedded: State) -> None:
     assert found["function_memory_mb"].units
     assert found["dynamodb_gib_months"].units is not None
     assert found["alarm_months"].units is not None
-    assert found["own_metric_reads"].units == 29
+    assert found["own_metric_reads"].units == 30

@@ -12,7 +12,7 @@ from mcloud.cost.prices import PRICES
 
 DATES = [f"2026-11-{day:02}" for day in range(1, 31)]
 
-METERS = st.sampled_from(sorted(PRICES))
+METERS = st.sampled_from(sorted(key for key, price in PRICES.items() if not price.since))
 UNITS = st.integers(0, 10**15).map(Decimal) | st.decimals(0, 10**12, places=6)
 
 
@@ -117,6 +117,13 @@ def test_past_the_free_tier_a_unit_costs_what_it_costs(key: tuple[str, str], mor
     exact = Fraction(more) * Fraction(price.usd) / Fraction(price.per)
     assert before.net == 0
     assert abs(Fraction(after.net - before.net) - exact) <= Fraction(1, 10**12)
+
+
+def test_a_price_that_is_announced_costs_nothing_before_its_day() -> None:
+    (key,) = (key for key, price in PRICES.items() if price.since)
+    assert one(*key, 7) == Charge(Decimal(0), Decimal(0), Decimal(0))
+    begun = one(*key, 7, dates=[f"{PRICES[key].since[:8]}{day:02}" for day in range(1, 31)])
+    assert begun.net == begun.gross == 7 * PRICES[key].each
 
 
 @given(METERS, st.lists(UNITS, min_size=1, max_size=5))

@@ -23,6 +23,7 @@ def test_a_row_lacks_nothing(price: Price) -> None:
     )
     assert "pricing" in price.source
     assert re.fullmatch(r"[a-z0-9]+(_[a-z0-9]+)*", price.meter)
+    assert not price.since or date.fromisoformat(price.since)
 
 
 def test_both_clouds_price_what_the_pipeline_uses() -> None:

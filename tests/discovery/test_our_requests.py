@@ -13,6 +13,7 @@ from google.protobuf.json_format import MessageToDict
 from mcloud.clouds.access import COMPONENTS, OK, Target
 from mcloud.clouds.gcp import database
 from mcloud.clouds.gcp.access import GcpAccess
+from mcloud.clouds.gcp.alert_policies import metric_conditions
 from mcloud.clouds.gcp.billing import BillingExport
 from mcloud.clouds.gcp.client import check_credentials, make_session
 from mcloud.clouds.gcp.logs import CloudLogging
@@ -185,6 +186,10 @@ def send_log_search(google: Google) -> None:
     assert logs.find("BTCUSDT", 7, NOW, NOW + 60) == []
 
 
+def send_alert_policies(google: Google) -> None:
+    assert metric_conditions(make_session(), PROJECT, "mcloud") == 0
+
+
 def send_probe(google: Google) -> None:
     probe = GcpProbe(None, None, None, TO)
     probe.check("function", 10)
@@ -213,6 +218,7 @@ KINDS: Sequence[Callable[[Google], None]] = (
     send_interrupted_transfer,
     send_failing_transfer,
     send_spans,
+    send_alert_policies,
     send_log_search,
     send_probe,
     send_with_an_expired_token,

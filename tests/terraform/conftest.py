@@ -99,6 +99,7 @@ def gcp_everything(bundles: dict[str, str]) -> dict[str, object]:
         "alert_email": "ops@example.com",
         "billing_account": "012345-6789AB-CDEF01",
         "max_silence": 900,
+        "labels": {"team": "desk", "application": "theirs", "stack": "theirs"},
         "trusted_principals": ["group:traders@example.com"],
     }
 

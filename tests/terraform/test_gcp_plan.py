@@ -73,6 +73,19 @@ def test_the_builder_reads_sources_only(gcp_state: list[dict[str, Any]]) -> None
     assert on_bucket["bucket"] == only(gcp_state, "google_storage_bucket", "source")["name"]
 
 
+def test_everything_is_labelled(gcp_state: list[dict[str, Any]]) -> None:
+    fields = ("labels", "user_labels")
+    labels = [
+        each["values"][name] for each in gcp_state for name in fields if each["values"].get(name)
+    ]
+    channel = only(gcp_state, "google_monitoring_notification_channel", "email")["labels"]
+    labels.remove(channel)  # its address
+    assert len(labels) > 5
+    for each in labels:
+        # Nobody's labels take the place of these two: bills and alert policies are found by them.
+        assert each == {"team": "desk", "application": "mcloud", "stack": "mcloud"}
+
+
 def test_a_project_of_a_domain_is_refused(gcp: Module, bundles: dict[str, str]) -> None:
     gcp.set(project="example.com:desk", bundle=bundles["gcp"])
     said = gcp.run("plan", "-input=false", "-no-color", codes=(1,))

@@ -120,9 +120,10 @@ UNCALLED_ON_GOOGLE: dict[tuple[str, str, str], str] = {
     ("producer", "database", "datastore.entities.list"): (
         "in Google's smallest role that reads documents"
     ),
-    ("replicator", "project", "resourcemanager.projects.get"): (
-        "in Google's smallest role that reads metrics"
-    ),
+    **{
+        ("replicator", "project", permission): "in Google's smallest role that reads metrics"
+        for permission in ("monitoring.alertPolicies.list", "resourcemanager.projects.get")
+    },
 }
 """Permissions of an account that nobody called, by component, resource and permission."""
 

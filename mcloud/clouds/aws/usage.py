@@ -12,6 +12,7 @@ from mcloud.clouds.aws.client import translated
 from mcloud.clouds.days import GIB, SECONDS, Days, day_of, gib_months, share_of_month
 from mcloud.clouds.ports import Metered
 from mcloud.clouds.resources import AwsResources
+from mcloud.clouds.storage_classes import divided, growth, share
 from mcloud.errors import McloudError, Refused, Unavailable
 from mcloud.market.envelope import SQS_CHUNK
 
@@ -23,7 +24,11 @@ _CLASSES = {
     "s3_ia_gib_months": "StandardIAStorage",
     "s3_glacier_ir_gib_months": "GlacierInstantRetrievalStorage",
 }
+_COLD = "s3_glacier_ir_gib_months"
+"""The class into which the lifecycle rules of the module move objects."""
+_MOVED = 128 * 1024  # bytes of the smallest object that they move
 _SIZES = (*_CLASSES, "objects")
+_REQUESTS = ("PutRequests", "ListRequests", "GetRequests", "HeadRequests", "BytesDownloaded")
 _SIZE_UNTOLD = (
     "unknown: S3 reports a bucket's size up to two days later, and no size of an empty one"
 )
@@ -112,7 +117,7 @@ class CloudWatchUsage:
             found[meter] = _MeterSeries("AWS/S3", "BucketSizeBytes", (bucket, kind), "Average")
         all_types = (bucket, ("StorageType", "AllStorageTypes"))
         found["objects"] = _MeterSeries("AWS/S3", "NumberOfObjects", all_types, "Average")
-        for metric in ("PutRequests", "ListRequests", "GetRequests", "HeadRequests"):
+        for metric in _REQUESTS:
             found[metric] = _MeterSeries("AWS/S3", metric, (bucket, ("FilterId", "EntireBucket")))
         return found
 
@@ -277,16 +282,23 @@ def _objects(seen: Mapping[str, Days], start: float, end: float) -> Iterator[Met
     if objects:
         newest = objects[max(objects)]
         yield Metered("stored_objects", newest, "CloudWatch AWS/S3", end, exact=False)
+    yield _moved(seen, first, end)
+    part = share({meter: _from(seen[meter], first) for meter in _CLASSES}, _COLD)
     if seen["PutRequests"] or seen["GetRequests"]:
-        for meter, metrics in (
-            ("s3_puts", ("PutRequests", "ListRequests")),
-            ("s3_gets", ("GetRequests", "HeadRequests")),
-        ):
-            requests: dict[str, Decimal] = defaultdict(Decimal)
-            for metric in metrics:
-                _add(requests, seen[metric])
-            yield _metered(meter, requests, "CloudWatch AWS/S3 request metrics", end)
+        source = "CloudWatch AWS/S3 request metrics"
+        puts, gets = (
+            _sum_of(seen, metrics)
+            for metrics in (("PutRequests", "ListRequests"), ("GetRequests", "HeadRequests"))
+        )
+        yield _metered("s3_puts", puts, source, end)
+        yield from divided(_metered("s3_gets", gets, source, end), "s3_glacier_ir_gets", part)
+        sent = _metered("sent_bytes", seen["BytesDownloaded"], source, end, exact=False)
+        yield divided(sent, "s3_glacier_ir_retrieved_bytes", part)[1]
         return
+    for meter in ("s3_glacier_ir_gets", "s3_glacier_ir_retrieved_bytes"):
+        units = None if part else Decimal(0)
+        source = _REQUESTS_OFF if part else "CloudWatch AWS/S3: no objects of this class"
+        yield Metered(meter, units, source, end, exact=False)
     if objects:
         earlier = [day for day in objects if day < first]
         before = objects[max(earlier)] if earlier else Decimal(0)
@@ -296,6 +308,31 @@ def _objects(seen: Mapping[str, Days], start: float, end: float) -> Iterator[Met
     else:
         yield Metered("s3_puts", None, _REQUESTS_OFF, end, exact=False)
     yield Metered("s3_gets", None, _REQUESTS_OFF, end, exact=False)
+
+
+def _moved(seen: Mapping[str, Days], first: str, end: float) -> Metered:
+    """Return the number of objects that came into the colder class, of which S3 reports the bytes
+    only.
+    """
+    stored = sum((_last(seen[meter]) for meter in _CLASSES), Decimal(0))
+    objects = _last(seen["objects"])
+    size = max(Decimal(_MOVED), stored / objects if objects else Decimal(0))
+    grown = _from(growth(seen[_COLD], seen["objects"]), first)
+    moved = {day: bytes_ / size for day, bytes_ in grown.items()}
+    source = "CloudWatch AWS/S3: the additional bytes, in objects of the mean size"
+    return _metered("s3_glacier_ir_transitions", moved, source, end, exact=False)
+
+
+def _last(days: Days) -> Decimal:
+    """Return the figure of the newest day, or 0."""
+    return days[max(days)] if days else Decimal(0)
+
+
+def _sum_of(seen: Mapping[str, Days], metrics: tuple[str, ...]) -> Days:
+    total: dict[str, Decimal] = defaultdict(Decimal)
+    for metric in metrics:
+        _add(total, seen[metric])
+    return total
 
 
 def _query(id_: str, series: _MeterSeries) -> dict[str, Any]:

@@ -84,7 +84,8 @@ NEEDS: dict[str, Needs] = {
         ),
         "bucket": ("storage.objects.get", "storage.objects.list"),
         "project": (
-            *("logging.logEntries.list", "monitoring.timeSeries.list"),
+            *("logging.logEntries.list", "monitoring.alertPolicies.list"),
+            "monitoring.timeSeries.list",
             *("resourcemanager.projects.get", "serviceusage.services.get"),
         ),
     },

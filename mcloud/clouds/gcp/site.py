@@ -3,6 +3,7 @@ from pathlib import Path
 from typing import Any
 
 from mcloud.clouds.gcp import client
+from mcloud.clouds.gcp.alert_policies import metric_conditions
 from mcloud.clouds.gcp.archive import GcsArchive
 from mcloud.clouds.gcp.candles import FirestoreCandles
 from mcloud.clouds.gcp.control import FirestoreControl
@@ -68,8 +69,12 @@ class GcpSite:
         to = self.resources
         if to.monitoring_endpoint:
             return MonitoringUsage(client_, to)
+        stack = to.function.removesuffix("-processor")
         return MonitoringUsage(
-            client_, to, lambda: has_free_tier(client.make_session(), to.project, to.database)
+            client_,
+            to,
+            lambda: has_free_tier(client.make_session(), to.project, to.database),
+            lambda: metric_conditions(client.make_session(), to.project, stack),
         )
 
     @cached_property

@@ -11,6 +11,7 @@ from mcloud.clouds.days import SECONDS, day_of, gib_months, share_of_month
 from mcloud.clouds.gcp.client import TIMEOUT, retry, translated
 from mcloud.clouds.ports import Metered
 from mcloud.clouds.resources import GcpResources
+from mcloud.clouds.storage_classes import divided, growth, share
 from mcloud.deadline import gather
 from mcloud.errors import McloudError, reason_of
 
@@ -48,6 +49,10 @@ _STORAGE = {
 }
 
 
+_COLD = "COLDLINE"
+"""The class into which the lifecycle rules of the module move objects."""
+
+
 class _Query(NamedTuple):
     metric: str
     resource: str
@@ -63,12 +68,19 @@ class MonitoringUsage:
     """
 
     def __init__(
-        self, client: Any, to: GcpResources, has_free_tier: Callable[[], bool] = lambda: True
+        self,
+        client: Any,
+        to: GcpResources,
+        has_free_tier: Callable[[], bool] = lambda: True,
+        conditions: Callable[[], int] = lambda: 0,
     ) -> None:
-        """``has_free_tier`` says whether the free tier of the project is that of the database."""
+        """``has_free_tier`` says whether the free tier of the project is that of the database, and
+        ``conditions`` returns the number of the stack's conditions on metrics.
+        """
         self._client = client
         self._to = to
         self._has_free_tier = has_free_tier
+        self._conditions = conditions
 
     def metered(self, start: float, end: float) -> list[Metered]:
         queries = self._queries()
@@ -86,6 +98,7 @@ class MonitoringUsage:
             *made.database(),
             *made.objects(),
             *made.others(),
+            self._alerts(start, end),
             Metered("egress_bytes", None, "unknown: not metered by the site", end, exact=False),
             Metered("trace_spans", None, "unknown: Cloud Trace reports no count", end, exact=False),
             Metered("own_metric_reads", Decimal(read), "this call", end, exact=True),
@@ -97,6 +110,16 @@ class MonitoringUsage:
             return self._has_free_tier(), ""
         except McloudError as error:
             return True, f"; whether it has the project's free tier is unknown: {error.message}"
+
+    def _alerts(self, start: float, end: float) -> Metered:
+        """Return the conditions of alert policies, as if there had been as many all the time."""
+        try:
+            count = Decimal(self._conditions())
+        except McloudError as error:
+            why = f"unknown: {error.message}"
+            return Metered("alert_condition_months", None, why, end, exact=False)
+        units = count * share_of_month(start, end)
+        return Metered("alert_condition_months", units, "alertPolicies.list", end, exact=False)
 
     def _queries(self) -> dict[str, _Query]:
         to = self._to
@@ -161,6 +184,15 @@ class MonitoringUsage:
                 bucket,
                 "metric.label.storage_class",
                 gauge=True,
+            ),
+            "objects": _Query(
+                "storage.googleapis.com/storage/v2/total_count",
+                bucket,
+                "metric.label.storage_class",
+                gauge=True,
+            ),
+            "sent": _Query(
+                "storage.googleapis.com/network/sent_bytes_count", bucket, "metric.label.method"
             ),
             "metric_reads": _Query(
                 "serviceruntime.googleapis.com/api/request_count",
@@ -271,13 +303,32 @@ class _Made:
         yield self._level("image_gib_months", ("images",), lambda label: True)
 
     def objects(self) -> Iterator[Metered]:
-        for meter, wanted in (
-            ("gcs_class_a", lambda method: method in _CLASS_A),
-            ("gcs_class_b", lambda method: method not in _CLASS_A | _FREE),
-        ):
-            yield self._sum(meter, ("requests",), "Cloud Monitoring", wanted=wanted, exact=True)
+        source = "Cloud Monitoring"
+        yield self._sum("gcs_class_a", ("requests",), source, wanted=_is_write, exact=True)
+        reads = self._sum("gcs_class_b", ("requests",), source, wanted=_is_read, exact=True)
+        yield from divided(reads, "gcs_coldline_class_b", self._share("objects"))
+        sent = self._sum("sent_bytes", ("sent",), source, wanted=_is_read)
+        yield divided(sent, "gcs_coldline_retrieved_bytes", self._share("bytes"))[1]
+        yield self._moved()
         for meter in dict.fromkeys(_STORAGE.values()):
             yield self._level(meter, ("bytes",), partial(_is_of, meter))
+
+    def _share(self, stored: str) -> Decimal | str:
+        """Return the share of the colder class, or the reason why it is unknown."""
+        answer = self._answers[stored]
+        return reason_of(answer) if isinstance(answer, Exception) else share(answer[0], _COLD)
+
+    def _moved(self) -> Metered:
+        """Return the number of objects that came into the colder class."""
+        source = "Cloud Monitoring: the number of additional objects"
+        cold = self._sum(
+            "gcs_coldline_transitions", ("objects",), source, wanted=lambda label: label == _COLD
+        )
+        if cold.units is None:
+            return cold
+        reported = {day for days in self._answers["objects"][0].values() for day in days}
+        grown = growth(cold.days, reported)
+        return replace(cold, units=sum(grown.values(), Decimal(0)), days=grown)
 
     def _known(self, name: str) -> bool:
         answer = self._answers[name]
@@ -313,6 +364,14 @@ class _Made:
         days = gib_months(bytes_.days, self._end)
         total = sum(days.values(), Decimal(0))
         return Metered(meter, total, bytes_.source, bytes_.as_of, exact=False, days=days)
+
+
+def _is_write(method: str) -> bool:
+    return method in _CLASS_A
+
+
+def _is_read(method: str) -> bool:
+    return method not in _CLASS_A | _FREE
 
 
 def _is_of(meter: str, storage_class: str) -> bool:

@@ -87,6 +87,8 @@ REST: tuple[tuple[str, str, frozenset[str]], ...] = (
     ("DELETE", r"/storage/v1/b/(?P<bucket>[^/?]+)/o/", frozenset({"storage.objects.delete"})),
     ("GET", r"/storage/v1/b/(?P<bucket>[^/?]+)/o(?:\?|$)", frozenset({"storage.objects.list"})),
     ("POST", r"/logging/v2/entries:list", frozenset({"logging.logEntries.list"})),
+    ("GET", r"/monitoring/v3/projects/[^/]+/alertPolicies", frozenset(
+        {"monitoring.alertPolicies.list"})),
     ("POST", r"/cloudtrace/v2/projects/[^/]+/traces:batchWrite", frozenset(
         {"cloudtrace.traces.patch"})),
     ("GET", r"/cloudfunctions/v2/.*/functions/", frozenset({"cloudfunctions.functions.get"})),

@@ -26,7 +26,10 @@ ROLES: Mapping[str, frozenset[str]] = {
     ),
     "roles/logging.viewer": frozenset({"logging.logEntries.list"}),
     "roles/monitoring.viewer": frozenset(
-        {"monitoring.timeSeries.list", "resourcemanager.projects.get"}
+        {
+            *("monitoring.alertPolicies.list", "monitoring.timeSeries.list"),
+            "resourcemanager.projects.get",
+        }
     ),
     "roles/pubsub.publisher": frozenset({"pubsub.topics.publish"}),
     "roles/pubsub.subscriber": frozenset({"pubsub.subscriptions.consume"}),

@@ -9,6 +9,7 @@ from clouds.web import Answer, anonymous, google_error, serve
 
 from mcloud.clouds.access import Target
 from mcloud.clouds.gcp.access import GcpAccess
+from mcloud.clouds.gcp.alert_policies import metric_conditions
 from mcloud.clouds.gcp.client import GcpSession
 from mcloud.clouds.gcp.logs import CloudLogging
 from mcloud.clouds.gcp.probe import GcpProbe
@@ -64,6 +65,7 @@ def rest_calls() -> set[GoogleCall]:
             ("replicator", lambda: probe._check_function(5)),
             ("operator", lambda: probe._check_function(5)),
             ("operator", lambda: logs.find("BTCUSDT", 1, now - 60, now)),
+            ("operator", lambda: metric_conditions(session, to.project, "mcloud")),
             *(("operator", check) for check in access.quotas().values()),
             ("operator", lambda: access.permissions("operator")),
         ]
