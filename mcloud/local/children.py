@@ -144,12 +144,12 @@ def aws(port: int, home: Path, data: Path) -> Child:
 
 
 def gcp(
-    port: int, home: Path, data: Path, doors: Mapping[str, tuple[int, int]], storage: str
+    port: int, home: Path, data: Path, proxies: Mapping[str, tuple[int, int]], storage: str
 ) -> Child:
-    """Return the process of the embedded Google services, and of the doors of the other children.
+    """Return the process of the embedded Google services, and of the proxies of the other children.
 
-    ``doors`` are the front port and the port behind it of ``storage`` and ``function``. ``storage``
-    is the address of Cloud Storage, HOST:PORT.
+    ``proxies`` are the front port of ``storage`` and of ``function``, and the port behind it.
+    ``storage`` is the address of Cloud Storage, HOST:PORT.
     """
     command = (
         *(sys.executable, "-m", "mcloud.local.gcp.server", "--port", str(port)),
@@ -157,7 +157,7 @@ def gcp(
     )
     words = [
         word
-        for name, (front, behind) in doors.items()
+        for name, (front, behind) in proxies.items()
         for word in (f"--{name}", f"{front}:{behind}")
     ]
     return Child("gcp", (*command, "--state", str(data / "gcp"), "--home", str(home), *words), port)

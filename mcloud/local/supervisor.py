@@ -118,11 +118,11 @@ class Supervisor:
     def _plan(self) -> dict[str, Child]:
         options, home, data = self._options, self._home.folder, self._home.data
         storage_port, function_port = children.free_ports(2)
-        doors = {"function": (options.function_port, function_port)}
+        proxies = {"function": (options.function_port, function_port)}
         if "storage" not in options.external:
-            doors["storage"] = (options.storage_port, storage_port)
+            proxies["storage"] = (options.storage_port, storage_port)
         bucket_address = options.external.get("storage", f"{children.HOST}:{options.storage_port}")
-        planned: list[Child] = [children.gcp(options.gcp_port, home, data, doors, bucket_address)]
+        planned: list[Child] = [children.gcp(options.gcp_port, home, data, proxies, bucket_address)]
         if "aws" not in options.external:
             planned.append(children.aws(options.aws_port, home, data))
         if "storage" not in options.external:

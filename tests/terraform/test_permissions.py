@@ -1,7 +1,7 @@
 """Each role allows what its holder calls, and nothing that is not listed here with a reason.
 
 A whole life of a stack runs on an AWS that enforces policies, beside a site of the embedded Google
-Cloud whose doors enforce the roles of the Google module. Afterwards each permission is taken from
+Cloud whose proxies enforce the roles of the Google module. Afterwards each permission is taken from
 its role in turn, and some noted call must then fail.
 """
 
@@ -33,10 +33,10 @@ from mcloud.local.state import State
 
 from .module import provider_mirror, terraform
 from .permissions.aws_operations import ACCOUNT, STACK
-from .permissions.doors import Allow, GoogleCall, doors
 from .permissions.google_operations import UNKNOWN, of_method
 from .permissions.google_roles import HOLDERS, Granted, granted
 from .permissions.life import AwsCall, Life, live
+from .permissions.proxies import Allow, GoogleCall, proxies
 from .permissions.rest_calls import rest_calls
 
 pytestmark = pytest.mark.timeout(3000)
@@ -229,7 +229,7 @@ def test_doors_refuse_operations_that_are_not_listed(
     google = embedded.resources()["gcp"]
     assert isinstance(google, GcpResources)
     calls: set[GoogleCall] = set()
-    with doors(google, "operator", _allowed_by(google_grants), calls) as to:
+    with proxies(google, "operator", _allowed_by(google_grants), calls) as to:
         topic = f"projects/{to.project}/topics/{to.topic}"
         with pytest.raises(PermissionDenied):
             make_publisher(to.pubsub_endpoint).get_topic(topic=topic)

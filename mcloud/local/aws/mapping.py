@@ -1,8 +1,8 @@
 """The event source mapping from SQS to Lambda, which ministack implements internally.
 
-Its requests do not pass the door, so outages are applied here: during an outage of the queue or the
-function of the site, no message is received. Messages wait in the queue, and none becomes a dead
-letter because of the outage.
+Its requests do not pass the middleware, so outages are applied here: during an outage of the queue
+or the function of the site, no message is received. Messages wait in the queue, and none becomes a
+dead letter because of the outage.
 """
 
 import math

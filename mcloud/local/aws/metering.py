@@ -1,7 +1,8 @@
 """Counts billed usage inside ministack.
 
-The door counts requests. Their cost in DynamoDB depends on the affected items, and the requests of
-Lambda's mapping to SQS pass no door, so both are counted here, inside ministack.
+The middleware counts requests. Their cost in DynamoDB depends on the affected items, and the
+requests of Lambda's mapping to SQS do not pass the middleware, so both are counted here, inside
+ministack.
 """
 
 import re

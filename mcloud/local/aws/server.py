@@ -1,7 +1,7 @@
 """The embedded AWS: ``python -m mcloud.local.aws.server --home FOLDER``.
 
-ministack runs in this process behind mcloud's door, on the port of ministack's own variables (see
-``children.aws``).
+ministack runs in this process behind mcloud's middleware, on the port of ministack's own variables
+(see ``children.aws``).
 """
 
 import argparse
@@ -17,8 +17,8 @@ from ministack import app as ministack
 from ministack.services import cloudwatch, dynamodb, dynamodb_streams, lambda_svc, sqs
 
 from mcloud.local.aws import mapping, metering
-from mcloud.local.aws.door import Door
 from mcloud.local.aws.metrics import EmbeddedMetrics
+from mcloud.local.aws.middleware import Middleware
 from mcloud.local.meter import Meter
 from mcloud.local.outage import Outages
 
@@ -54,7 +54,7 @@ def main() -> None:
     metering.install(meter)
     for chore in (partial(metrics.pump_forever, _soon), meter.save_forever):
         threading.Thread(target=chore, daemon=True).start()
-    ministack.app = Door(ministack.app, outages, meter)
+    ministack.app = Middleware(ministack.app, outages, meter)
     try:
         ministack.main()
     finally:

@@ -1,10 +1,10 @@
 """The embedded Google services: ``python -m mcloud.local.gcp.server --port P [--state DIR]``.
 
 One process serves Pub/Sub, Firestore and Cloud Monitoring on one port of 127.0.0.1, without TLS or
-credentials, like Google's emulators. With ``--storage`` and ``--function`` it also opens the doors
-in front of the two servers of other projects. It prints "ready" on stdout when it answers, and
-stops on SIGTERM or SIGINT. With ``--state`` it continues from the state at its last stop, and
-otherwise writes nothing to the disk. With ``--home`` it applies outages.
+credentials, like Google's emulators. With ``--storage`` and ``--function`` it also opens the
+reverse proxies in front of the two servers of other projects. It prints "ready" on stdout when it
+answers, and stops on SIGTERM or SIGINT. With ``--state`` it continues from the state at its last
+stop, and otherwise writes nothing to the disk. With ``--home`` it applies outages.
 """
 
 import argparse
@@ -26,12 +26,12 @@ from google.protobuf.message import DecodeError
 
 from mcloud import files
 from mcloud.local.gcp import bill
-from mcloud.local.gcp.door import open_door
 from mcloud.local.gcp.firestore import Firestore
 from mcloud.local.gcp.monitoring import Monitoring
 from mcloud.local.gcp.monitoring_operations import Operations
 from mcloud.local.gcp.pubsub import PubSub
 from mcloud.local.gcp.pubsub_export import Buckets
+from mcloud.local.gcp.reverse_proxy import open_proxy
 from mcloud.local.gcp.rpc import Refusal, Service
 from mcloud.local.meter import SAVE_SECONDS, Meter
 from mcloud.local.outage import SLOW, Outages
@@ -41,7 +41,7 @@ STATE_FILE: Final = "gcp.json"
 STATE_VERSION: Final = 1
 # Above the limits of the services (10 MiB), so that each service returns its own error.
 MAX_MESSAGE_BYTES: Final = 32 * 1024 * 1024
-DOORS: Final = {"storage": "archive", "function": "function"}
+PROXIES: Final = {"storage": "archive", "function": "function"}
 GATED: Final = {"Pub/Sub": "queue", "Firestore": "candles"}
 GATE_POLL: Final = 0.1  # seconds between two checks of whether a hanging service is back
 STOP_SECONDS: Final = 0.5  # time for requests in progress to finish
@@ -92,14 +92,16 @@ def main() -> int:
     arguments.add_argument("--state", type=Path, help="a folder; created if it does not exist")
     arguments.add_argument("--home", type=Path, help="of the embedded clouds")
     arguments.add_argument("--storage-url", help="Cloud Storage of subscriptions that write there")
-    for name in DOORS:
+    for name in PROXIES:
         arguments.add_argument(f"--{name}", type=_ports, help="PORT:PORT-BEHIND", metavar="P:B")
     options = arguments.parse_args()
     if not options.home and (options.storage or options.function):
-        arguments.error("a door needs --home")
-    doors = {service: ports for name, service in DOORS.items() if (ports := getattr(options, name))}
+        arguments.error("--storage and --function need --home")
+    proxies = {
+        service: ports for name, service in PROXIES.items() if (ports := getattr(options, name))
+    }
     try:
-        asyncio.run(serve(options.port, options.state, options.home, doors, options.storage_url))
+        asyncio.run(serve(options.port, options.state, options.home, proxies, options.storage_url))
     except StartError as error:
         print(error, file=sys.stderr)
         return 1
@@ -110,7 +112,7 @@ async def serve(
     port: int,
     state: Path | None,
     home: Path | None = None,
-    doors: Mapping[str, tuple[int, int]] | None = None,
+    proxies: Mapping[str, tuple[int, int]] | None = None,
     storage_url: str | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT.
@@ -119,7 +121,7 @@ async def serve(
         port: port of mcloud's own services.
         state: folder of their state.
         home: folder of the embedded clouds, which contains the outages.
-        doors: by service of another project, its port and the port of the server behind it.
+        proxies: by service of another project, its port and the port of the server behind it.
         storage_url: URL of Cloud Storage, for subscriptions that write there.
 
     Raises:
@@ -163,11 +165,11 @@ async def serve(
     if state:
         load_state(state, products)
     await server.start()
-    for name, (front, behind) in (doors or {}).items():
+    for name, (front, behind) in (proxies or {}).items():
         assert outages is not None
         assert meter is not None
         try:
-            await open_door(HOST, front, behind, name, outages, meter)
+            await open_proxy(HOST, front, behind, name, outages, meter)
         except OSError as error:
             raise StartError(f"cannot listen on {HOST}:{front}: {error.strerror}") from error
     # Objects that were loaded at start-up stay. Without this, every full collection would traverse

@@ -24,7 +24,7 @@ CALLS: dict[str, tuple[str, Callable[[Any], object]]] = {
 
 
 class _Throttling(BaseHTTPRequestHandler):
-    """Answers every request as the door would answer it."""
+    """Answers every request as the middleware would during an outage."""
 
     service = ""
 

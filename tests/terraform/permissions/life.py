@@ -25,7 +25,7 @@ from mcloud.local.state import State
 
 from ..module import provider_mirror
 from .aws_operations import ACCOUNT, STACK
-from .doors import Allow, GoogleCall, doors
+from .proxies import Allow, GoogleCall, proxies
 
 LONGEST = 900.0  # seconds for one command: the provider waits 25 s after each change of a queue
 START = 30.0  # seconds for a process to listen
@@ -162,7 +162,7 @@ def live(folder: Path, embedded: State, allows: Allow) -> Life:
         check_anomalies = stack.enter_context(_functions(folder, google, allows, calls))
 
         def terminal(component: str, role: str, variables: dict[str, object]) -> Terminal:
-            to = stack.enter_context(doors(google, component, allows, calls))
+            to = stack.enter_context(proxies(google, component, allows, calls))
             place = folder / f"{component}-{len(list(folder.iterdir()))}"
             place.mkdir()
             (place / "mcloud.toml").write_text(_toml(to, variables))
@@ -325,7 +325,7 @@ def _poison(aws: Aws, google: GcpResources) -> None:
 def _functions(
     folder: Path, google: GcpResources, allows: Allow, calls: set[GoogleCall]
 ) -> Iterator[Callable[[], None]]:
-    """Run the functions of Google with doors of their own, in place of the embedded ones.
+    """Run the functions of Google behind proxies of their own, in place of the embedded ones.
 
     The processor takes what is pushed to it; the anomaly function is called by what is yielded.
     """
@@ -340,7 +340,7 @@ def _functions(
         stack.callback(lambda: children.stop(processes, patience=5))
         urls = {}
         for component in ("processor", "anomaly"):
-            to = stack.enter_context(doors(google, component, allows, calls))
+            to = stack.enter_context(proxies(google, component, allows, calls))
             (port,) = children.free_ports(1)
             child = children.function(port, port, folder / f"function-{component}", to)
             processes.append(child.start(folder, folder / f"{component}.log"))

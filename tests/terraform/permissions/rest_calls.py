@@ -18,8 +18,8 @@ from mcloud.errors import Refused
 from mcloud.http import HttpAnswer
 from mcloud.local.deployment import gcp_resources
 
-from .doors import GoogleCall
 from .google_operations import rest
+from .proxies import GoogleCall
 
 RESOURCES = {"cloudfunctions": "function", "firestore": "database"}
 """Kind of the resource of a request by its API; otherwise the project."""

@@ -1,4 +1,5 @@
-"""Doors to the embedded Google Cloud: each notes who calls what, and enforces the roles."""
+"""Proxies in front of the embedded Google Cloud. Each records the calls of one component, and
+enforces its role."""
 
 import http.client
 import threading
@@ -34,7 +35,7 @@ Allow = Callable[[GoogleCall], bool]
 
 
 @contextmanager
-def doors(
+def proxies(
     to: GcpResources, holder: str, allows: Allow, calls: set[GoogleCall]
 ) -> Iterator[GcpResources]:
     """Yield the resources of ``to`` with endpoints that belong to one component."""

@@ -1,5 +1,5 @@
-"""A door in front of an HTTP server of another project: fake-gcs-server and the
-functions-framework.
+"""A reverse proxy in front of fake-gcs-server and the functions-framework, which applies outages
+and counts requests.
 
 Bytes pass unchanged; only the first lines are read. No client pipelines requests: each sends its
 next request after the answer to the previous one. After an answer, the next bytes of the client
@@ -26,7 +26,7 @@ _REASONS: Final = {
 }
 
 
-async def open_door(
+async def open_proxy(
     host: str, port: int, behind: int, service: str, outages: Outages, meter: Meter
 ) -> asyncio.Server:
     """Listen on ``port`` for the server on port ``behind``."""
@@ -94,7 +94,7 @@ class _Client(asyncio.Protocol):
         self._held = bytearray()  # bytes from the client that are not passed on yet
         self._between = True  # whether the next bytes of the client begin a request
         self._waiting: asyncio.Task[None] | None = None
-        self._server: _DoorServer | None = None
+        self._server: _Upstream | None = None
         self.transport: asyncio.Transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -159,13 +159,13 @@ class _Client(asyncio.Protocol):
             self._count.ends(self._line, status)
             self._line = None
 
-    async def _connect(self) -> "_DoorServer | None":
+    async def _connect(self) -> "_Upstream | None":
         """Connect to the server. While it starts, its requests wait, as they do on Cloud Run."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + START_SECONDS
         while True:
             try:
-                _, server = await loop.create_connection(lambda: _DoorServer(self), *self._address)
+                _, server = await loop.create_connection(lambda: _Upstream(self), *self._address)
             except OSError:
                 if loop.time() > deadline:
                     return None
@@ -190,8 +190,8 @@ class _Client(asyncio.Protocol):
         return None
 
 
-class _DoorServer(asyncio.Protocol):
-    """The connection to the server behind the door."""
+class _Upstream(asyncio.Protocol):
+    """The connection to the server behind the proxy."""
 
     def __init__(self, client: _Client) -> None:
         self._client = client

@@ -1,4 +1,5 @@
-"""Layer between clients and ministack that detects the service and applies outages."""
+"""The ASGI middleware around ministack: it detects the service of a request, applies outages and
+counts requests."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -28,7 +29,7 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Message, Receive, Send], Awaitable[None]]
 
 
-class Door:
+class Middleware:
     """An ASGI application that wraps that of ministack."""
 
     def __init__(self, app: App, outages: Outages, meter: Meter) -> None:
