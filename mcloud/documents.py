@@ -27,11 +27,13 @@ from itertools import count
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import (
+    TYPE_CHECKING,
     Annotated,
     Any,
     Generic,
     Literal,
     NamedTuple,
+    TypeAlias,
     TypeVar,
     Union,
     cast,
@@ -42,12 +44,18 @@ from typing import (
 
 from mcloud.errors import McloudError
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
 VERSION = 1
 """Version of all documents that this mcloud writes."""
 
 REPAIR = "mcloud documents repair"
 SHOWN = 40  # characters of a value in a message
 DEEPEST = 50  # levels of a value that has no annotation
+
+Json: TypeAlias = "bool | int | float | str | list[Json] | Mapping[str, Json] | None"
+"""A JSON value."""
 
 Value = TypeVar("Value")
 Getter = TypeVar("Getter", bound=Callable[[Any], object])
@@ -171,6 +179,10 @@ def decode(shape: type[Value], document: object, where: str) -> Value | Damaged:
 
 OMITTED: Mapping[str, bool] = {"omitted": True}
 """Metadata of a dataclass field that ``encode`` leaves out while it has its default."""
+INLINED: Mapping[str, bool] = {"inlined": True}
+"""Metadata of a dataclass field whose own fields ``encode`` puts in its place. A field that is None
+adds nothing. Only for documents that nothing decodes.
+"""
 
 
 def in_document(getter: Getter) -> Getter:
@@ -184,8 +196,8 @@ def encode(value: object) -> Any:
 
     Dataclasses and named tuples become objects with their fields in order. A decimal becomes a
     text, so that it stays exact, and an enumeration its value. A field with the metadata
-    ``OMITTED`` is left out while it has its default. Properties that are ``in_document`` follow
-    the fields.
+    ``OMITTED`` is left out while it has its default, and the parts of a field with the metadata
+    ``INLINED`` take its place. Properties that are ``in_document`` follow the fields.
 
     Raises:
         TypeError: a part has no form in JSON.
@@ -199,12 +211,7 @@ def encode(value: object) -> Any:
     if isinstance(value, Decimal):
         return str(value)
     if is_dataclass(value) and not isinstance(value, type):
-        names = [
-            each.name
-            for each in fields(value)
-            if not (each.metadata.get("omitted") and getattr(value, each.name) == _default(each))
-        ]
-        return {name: encode(getattr(value, name)) for name in [*names, *_derived(type(value))]}
+        return _object(value)
     if isinstance(value, Mapping):
         return {name: encode(part) for name, part in value.items()}
     if isinstance(value, tuple) and hasattr(value, "_fields"):
@@ -212,6 +219,20 @@ def encode(value: object) -> Any:
     if isinstance(value, list | tuple):
         return [encode(part) for part in value]
     raise TypeError(f"no JSON document has a {type(value).__name__}")
+
+
+def _object(value: "DataclassInstance") -> dict[str, Any]:
+    document: dict[str, Any] = {}
+    for each in fields(value):
+        part = getattr(value, each.name)
+        if each.metadata.get("omitted") and part == _default(each):
+            continue
+        encoded = encode(part)
+        if each.metadata.get("inlined"):
+            document |= encoded or {}
+        else:
+            document[each.name] = encoded
+    return document | {name: encode(getattr(value, name)) for name in _derived(type(value))}
 
 
 def parse(text: str | bytes, where: str) -> dict[str, Any] | Damaged:

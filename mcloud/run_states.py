@@ -1,17 +1,17 @@
 """Reads the last state of each kind of run on this machine."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
 from mcloud.alerts.watch import WatcherState
-from mcloud.documents import Damaged, read_file, set_aside
+from mcloud.documents import INLINED, Damaged, read_file, set_aside
 from mcloud.errors import McloudError
 from mcloud.failover.statement import GuardState
 from mcloud.producer.reported_state import ProducerState
 from mcloud.replication.progress import ReplicatorState
-from mcloud.runs import Run, Running, RunState, runs_called
+from mcloud.runs import Run, RunDocument, Running, RunState, runs_called
 
 State = TypeVar("State", bound=RunState)
 
@@ -22,6 +22,14 @@ STATES: Mapping[str, type[RunState]] = {
     "watcher": WatcherState,
 }
 """Class of the state of each kind of run; the kinds are those of ``mcloud.runs.KINDS``."""
+
+
+@dataclass(frozen=True)
+class RunRow:
+    """A run in the list of all kinds."""
+
+    kind: str
+    run: RunDocument[RunState] = field(metadata=INLINED)
 
 
 @dataclass(frozen=True)
@@ -41,6 +49,12 @@ class Runs:
             "guard": self.guards,
             "watcher": self.alerts,
         }
+
+    @property
+    def document(self) -> tuple[RunRow, ...]:
+        return tuple(
+            RunRow(kind, each.document) for kind, runs in self.by_kind.items() for each in runs
+        )
 
 
 def runs_of(state: Path, name: str | None = None) -> Runs:

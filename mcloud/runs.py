@@ -18,10 +18,10 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
-from typing import IO, Any, Generic, TypeVar
+from typing import IO, Generic, TypeVar
 
 from mcloud import best_effort, files, processes
-from mcloud.documents import OMITTED, Count, Damaged, Time, decode, encode, load, read_file
+from mcloud.documents import INLINED, OMITTED, Count, Damaged, Time, decode, encode, load, read_file
 from mcloud.errors import McloudError, UsageError
 from mcloud.lock import Lock
 
@@ -69,10 +69,19 @@ class Running(Generic[State_co]):
     damaged: str = ""
     """Why the state cannot be read, or an empty string if it can."""
 
-    def to_document(self) -> Any:
-        """Return the name, whether it runs, and the fields of its state, in one object."""
-        state = {"damaged": self.damaged} if self.damaged else encode(self.state)
-        return {"name": self.name, "running": self.runs, **(state or {})}
+    @property
+    def document(self) -> "RunDocument[State_co]":
+        return RunDocument(self.name, self.runs, self.state, self.damaged)
+
+
+@dataclass(frozen=True)
+class RunDocument(Generic[State_co]):
+    """A run in JSON: the fields of its state follow its name."""
+
+    name: str
+    running: bool
+    state: State_co | None = field(metadata=INLINED)
+    damaged: str = field(default="", metadata=OMITTED)
 
 
 @dataclass(frozen=True)

@@ -103,7 +103,7 @@ def watch(
             is_ours = isinstance(error, McloudError)
             said = str(error) if is_ours else f"{type(error).__name__}: {error}"
             log.warning("the sites cannot be read: %s", said, exc_info=not is_ours)
-            figures = AlertFigures({"at": clock()})
+            figures = AlertFigures()
         asking.join(FIRST * DEADLINE)
         if jump := jumps.look():
             log.warning("the clock of this machine was set by %+.0f s", jump)

@@ -54,7 +54,7 @@ def list_(session: Session) -> None:
     from mcloud.alerts.rules import rules
     from mcloud.cli.progress import waiting
     from mcloud.notify import silences as quiet
-    from mcloud.observing.alert_figures import look_once
+    from mcloud.observing.alert_looks import look_once
 
     chosen = rules(session.config)
     sites = session.sites()
@@ -112,7 +112,7 @@ def watch(
     from mcloud.notify.channels import channels
     from mcloud.notify.open import open_shared
     from mcloud.notify.silences import Silences
-    from mcloud.observing.alert_figures import looks
+    from mcloud.observing.alert_looks import looks
     from mcloud.run_states import previous_state
 
     run = runs.run_of(session.config.state / "alerts", name)

@@ -86,9 +86,10 @@ def _is_screen(session: Session) -> bool:
 def _print_line(snapshot: "Snapshot") -> None:
     import json
 
+    from mcloud.documents import encode
     from mcloud.observing.document import document
 
-    print(json.dumps(document(snapshot)), flush=True)
+    print(json.dumps(encode(document(snapshot))), flush=True)
 
 
 def _every(watch: "SnapshotWatch") -> "Iterator[Snapshot]":

@@ -40,7 +40,7 @@ def ps(
     runs = session.runs(name)
     every = [(kind, each) for kind, found in runs.by_kind.items() for each in found]
     if session.output == "json":
-        session.print_json([{"kind": kind, **each.to_document()} for kind, each in every])
+        session.print_json(runs.document)
     elif not every:
         session.say("no processes; `mcloud produce` starts a producer")
     else:

@@ -11,6 +11,7 @@ from mcloud.clouds.ports import Site
 from mcloud.errors import reason_of, shows_outage
 
 Value = TypeVar("Value")
+Value_co = TypeVar("Value_co", covariant=True)
 CLIENTS = ("queue", "candles", "control", "probe")
 
 UP: Final = "up"
@@ -19,13 +20,13 @@ UNKNOWN: Final = "unknown"
 
 
 @dataclass(frozen=True)
-class Observation(Generic[Value]):
+class Observation(Generic[Value_co]):
     """The last result of a query, and the reason why there is no newer one.
 
     Times are by the clock of the caller.
     """
 
-    value: Value | None = None
+    value: Value_co | None = None
     at: float | None = None
     """Time of the result. None before the first."""
     took: float = 0.0
@@ -64,7 +65,9 @@ class Observation(Generic[Value]):
             return DOWN if self.is_outage else UNKNOWN
         return UP if self.known else UNKNOWN
 
-    def then(self, answer: Value | Exception, at: float, took: float = 0.0) -> "Observation[Value]":
+    def then(
+        self: "Observation[Value]", answer: Value | Exception, at: float, took: float = 0.0
+    ) -> "Observation[Value]":
         """Return the observation after the next attempt. A failure keeps the last result."""
         if isinstance(answer, Exception):
             return replace(

@@ -33,7 +33,7 @@ class Event:
     """Name of the alert rule that raised the event, or empty."""
     figure: str = ""
     """Path of the event's figure or part, such as ``sites.aws.up``; see
-    ``mcloud.alerts.figures``.
+    ``mcloud.observing.alert_figures``.
     """
     is_once: bool = False
     """Whether the key alone identifies a ``happened`` event, whatever its sender and time."""

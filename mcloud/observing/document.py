@@ -1,4 +1,4 @@
-"""A snapshot as JSON: the document of ``mcloud status -o json``, which the alert rules also read.
+"""A snapshot as JSON: the document of ``mcloud status -o json``.
 
 Existing paths never change; new ones may be added. An unknown value is null, and an unknown part is
 ``{"unknown": why}``. The reason for a null is in ``unknown_why`` beside it, under its name.
@@ -6,10 +6,11 @@ Existing paths never change; new ones may be added. An unknown value is null, an
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
-from typing import Any, TypeVar
+from typing import TypeVar
 
+from mcloud.alerts.watch import WatcherState
 from mcloud.clouds.figures import MeasuredFigure, of_part
 from mcloud.clouds.observation import Observation
 from mcloud.clouds.ports import (
@@ -22,9 +23,10 @@ from mcloud.clouds.ports import (
     Lag,
 )
 from mcloud.cost.current import CostFigure
-from mcloud.documents import OMITTED, encode
+from mcloud.documents import INLINED, OMITTED
 from mcloud.failover.debts import DebtNote
 from mcloud.failover.pause import Pause
+from mcloud.failover.statement import GuardState
 from mcloud.market.candle import Candle
 from mcloud.market.trade import to_text
 from mcloud.notify.silences import ListedSilence
@@ -32,15 +34,15 @@ from mcloud.observing.machine import Machine
 from mcloud.observing.problems import problems
 from mcloud.observing.recent import Recent
 from mcloud.observing.snapshot import SiteCost, SiteSnapshot, Snapshot
+from mcloud.producer.reported_state import ProducerState
+from mcloud.replication.progress import ReplicatorState
+from mcloud.runs import RunDocument
 
 Value = TypeVar("Value")
 Part = TypeVar("Part")
 
 Why = Mapping[str, str]
 """Reasons for the nulls of a part, by name."""
-MeasuredPart = Mapping[str, float | Why | None]
-"""The figures of a part by the keys of ``clouds.figures``. Counts are over the last ``window``
-seconds and have their time in ``as_of``; other figures have a time of their own beside them."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,24 @@ class DepthPart:
     ready: int | None
     in_flight: int | None
     as_of: float
+    unknown_why: Why = field(default_factory=dict, metadata=OMITTED)
+
+
+@dataclass(frozen=True)
+class MeasuredPart:
+    figures: Mapping[str, float | None] = field(metadata=INLINED)
+    """By the keys of ``clouds.figures``. Counts are over the last ``window`` seconds and have their
+    time in ``as_of``; other figures have a time of their own beside them.
+    """
+    unknown_why: Why = field(default_factory=dict, metadata=OMITTED)
+
+
+@dataclass(frozen=True)
+class QueuePart:
+    """Messages of the queue, and its measured figures."""
+
+    depth: DepthPart | Unknown = field(metadata=INLINED)
+    measured: MeasuredPart = field(metadata=INLINED)
     unknown_why: Why = field(default_factory=dict, metadata=OMITTED)
 
 
@@ -125,8 +145,7 @@ class SitePart:
     cloud: str
     up: bool | None
     services: Mapping[str, ServicePart]
-    queue: Any
-    """The fields of `DepthPart` or `Unknown`, and the measured figures of the queue."""
+    queue: QueuePart
     dead_letters: DepthPart | Unknown
     function: MeasuredPart | Unknown
     store: MeasuredPart | Unknown
@@ -174,11 +193,10 @@ class StatusDocument:
     control: ControlRecord | None
     sites: Mapping[str, SitePart]
     disk: DiskPart
-    producers: tuple[Any, ...]
-    """Documents of `Running`, also in the next three fields."""
-    replicators: tuple[Any, ...]
-    guards: tuple[Any, ...]
-    alerts: tuple[Any, ...]
+    producers: tuple[RunDocument[ProducerState], ...]
+    replicators: tuple[RunDocument[ReplicatorState], ...]
+    guards: tuple[RunDocument[GuardState], ...]
+    alerts: tuple[RunDocument[WatcherState], ...]
     silences: tuple[ListedSilence, ...]
     cost: CostPart | Unknown
     upkeep_usd_a_month: float | None
@@ -188,11 +206,10 @@ _METRICS_SERVICES = {"aws": "CloudWatch", "gcp": "Cloud Monitoring"}
 _IN_FLIGHT = {"gcp": "Pub/Sub reports none"}
 
 
-def document(snapshot: Snapshot) -> Any:
-    """Return the document of a snapshot, as JSON."""
+def document(snapshot: Snapshot) -> StatusDocument:
     leading = snapshot.leading
     machine = snapshot.machine.value or Machine()
-    found = StatusDocument(
+    return StatusDocument(
         at=snapshot.at,
         up=snapshot.up,
         wrong=tuple(problems(snapshot)),
@@ -201,10 +218,10 @@ def document(snapshot: Snapshot) -> Any:
         control=leading,
         sites={name: _site(site) for name, site in snapshot.sites.items()},
         disk=DiskPart(not machine.disk, machine.disk),
-        producers=tuple(each.to_document() for each in machine.producers),
-        replicators=tuple(each.to_document() for each in machine.replicators),
-        guards=tuple(each.to_document() for each in machine.guards),
-        alerts=tuple(each.to_document() for each in machine.alerts),
+        producers=tuple(each.document for each in machine.producers),
+        replicators=tuple(each.document for each in machine.replicators),
+        guards=tuple(each.document for each in machine.guards),
+        alerts=tuple(each.document for each in machine.alerts),
         silences=tuple(
             each.listed(snapshot.at)
             for each in snapshot.silences.silences.values()
@@ -213,7 +230,6 @@ def document(snapshot: Snapshot) -> Any:
         cost=_costs(snapshot.cost),
         upkeep_usd_a_month=_dollars(snapshot.upkeep),
     )
-    return encode(found)
 
 
 def why_missing(cloud: str, unmeasured: Mapping[str, str]) -> str:
@@ -262,7 +278,7 @@ def _part_of(seen: Observation[Value], part: Callable[[Value], Part]) -> Part | 
     return Unknown(seen.why) if seen.value is None else part(seen.value)
 
 
-def _parts(site: SiteSnapshot) -> dict[str, Observation[Any]]:
+def _parts(site: SiteSnapshot) -> dict[str, Observation[object]]:
     return {
         **site.health,
         "depth": site.queue,
@@ -293,10 +309,12 @@ def _why_up(site: SiteSnapshot) -> str:
     return "; ".join(f"{name}: {seen.why}" for name, seen in site.health.items() if seen.why)
 
 
-def _queue(site: SiteSnapshot) -> Any:
-    depth, measured = encode(_depth(site, site.queue)), encode(_measured(site, "queue"))
-    why = {**depth.pop("unknown_why", {}), **measured.pop("unknown_why", {})}
-    return {**depth, **measured, **({"unknown_why": why} if why else {})}
+def _queue(site: SiteSnapshot) -> QueuePart:
+    depth, measured = _depth(site, site.queue), _measured(site, "queue")
+    why = measured.unknown_why
+    if isinstance(depth, DepthPart):
+        why, depth = {**depth.unknown_why, **why}, replace(depth, unknown_why={})
+    return QueuePart(depth, replace(measured, unknown_why={}), why)
 
 
 def _depth(site: SiteSnapshot, seen: Observation[Depth]) -> DepthPart | Unknown:
@@ -313,22 +331,22 @@ def _measured(site: SiteSnapshot, part: str) -> MeasuredPart:
     """Return the figures of a part, with the reasons for those that are unknown."""
     figures, declared = site.figures.value, of_part(part)
     found = {each.name: figures[each.name] if figures else UNMEASURED for each in declared}
-    document: dict[str, float | Why | None] = {
+    known: dict[str, float | None] = {
         each.key: _rounded(each, found[each.name].value) for each in declared
     }
     counts = [each for each in declared if not each.is_time]
     if counts and figures:
-        document |= {"window": figures.window, "as_of": found[counts[0].name].as_of}
+        known |= {"window": figures.window, "as_of": found[counts[0].name].as_of}
     for each in declared:
         if each.is_time:
             figure = found[each.name]
-            document[f"{each.name}_as_of"] = None if figure.value is None else figure.as_of
+            known[f"{each.name}_as_of"] = None if figure.value is None else figure.as_of
     why = {
         each.key: site.figures.why or why_missing(site.cloud, each.unmeasured)
         for each in declared
         if found[each.name].value is None
     }
-    return {**document, **({"unknown_why": why} if why else {})}
+    return MeasuredPart(known, why)
 
 
 def _rounded(declared: MeasuredFigure, value: float | None) -> float | None:

@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mcloud.alerts.engine import GAP, GONE, TOLD_AGAIN, AlertStates, standing, step
-from mcloud.alerts.figures import AlertFigures
+from mcloud.alerts.figures import AlertFigure, AlertFigures, AlertPart
 from mcloud.alerts.rules import AlertRule, AlertSettings, Rules
 from mcloud.documents import Damaged, decode, encode
 from mcloud.notify.event import Event
 
-from .documents import NOW, document, producer
+from .trees import NOW, seen
 
 RULE = AlertRule("depth", "sites.*.depth", "Look at {0}.", above=10, clear=5, last=60, recover=30)
 
@@ -24,7 +24,11 @@ def rules(*each: AlertRule, unknown_for: float = 900) -> Rules:
 
 
 def look(value: Any, at: float, site: str = "aws") -> AlertFigures:
-    return AlertFigures(document(at, **{site: {"depth": value}}))
+    return seen(at, **{site: {"depth": value}})
+
+
+def producers(**parts: AlertPart) -> AlertFigures:
+    return AlertFigures(AlertPart({"producers": AlertPart(parts)}))
 
 
 class Run:
@@ -99,10 +103,10 @@ def test_what_is_unknown_moves_nothing() -> None:
 def test_a_figure_that_is_too_old_is_unknown() -> None:
     run = Run(rules(replace(RULE, last=0, stale=60)))
     run.now += 10
-    old = AlertFigures(document(run.now, aws={"depth": 11, "as_of": run.now - 61}))
+    old = seen(run.now, aws={"depth": 11, "as_of": run.now - 61})
     assert run.take(old) == []
     assert run.state.alerts["depth aws"].unknown == "it is 1 min 01 s old"
-    fresh = AlertFigures(document(run.now, aws={"depth": 11, "as_of": run.now - 60}))
+    fresh = seen(run.now, aws={"depth": 11, "as_of": run.now - 60})
     assert run.take(fresh) == FIRES
 
 
@@ -144,16 +148,16 @@ def test_some_figures_may_be_unknown() -> None:
 
 def test_a_figure_that_some_have_is_missed_where_it_is_not() -> None:
     run = Run(rules(unknown_for=0))
-    figures = AlertFigures(document(run.now, aws={"depth": 1}, gcp={"other": 1}))
+    figures = seen(run.now, aws={"depth": 1}, gcp={"other": 1})
     assert run.take(figures) == [("unknown sites.gcp", "firing")]
     assert run.state.alerts["depth gcp"].unknown == "the figure does not exist"
 
 
 def test_a_rule_without_any_figure_says_so() -> None:
     run = Run(rules(unknown_for=0))
-    assert run.take(AlertFigures(document(run.now, aws={"other": 1}))) == []
+    assert run.take(seen(run.now, aws={"other": 1})) == []
     assert run.state.nothing == {"depth": "unknown: there is no figure sites.*.depth"}
-    assert run.take(AlertFigures(document(run.now))) == []
+    assert run.take(seen(run.now)) == []
     assert run.state.nothing == {"depth": "nothing matches sites.*.depth"}
     assert run.see(1) == []
     assert run.state.nothing == {}
@@ -162,7 +166,7 @@ def test_a_rule_without_any_figure_says_so() -> None:
 def test_what_is_no_longer_there_is_given_up_after_a_day() -> None:
     run = Run(rules(replace(RULE, last=0), unknown_for=1e9))
     assert run.see(11) == FIRES
-    gone = AlertFigures(document(run.now, gcp={"depth": 0}))
+    gone = seen(run.now, gcp={"depth": 0})
     assert run.take(gone) == []
     assert run.is_firing
     run.now += GONE - 1
@@ -178,15 +182,10 @@ def test_what_is_no_longer_there_is_given_up_after_a_day() -> None:
 def test_what_has_ended_is_over() -> None:
     rule = AlertRule("slow", "producers.*.rate", "", below=10)
     run = Run(rules(rule, unknown_for=0))
-    state = producer("a", rate=5.0)
-    assert run.take(AlertFigures(document(run.now) | {"producers": [state]})) == [
-        ("slow a", "firing")
-    ]
-    ended = [producer("a", running=False, rate=5.0), producer("b", running=False)]
+    running, ended = AlertPart({"rate": AlertFigure(5.0, run.now)}), AlertPart(is_over=True)
+    assert run.take(producers(a=running)) == [("slow a", "firing")]
     run.now += 10
-    assert run.take(AlertFigures(document(run.now) | {"producers": ended})) == [
-        ("slow a", "resolved")
-    ]
+    assert run.take(producers(a=ended, b=ended)) == [("slow a", "resolved")]
     assert run.events[-1].title == "slow a: it has ended"
     assert run.state.blind == {}
     assert run.state.nothing == {"slow": "nothing matches producers.*.rate"}
@@ -195,7 +194,7 @@ def test_what_has_ended_is_over() -> None:
 def test_what_was_fine_and_is_gone_is_forgotten() -> None:
     run = Run(rules())
     run.see(1)
-    assert run.take(AlertFigures(document(run.now, gcp={"depth": 1}))) == []
+    assert run.take(seen(run.now, gcp={"depth": 1})) == []
     assert list(run.state.alerts) == ["depth gcp"]
 
 
@@ -279,6 +278,6 @@ def test_one_site_says_nothing_of_another(looks: list[tuple[float, float | None]
         alone.see(value, pause)
         both.now += pause
         other = 1000.0 if number % 3 else None
-        both.take(AlertFigures(document(both.now, aws={"depth": value}, gcp={"depth": other})))
+        both.take(seen(both.now, aws={"depth": value}, gcp={"depth": other}))
     assert alone.state.alerts.get("depth aws") == both.state.alerts.get("depth aws")
     assert alone.events == [event for event in both.events if event.key == "depth aws"]

@@ -2,7 +2,6 @@
 
 import json
 from itertools import groupby
-from typing import Any
 
 import pytest
 from jumps import HOUR, KINDS, Jumping
@@ -16,7 +15,7 @@ from mcloud.documents import decode, encode
 from mcloud.notify.event import Event
 from mcloud.notify.notifier import Notifier
 
-from .documents import beat, document
+from .trees import seen
 
 RULE = AlertRule("depth", "sites.*.depth", "Look at {0}.", above=10, clear=5, last=30, recover=20)
 RULES = Rules(AlertSettings(interval=10), (RULE,))
@@ -52,7 +51,7 @@ class Watched:
         self._look_number += 1
         if self._look_number == self._at:
             self.clock.jump(self._kind)
-        return AlertFigures(document(self.clock.wall(), aws={"depth": VALUES[self._look_number]}))
+        return seen(self.clock.wall(), aws={"depth": VALUES[self._look_number]})
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -76,7 +75,7 @@ def test_a_state_is_readable_after_the_clock_was_set(seconds: float, values: lis
     clock, state = Jumping(), AlertStates()
     for value in values:
         clock.pass_(10)
-        figures = AlertFigures(document(clock.wall(), aws={"depth": value}))
+        figures = seen(clock.wall(), aws={"depth": value})
         state, _ = step(RULES, figures, state, clock.wall())
     state = moved(state, seconds)
     text = json.dumps(encode(state))
@@ -92,7 +91,7 @@ def test_what_is_resolved_is_told_to_a_channel_that_was_away(kind: str) -> None:
     def look(value: int) -> list[Event]:
         nonlocal state
         clock.pass_(10)
-        figures = AlertFigures(document(clock.wall(), aws={"depth": value}))
+        figures = seen(clock.wall(), aws={"depth": value})
         state, events = step(RULES, figures, state, clock.wall())
         return events
 
@@ -109,22 +108,9 @@ def test_what_is_resolved_is_told_to_a_channel_that_was_away(kind: str) -> None:
 
 def test_a_figure_from_the_future_is_unknown_and_said_to_be() -> None:
     clock = Jumping()
-    ahead = document(clock.wall(), aws={"depth": {"ready": 3, "as_of": clock.wall() + 7200}})
+    ahead = seen(clock.wall(), aws={"depth": {"ready": 3, "as_of": clock.wall() + 7200}})
     rules = Rules(AlertSettings(), (AlertRule("d", "sites.*.depth.ready", "x", above=1),))
-    state, _ = step(rules, AlertFigures(ahead), AlertStates(), clock.wall())
+    state, _ = step(rules, ahead, AlertStates(), clock.wall())
     (alert,) = state.alerts.values()
     assert alert.state == "unknown"
     assert "2 h 00 min in the future" in alert.unknown
-
-
-@pytest.mark.parametrize(("ahead", "known"), [(-30.0, True), (30.0, True), (7200.0, False)])
-def test_a_heartbeat_ahead_of_the_clock_does_not_stand_for_trades(
-    ahead: float, known: bool
-) -> None:
-    now = Jumping().wall()
-    site: dict[str, Any] = {"heartbeats": {"BTCUSDT": beat(now + ahead)}}
-    (found,) = AlertFigures(document(now, aws=site)).find("symbols.*.silent_s")
-    assert found.figure is not None
-    assert (found.figure.value is not None) == known
-    if not known:
-        assert "7200 s ahead of this machine's clock" in found.figure.why

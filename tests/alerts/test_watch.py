@@ -18,7 +18,7 @@ from mcloud.errors import Refused, Unavailable
 from mcloud.notify.event import Event
 from mcloud.notify.notifier import FIRST_RESEND, Notifier
 
-from .documents import NOW, document
+from .trees import NOW, seen
 
 RULE = AlertRule("depth", "sites.*.depth", "Look at {0}.", above=10)
 RULES = Rules(AlertSettings(interval=10), (RULE,))
@@ -59,7 +59,7 @@ class Watched:
         value = next(self._values)
         if isinstance(value, Exception):
             raise value
-        return AlertFigures(document(self.now, aws={"depth": value}))
+        return seen(self.now, aws={"depth": value})
 
 
 def test_what_fires_and_what_is_over_goes_through_the_channels() -> None:
@@ -147,7 +147,7 @@ def test_a_report_of_one_look_waits_for_nothing() -> None:
             replace(RULE, name="off", enabled=False),
         ),
     )
-    figures = AlertFigures(document(NOW, aws={"depth": 11, "as_of": NOW - 5}, gcp={"depth": None}))
+    figures = seen(NOW, aws={"depth": 11, "as_of": NOW - 5}, gcp={"depth": None})
     said = report(rules, figures, None, NOW)
     assert said.firing == 1
     depth, other, off = said.rules

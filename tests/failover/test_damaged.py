@@ -17,11 +17,11 @@ from states import GUARD, PRODUCER, REPLICATOR, WATCHER
 from test_documents import EXAMPLES, JOURNAL, TOLD
 
 from mcloud.alerts.engine import AlertStates, step
-from mcloud.alerts.figures import AlertFigures
 from mcloud.alerts.rules import Rules
 from mcloud.clouds.ports import LAST_EPOCH, ControlRecord, Heartbeat, Lag, Site
 from mcloud.damage import on_disk, on_sites
 from mcloud.documents import Damaged, decode
+from mcloud.documents import encode as json_of
 from mcloud.drawing.monitor import MonitorView, screen
 from mcloud.drawing.ps import listing
 from mcloud.drawing.status import status
@@ -30,11 +30,12 @@ from mcloud.failover import debts, pause
 from mcloud.failover import record as records
 from mcloud.failover.decide import Debt
 from mcloud.market.envelope import encode
+from mcloud.observing.alert_figures import alert_figures
 from mcloud.observing.document import document
 from mcloud.observing.exposition import exposition
 from mcloud.observing.machine import machine
 from mcloud.observing.problems import problems
-from mcloud.observing.snapshot import collect
+from mcloud.observing.snapshot import Snapshot, collect
 from mcloud.run_states import runs_of
 from mcloud.runs import KINDS, Run
 
@@ -70,12 +71,19 @@ def of_site(data: st.DataObject) -> FakeSite:
     )
 
 
+def judged(snapshot: Snapshot, before: AlertStates) -> AlertStates:
+    """Return the state of the built-in alerts after a check."""
+    figures = alert_figures(snapshot, {}, None, {})
+    state, _ = step(Rules(), figures, before, snapshot.at)
+    return state
+
+
 @settings(max_examples=40)
 @given(data=st.data())
 def test_what_is_seen_of_a_site_goes_on_and_names_what_is_damaged(data: st.DataObject) -> None:
     site = of_site(data)
     snapshot = collect({"aws": cast(Site, site), "gcp": cast(Site, FakeSite("gcp"))})
-    told = document(snapshot)
+    told = json_of(document(snapshot))
     assert json.loads(json.dumps(told, allow_nan=False)) == json.loads(json.dumps(told))
     lines = problems(snapshot)
     broken = snapshot.sites["aws"].damaged
@@ -86,8 +94,8 @@ def test_what_is_seen_of_a_site_goes_on_and_names_what_is_damaged(data: st.DataO
     drawn(status(snapshot))
     screen(snapshot, MonitorView(120, 40, 5.0))
     assert f'mcloud_damaged_documents{{site="aws"}} {len(broken)}' in exposition(snapshot)
-    state, _ = step(Rules(), AlertFigures(told), AlertStates(), told["at"])
-    state, _ = step(Rules(), AlertFigures({**told, "at": told["at"] + 60}), state, told["at"] + 60)
+    state = judged(snapshot, AlertStates())
+    state = judged(replace(snapshot, at=snapshot.at + 60), state)
     fires = {alert.key for alert in state.firing}
     assert ("damaged-documents aws" in fires) == bool(broken)
 
@@ -109,12 +117,11 @@ def test_what_runs_here_goes_on_and_names_what_is_damaged(data: st.DataObject) -
         lines = "\n".join(problems(snapshot))
         for found in on_disk(home):
             assert str(found.damaged) in lines
-        told = document(snapshot)
-        json.dumps(told, allow_nan=False)
+        json.dumps(json_of(document(snapshot)), allow_nan=False)
         drawn(status(snapshot))
         screen(snapshot, MonitorView(120, 40, 5.0))
         exposition(snapshot)
-        step(Rules(), AlertFigures(told), AlertStates(), told["at"])
+        judged(snapshot, AlertStates())
         drawn(listing(runs_of(home)))
         for run in (Run(home / kind / "one") for kind in KINDS):
             assert run.is_lost in (True, False)
@@ -298,11 +305,8 @@ def test_a_guard_whose_every_look_fails_is_lost(tmp_path: Path) -> None:
             run.write(replace(guard.state(), at=time.time()))
             with run.lock.held():
                 snapshot = collect({"aws": cast(Site, FakeSite())}, lambda: machine(tmp_path))
-            told = document(snapshot)
-            state, _ = step(Rules(), AlertFigures(told), AlertStates(), told["at"])
-            told["at"] += 60
-            told["guards"][0]["at"] += 60  # it keeps writing its state
-            state, _ = step(Rules(), AlertFigures(told), state, told["at"])
+            state = judged(snapshot, AlertStates())
+            state = judged(_a_minute_later(snapshot), state)
             lines = [line for line in problems(snapshot) if "has not seen the sites for" in line]
             names = [alert.why for alert in state.firing if alert.rule == "guard-lost"]
             assert len(lines) == len(names)
@@ -315,6 +319,16 @@ def test_a_guard_whose_every_look_fails_is_lost(tmp_path: Path) -> None:
         assert why.startswith(
             "it is running, but every check fails: a check failed: integer division"
         )
+
+
+def _a_minute_later(snapshot: Snapshot) -> Snapshot:
+    """Return the snapshot of a minute later, with a guard that keeps writing its state."""
+    assert snapshot.machine.value is not None
+    (guard,) = snapshot.machine.value.guards
+    assert guard.state is not None
+    guard = replace(guard, state=replace(guard.state, at=guard.state.at + 60))
+    machine = replace(snapshot.machine, value=replace(snapshot.machine.value, guards=(guard,)))
+    return replace(snapshot, at=snapshot.at + 60, machine=machine)
 
 
 def test_a_guard_that_can_judge_no_queue_is_lost_as_well(tmp_path: Path) -> None:

@@ -17,10 +17,11 @@ figures.FIGURES = (
 from rich.console import Console  # noqa: E402
 
 from mcloud.alerts import units  # noqa: E402
-from mcloud.alerts.figures import AlertFigures  # noqa: E402
 from mcloud.clouds.ports import Figure  # noqa: E402
+from mcloud.documents import encode  # noqa: E402
 from mcloud.drawing.monitor import MonitorView, screen  # noqa: E402
 from mcloud.drawing.status import status  # noqa: E402
+from mcloud.observing.alert_figures import alert_figures  # noqa: E402
 from mcloud.observing.document import document  # noqa: E402
 from mcloud.observing.exposition import exposition  # noqa: E402
 from mcloud.observing.snapshot import collect  # noqa: E402
@@ -37,8 +38,8 @@ def main() -> None:
     console = Console(width=150)
     with console.capture() as drawn:
         console.print(status(snapshot))
-    told = document(snapshot)
-    alerts = AlertFigures(told)
+    told = encode(document(snapshot))
+    alerts = alert_figures(snapshot, {}, None, {})
     found = [each.figure for path in PATHS for each in alerts.find(path)]
     print(
         json.dumps(

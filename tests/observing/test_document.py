@@ -11,11 +11,12 @@ from states import GUARD, PRODUCER, guard, producer
 
 from mcloud.clouds.ports import SERVICES, Depth, Figure, Lag
 from mcloud.cost.current import CostFigure
+from mcloud.documents import encode
 from mcloud.errors import Unavailable
 from mcloud.observing.document import document
 from mcloud.observing.machine import Machine
 from mcloud.observing.queries import Costing
-from mcloud.observing.snapshot import collect
+from mcloud.observing.snapshot import Snapshot, collect
 from mcloud.runs import Running
 from observing.sites import AT, FIGURES, FakeSite
 from observing.test_snapshot import METHODS
@@ -33,13 +34,17 @@ def whole() -> dict[str, Any]:
     )
     made = Running("default", True, producer(at=AT))
     watching = Running("guard", True, guard(at=AT))
-    return document(
-        collect(
-            {"aws": FakeSite(lags=[lag], kept=kept.get)},
-            lambda: Machine(producers=(made,), guards=(watching,)),
-            Costing(lambda: cost),
-        )
+    snapshot = collect(
+        {"aws": FakeSite(lags=[lag], kept=kept.get)},
+        lambda: Machine(producers=(made,), guards=(watching,)),
+        Costing(lambda: cost),
     )
+    return told_of(snapshot)
+
+
+def told_of(snapshot: Snapshot) -> dict[str, Any]:
+    found: dict[str, Any] = encode(document(snapshot))
+    return found
 
 
 def test_the_page_on_documents_lists_these_paths() -> None:
@@ -130,7 +135,7 @@ def test_it_is_json_and_has_these_paths() -> None:
 
 def test_what_fails_is_unknown_with_the_reason_and_never_zero() -> None:
     error = Unavailable("it is down")
-    told = document(collect({"aws": FakeSite("aws", **dict.fromkeys(METHODS, error))}))
+    told = told_of(collect({"aws": FakeSite("aws", **dict.fromkeys(METHODS, error))}))
     assert (told["up"], told["primary"], told["epoch"]) == (False, None, None)
     site = told["sites"]["aws"]
     unknown = {"unknown": "it is down"}
@@ -159,7 +164,7 @@ def test_figures_that_the_metrics_do_not_have_are_null() -> None:
     lag = Lag("gcp", "aws", "all", None, 0, 1.0, 0, AT)
     for cloud, service in (("aws", "CloudWatch"), ("gcp", "Cloud Monitoring")):
         fake = FakeSite(cloud, depth=Depth(None, None, AT), figures=nothing, lags=[lag])
-        site = document(collect({"aws": fake}))["sites"]["aws"]
+        site = told_of(collect({"aws": fake}))["sites"]["aws"]
         assert site["queue"]["ready"] is site["queue"]["oldest_age_s"] is None
         why = site["function"]["unknown_why"]
         assert [site["function"][key] for key in why] == [None] * 4
@@ -171,11 +176,11 @@ def test_figures_that_the_metrics_do_not_have_are_null() -> None:
 
 
 def test_a_site_without_trades_has_a_null_last_candle() -> None:
-    site = document(collect({"aws": FakeSite(heartbeats=[])}))["sites"]["aws"]
+    site = told_of(collect({"aws": FakeSite(heartbeats=[])}))["sites"]["aws"]
     assert site["last_candle"] is None
     assert site["candles"] == {}
 
 
 def test_without_sites_there_is_nothing_to_tell() -> None:
-    told = document(collect({}))
+    told = told_of(collect({}))
     assert (told["sites"], told["up"], told["wrong"]) == ({}, True, [])

@@ -11,7 +11,7 @@ import pytest
 from mcloud.clouds.observation import Observation
 from mcloud.clouds.ports import SERVICES, ControlRecord, Depth
 from mcloud.cost.current import CostFigure
-from mcloud.documents import Damaged
+from mcloud.documents import Damaged, encode
 from mcloud.drawing.band import leading
 from mcloud.drawing.figures import holes, processed
 from mcloud.errors import Refused, Unavailable
@@ -74,7 +74,7 @@ def test_a_damaged_heartbeat_hides_no_candle() -> None:
     assert site.last.last == CANDLE
     assert processed(site, AT).text.plain == f"unknown: {broken}"
     assert holes(site, AT).text.plain == "none"
-    told = document(snapshot)["sites"]["aws"]
+    told = encode(document(snapshot).sites["aws"])
     assert told["heartbeats"] == {"BTCUSDT": {"unknown": str(broken)}}
     assert told["last_candle"]["symbol"] == "BTCUSDT"
     two = collect({"aws": FakeSite(heartbeats=[broken, BEATS[1]], last=CANDLE)}).sites["aws"]
