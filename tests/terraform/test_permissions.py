@@ -223,7 +223,7 @@ def test_google_roles_allow_every_call(life: Life, google_grants: dict[str, Gran
     assert refused == set(REFUSED_ON_GOOGLE)
 
 
-def test_doors_refuse_operations_that_are_not_listed(
+def test_proxies_refuse_operations_that_are_not_listed(
     embedded: State, google_grants: dict[str, Granted]
 ) -> None:
     google = embedded.resources()["gcp"]
@@ -287,7 +287,7 @@ def doctor_permissions(folder: Path) -> set[str]:
 def probe_permissions(to: GcpResources) -> set[str]:
     """Return the permissions for the look at each service after a deployment."""
     calls: set[GoogleCall] = set()
-    with doors(to, "deployer", lambda call: True, calls) as behind:
+    with proxies(to, "deployer", lambda call: True, calls) as behind:
         assert set(probe(open_site("gcp", behind), Event()).values()) == {""}
     return {call.permission for call in calls}
 
