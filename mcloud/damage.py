@@ -13,7 +13,6 @@ from functools import partial
 from itertools import chain
 from operator import attrgetter
 from pathlib import Path
-from typing import Any
 
 from mcloud import errors, files
 from mcloud.clouds.heartbeats import HEARTBEATS
@@ -36,7 +35,7 @@ from mcloud.runs import KINDS, runs_called
 DEADLINE = 10.0  # seconds for a site to list its documents
 FOLDER = "damaged"
 
-_KINDS: Mapping[str, tuple[Kind[Any], str]] = {
+_KINDS: Mapping[str, tuple[Kind[object], str]] = {
     kind.name: (kind, without)
     for kind, without in (
         (pause.KIND, "the guards act, unless `mcloud guard pause` is run again"),
@@ -62,7 +61,7 @@ _KINDS: Mapping[str, tuple[Kind[Any], str]] = {
 """Kinds of documents, each with the consequence of deleting a document of that kind."""
 
 
-_SHARED: tuple[Kind[Any], ...] = (pause.KIND, debts.KIND, ENTRIES)
+_SHARED: tuple[Kind[object], ...] = (pause.KIND, debts.KIND, ENTRIES)
 """Kinds of documents that are the same on all sites."""
 
 
@@ -118,7 +117,7 @@ class FoundDamageDocument:
 class _Broken:
     """A damaged document of a site."""
 
-    kind: Kind[Any]
+    kind: Kind[object]
     key: str
     damaged: Damaged
 
@@ -201,7 +200,7 @@ def _read(site: Site) -> _Documents:
         for key, stored in kind.read_all(site.control.kept(kind.name)).items():
             if isinstance(stored.value, Damaged):
                 broken.append(_Broken(kind, key, stored.value))
-            elif kind in _SHARED:
+            elif kind in _SHARED and isinstance(stored.value, Note | AuditEntry):
                 intact[kind.name, key] = stored.value
     return _Documents(
         site.control.record(),

@@ -58,6 +58,7 @@ Json: TypeAlias = "bool | int | float | str | list[Json] | Mapping[str, Json] | 
 """A JSON value."""
 
 Value = TypeVar("Value")
+Value_co = TypeVar("Value_co", covariant=True)
 Getter = TypeVar("Getter", bound=Callable[[Any], object])
 
 
@@ -81,14 +82,14 @@ class Damaged:
 
 
 @dataclass(frozen=True)
-class StoredDocument(Generic[Value]):
+class StoredDocument(Generic[Value_co]):
     """A document as a site stores it, and its value."""
 
     document: Any
-    value: Value | Damaged
+    value: Value_co | Damaged
 
     @property
-    def usable(self) -> Value | None:
+    def usable(self) -> Value_co | None:
         """The value. None if the document is damaged."""
         return None if isinstance(self.value, Damaged) else self.value
 
@@ -99,21 +100,21 @@ class StoredDocument(Generic[Value]):
 
 
 @dataclass(frozen=True)
-class Kind(Generic[Value]):
+class Kind(Generic[Value_co]):
     """Documents of one kind that the sites keep."""
 
     name: str
-    shape: type[Value]
+    shape: type[Value_co]
 
-    def decode(self, key: str, document: object) -> Value | Damaged:
+    def decode(self, key: str, document: object) -> Value_co | Damaged:
         if isinstance(document, Damaged):
             return document
         return decode(self.shape, document, f"the {self.name} {key}")
 
-    def read(self, key: str, document: object) -> StoredDocument[Value]:
+    def read(self, key: str, document: object) -> StoredDocument[Value_co]:
         return StoredDocument(document, self.decode(key, document))
 
-    def read_all(self, documents: Mapping[str, object]) -> dict[str, StoredDocument[Value]]:
+    def read_all(self, documents: Mapping[str, object]) -> dict[str, StoredDocument[Value_co]]:
         """Decode all documents of a site, by key."""
         return {key: self.read(key, each) for key, each in documents.items()}
 

@@ -5,7 +5,7 @@ import io
 import os
 import sys
 import warnings
-from typing import IO, Any
+from typing import IO
 
 STREAMS = (("stdin", "r"), ("stdout", "w"), ("stderr", "w"))
 
@@ -47,7 +47,7 @@ def let_go() -> None:
             os.dup2(os.open(os.devnull, os.O_WRONLY), number)
 
 
-def _nowhere(number: int, mode: str) -> IO[Any]:
+def _nowhere(number: int, mode: str) -> IO[str]:
     """Open the null device in place of a closed stream.
 
     Otherwise the next opened file, such as a database, would get the number of the stream, and with

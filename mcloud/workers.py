@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from queue import SimpleQueue
-from typing import Any, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
 P = ParamSpec("P")
 Item = TypeVar("Item")
@@ -48,7 +48,7 @@ class Workers:
             job()
 
 
-def results(futures: Iterable["Future[Any]"]) -> list[Any]:
+def results(futures: Iterable["Future[Result]"]) -> list[Result]:
     """Wait for all futures, even if one fails, and then raise the error of the first failure."""
     futures = list(futures)
     for future in futures:

@@ -145,7 +145,7 @@ def test_the_document_of_a_journal_is_the_one_that_was_read(tmp_path: Path) -> N
         path.write_text(json.dumps(document))
         found = read_journal(path)
         assert isinstance(found, MoveProgress)
-        assert json.loads(json.dumps(found.to_document())) == json.loads(json.dumps(document))
+        assert json.loads(json.dumps(encode(found.document))) == json.loads(json.dumps(document))
         assert found.finished == frozenset(JOURNAL["done"])
 
 

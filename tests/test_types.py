@@ -1,9 +1,11 @@
-"""Dictionaries of anything belong at the borders where JSON and TOML come in or go out."""
+"""Dictionaries of anything, and values of any type, belong at the borders where JSON and TOML come
+in or go out.
+"""
 
 import ast
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,8 @@ HEADING = "## JSON borders"
 CLOUDS = ("mcloud/clouds/", "mcloud/local/")
 MOST = 2
 """Number of such dictionaries outside the borders. It may only fall."""
+MOST_ANY = 34
+"""Number of times that ``Any`` is named outside the borders. It may only fall."""
 MAPPINGS = {"dict", "Mapping", "MutableMapping"}
 
 
@@ -69,8 +73,14 @@ def _is_alias(node: ast.AST, aliases: set[str]) -> bool:
     return isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load) and node.id in aliases
 
 
-def counted() -> Counter[str]:
-    """Return the number of loose mappings of each file that is not a border."""
+def named_any(source: str) -> int:
+    """Return how often a source names ``Any``, without its import."""
+    nodes = _annotations(ast.parse(source))
+    return sum("Any" in (getattr(node, "id", ""), getattr(node, "attr", "")) for node in nodes)
+
+
+def counted(count_in: Callable[[str], int]) -> Counter[str]:
+    """Return what ``count_in`` counts in each file that is not a border."""
     left_out = (*CLOUDS, *borders())
     files = [path for top in ("mcloud", "functions") for path in (ROOT / top).rglob("*.py")]
     named = {path.relative_to(ROOT).as_posix(): path for path in sorted(files)}
@@ -79,14 +89,19 @@ def counted() -> Counter[str]:
         {
             name: count
             for name, path in named.items()
-            if not name.startswith(left_out) and (count := loose(path.read_text()))
+            if not name.startswith(left_out) and (count := count_in(path.read_text()))
         }
     )
 
 
 def test_there_are_no_more_of_them_than_before() -> None:
-    found = counted()
+    found = counted(loose)
     assert found.total() <= MOST, found.most_common()
+
+
+def test_any_is_named_no_more_often_than_before() -> None:
+    found = counted(named_any)
+    assert found.total() <= MOST_ANY, found.most_common()
 
 
 def test_every_border_exists_and_needs_to_be_one() -> None:
@@ -107,3 +122,15 @@ def test_every_border_exists_and_needs_to_be_one() -> None:
 )
 def test_the_count(source: str, count: int) -> None:
     assert loose(source) == count
+
+
+@pytest.mark.parametrize(
+    ("source", "count"),
+    [
+        ("from typing import Any\ndef f(a: Any, *b: list[Any]) -> typing.Any: ...", 3),
+        ("a: 'dict[str, Any]' = {}  # Any\nb = 'Any number'", 1),
+        ("def f(a: object) -> None: ...", 0),
+    ],
+)
+def test_the_count_of_any(source: str, count: int) -> None:
+    assert named_any(source) == count

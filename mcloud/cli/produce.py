@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,6 +15,8 @@ from mcloud.cli.session import INTERRUPTED, Session, command
 from mcloud.errors import McloudError
 
 if TYPE_CHECKING:
+    from logging import Logger
+
     from mcloud.clouds.ports import Site
     from mcloud.feed.feed import FeedReport, SourceSummary
     from mcloud.producer.produce import ProducerProgress
@@ -375,7 +377,7 @@ def _warn_of_spool(session: Session, spool: "Spool") -> None:
 
 @contextmanager
 def _watching(
-    session: Session, run: "Run", opened: "OpenedSource", account: "ReportedState", log: Any
+    session: Session, run: "Run", opened: "OpenedSource", account: "ReportedState", log: "Logger"
 ) -> "Iterator[Callable[[ProducerProgress], None]]":
     """Log changes, write the state document, and draw the panel, each once a second."""
     from rich.live import Live

@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
@@ -148,7 +148,7 @@ class Rollout:
             lock_timeout=length_of_time("--lock-timeout", lock_timeout) if lock_timeout else 0.0,
         )
         self._stacks: dict[str, Provisioner] = {}
-        self._live: Any = None
+        self._live: Callable[[str], None] | None = None
         known = sites(config, self._provisioner)
         chosen = _chosen(config.profile, list(known), wanted)
         for name in chosen:

@@ -8,7 +8,7 @@ import termios
 import tty
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -46,10 +46,10 @@ def full_screen(console: "Console") -> "Iterator[Screen]":
 
 
 class Screen:
-    def __init__(self, console: "Console", keyboard: IO[Any]) -> None:
+    def __init__(self, console: "Console", keyboard: IO[str]) -> None:
         self._console = console
         self._keyboard = keyboard.fileno() if keyboard.isatty() else None
-        self._cooked: Any = None
+        self._cooked: list[int | list[bytes | int]] | None = None
         self._wakes, self.waker = os.pipe()
         for end in (self._wakes, self.waker):
             os.set_blocking(end, False)

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar, get_type_hints
+from typing import IO, TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar, get_type_hints
 
 import typer
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from mcloud.clouds.ports import Site
     from mcloud.config import Config
+    from mcloud.documents import Json
     from mcloud.run_states import Runs
 
 INTERRUPTED = 130
@@ -156,7 +157,7 @@ class Session:
             document = _each_text(document, self.advice)
         print(json.dumps(document, indent=2))
 
-    def _console(self, file: Any) -> "Console":
+    def _console(self, file: IO[str]) -> "Console":
         from rich.console import Console
 
         class Pipe(Console):
@@ -247,7 +248,7 @@ def _shared(formats: tuple[str, ...]) -> dict[str, inspect.Parameter]:
         help=f"Output format: {', '.join(formats)}.",
         rich_help_panel=COMMON,
     )
-    options: dict[str, tuple[Any, Any]] = {
+    options: dict[str, tuple[object, object]] = {
         "output": (Annotated[str, output], formats[0]),
         "quiet": (QUIET, False),
         "verbose": (VERBOSE, 0),
@@ -345,13 +346,13 @@ def _report_interrupt() -> NoReturn:
     raise typer.Exit(INTERRUPTED) from None
 
 
-def _each_text(value: Any, change: Callable[[str], str]) -> Any:
+def _each_text(value: "Json", change: Callable[[str], str]) -> "Json":
     """Return a copy of a document in which each text was replaced by ``change`` of it."""
     if isinstance(value, str):
         return change(value)
     if isinstance(value, Mapping):
         return {key: _each_text(each, change) for key, each in value.items()}
-    if isinstance(value, list | tuple):
+    if isinstance(value, list):
         return [_each_text(each, change) for each in value]
     return value
 

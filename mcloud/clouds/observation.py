@@ -65,6 +65,12 @@ class Observation(Generic[Value_co]):
             return DOWN if self.is_outage else UNKNOWN
         return UP if self.known else UNKNOWN
 
+    def with_value(self, value: Value | None) -> "Observation[Value]":
+        """Return the observation with another value."""
+        return Observation(
+            value, self.at, self.took, self.problem, self.waits, self.failed_at, self.is_outage
+        )
+
     def then(
         self: "Observation[Value]", answer: Value | Exception, at: float, took: float = 0.0
     ) -> "Observation[Value]":

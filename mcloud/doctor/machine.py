@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from mcloud import processes
 from mcloud.clouds.access import FAULT, OK, WARNING, AccessFinding
@@ -20,6 +20,9 @@ from mcloud.doctor.check import DoctorCheck, Look, from_error, take
 from mcloud.errors import McloudError
 from mcloud.producer.reported_state import ProducerState
 from mcloud.runs import Running
+
+if TYPE_CHECKING:
+    from mcloud.feed.binance.endpoints import Endpoints
 
 DEADLINE = 20.0  # seconds
 EXCHANGE_TIMEOUT = 8.0  # seconds
@@ -214,7 +217,7 @@ def _stream(config: Config) -> AccessFinding:
     return AccessFinding(OK, url, seconds=seconds)
 
 
-def _endpoints(config: Config) -> Any:
+def _endpoints(config: Config) -> "Endpoints":
     from mcloud.feed.binance.endpoints import DEFAULT, endpoints
 
     given = config.exchange

@@ -6,7 +6,7 @@ date.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeVar
 
 from rich.text import Text
 
@@ -20,6 +20,8 @@ from mcloud.observing.document import why_missing
 from mcloud.observing.queries import CANDLES, COST, FAST, METRICS, PROBES, STORE
 from mcloud.observing.recent import Recent
 from mcloud.observing.snapshot import SiteSnapshot, Snapshot
+
+Value = TypeVar("Value")
 
 SLACK = 10.0  # seconds over the interval of a figure until it counts as old
 FRESH = 20.0  # seconds; the figures of a metrics service are older in most cases, and say so
@@ -194,9 +196,9 @@ def _services(names: Sequence[str]) -> str:
 
 
 def _seen(
-    seen: Observation[Any], now: float, interval: float, shown: Callable[[Any], Text]
+    seen: Observation[Value], now: float, interval: float, shown: Callable[[Value], Text]
 ) -> Cell:
-    if not seen.known:
+    if seen.value is None:
         return _unknown(seen.why)
     return Cell(shown(seen.value), _age(seen.at or 0.0, now, interval), seen.problem)
 

@@ -16,7 +16,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from mcloud import best_effort
 from mcloud.canary import Canary, Flight
@@ -75,13 +74,19 @@ class Tools:
     stop: threading.Event = field(default_factory=threading.Event)
 
 
-def tools(state: Path, profile: str, name: str, sites: Mapping[str, Site], **others: Any) -> Tools:
+def tools(
+    state: Path,
+    profile: str,
+    name: str,
+    sites: Mapping[str, Site],
+    routes: Callable[[], Routes] = dict,
+) -> Tools:
     """Return the tools with their files in the usual places. Moves with the same name can resume
     each other.
     """
     best_effort.hold_reserve(state)
     journal = Journal(state / "failover" / profile / f"{name}.json")
-    return Tools(journal, Audit(state / "audit.jsonl", sites), **others)
+    return Tools(journal, Audit(state / "audit.jsonl", sites), routes)
 
 
 @dataclass(frozen=True)

@@ -30,12 +30,12 @@ from mcloud.failover import debts, pause, shared_notes
 from mcloud.failover.decide import GuardLook, SiteLook
 from mcloud.failover.record import RecordView
 from mcloud.failover.settings import GuardSettings
-from mcloud.failover.shared_notes import AnyNote, Notes
+from mcloud.failover.shared_notes import AnyNote, Note, Notes
 
 FIRST = 8.0  # seconds for the first check: a cold start of a cloud's client takes up to two
 CANARY_AGAIN = 15.0  # seconds between two canaries through a suspected site
 LAG_STALE = 600.0  # seconds after which a replicator's lag is ignored
-_NOTES: Mapping[str, Kind[Any]] = {each.name: each for each in (pause.KIND, debts.KIND)}
+_NOTES: Mapping[str, Kind[Note]] = {each.name: each for each in (pause.KIND, debts.KIND)}
 SLOW = ("record", *_NOTES, "lags", "depth")
 
 

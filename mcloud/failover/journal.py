@@ -8,7 +8,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from mcloud import best_effort, files
 from mcloud.clouds.ports import ControlRecord
@@ -126,11 +125,24 @@ class MoveProgress:
         done: StepResults = replace(self.done, **{step: result})  # type: ignore[arg-type]
         return replace(self, done=done, finished=self.finished | {step})
 
-    def to_document(self) -> Any:
-        """Return the document of the journal. A step that had nothing to do has an empty one."""
-        results = encode(self.done)
-        done = {step: results[step] or {} for step in STEPS if step in self.finished}
-        return {"order": encode(self.order), "done": done}
+    @property
+    def document(self) -> "JournalDocument":
+        done = {step: getattr(self.done, step) or NoResult() for step in STEPS}
+        return JournalDocument(
+            self.order, {step: each for step, each in done.items() if step in self.finished}
+        )
+
+
+@dataclass(frozen=True)
+class NoResult:
+    """The result of a step that had nothing to do."""
+
+
+@dataclass(frozen=True)
+class JournalDocument:
+    order: MoveOrder
+    done: Mapping[str, StepResult | NoResult]
+    """The results of the finished steps."""
 
 
 def read_journal(path: Path) -> MoveProgress | Damaged | None:
@@ -179,7 +191,7 @@ class Journal:
 
     def write(self, progress: MoveProgress) -> None:
         """Store the progress of a move, on the disk if that is possible."""
-        text = json.dumps(progress.to_document())
+        text = json.dumps(encode(progress.document))
 
         def write() -> None:
             self._make_way()

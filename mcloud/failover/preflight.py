@@ -4,9 +4,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
-from typing import Any
 
-from mcloud.canary import Canary
+from mcloud.canary import Canary, Flight
 from mcloud.clock import AHEAD
 from mcloud.clouds.access import FAULT, OK, UNKNOWN, WARNING, AccessFinding
 from mcloud.clouds.observation import prepare, probe_seconds
@@ -25,6 +24,8 @@ CHECKS = ("health", "canary", "lag", "backlog", "quotas", "debt")
 """Names of the checks that can be overridden."""
 
 Quotas = Mapping[str, Callable[[], AccessFinding]]
+Answer = float | Flight | Depth | AccessFinding | list[Lag]
+"""Answer to a check: seconds of a probe, a canary, the depth of a queue, a quota, or the lags."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,7 @@ def preflight(
     """
     primary = record.primary if record else next(iter(sites))
     site = sites[target]
-    calls: dict[str, Callable[[], Any]] = {
+    calls: dict[str, Callable[[], Answer]] = {
         f"health {each}": partial(probe_seconds, site, each, DEADLINE) for each in SERVICES
     }
     calls["lag"] = lambda: sound(site.control.lags())
@@ -115,41 +116,35 @@ def preflight(
         text = "it is a former primary, and is caught up first; --force debt skips that"
         checks.append(PreflightCheck("debt", WARNING, text))
     behind = _messages(answers.get("left"))
-    took = next((c for c in (answers["canary"],) if not isinstance(c, Exception)), None)
-    seconds = following + (took.seconds if took and took.seconds else 0.0)
+    canary = answers["canary"]
+    seconds = following + ((canary.seconds or 0.0) if isinstance(canary, Flight) else 0.0)
     epoch = record.epoch if record else 0
     estimate = MoveEstimate(seconds, behind)
     return Preflight(target, primary, epoch, tuple(checks), away, estimate)
 
 
-def _messages(answer: Any) -> int | None:
+def _messages(answer: Answer | Exception | None) -> int | None:
     if not isinstance(answer, Depth) or answer.ready is None:
         return None
     return answer.ready + (answer.in_flight or 0)
 
 
-def _check(name: str, answer: Any, settings: GuardSettings) -> PreflightCheck:
-    subject = name.partition(" ")[0]
+def _check(name: str, answer: Answer | Exception, settings: GuardSettings) -> PreflightCheck:
     if isinstance(answer, Exception):
-        return _unanswered(name, subject, answer)
-    if subject == "health":
+        is_fault = name.partition(" ")[0] in ("health", "canary")
+        return PreflightCheck(name, FAULT if is_fault else UNKNOWN, reason_of(answer))
+    if isinstance(answer, float):
         return PreflightCheck(name, OK, f"answers in {answer * 1000:.0f} ms")
-    if subject == "canary":
+    if isinstance(answer, Flight):
         if answer.arrived is None:
             why = answer.reason or f"the canary was not stored within {CANARY:g} s"
             return PreflightCheck(name, FAULT, f"no trade was stored: {why}")
         return PreflightCheck(name, OK, f"a trade is stored after {answer.seconds:.1f} s")
-    if subject == "lag":
-        return _lag(answer, settings)
-    if subject == "backlog":
+    if isinstance(answer, Depth):
         return _backlog(answer)
-    return PreflightCheck(name, answer.state, answer.text)
-
-
-def _unanswered(name: str, subject: str, answer: Exception) -> PreflightCheck:
-    return PreflightCheck(
-        name, FAULT if subject in ("health", "canary") else UNKNOWN, reason_of(answer)
-    )
+    if isinstance(answer, AccessFinding):
+        return PreflightCheck(name, answer.state, answer.text)
+    return _lag(answer, settings)
 
 
 def _lag(lags: Sequence[Lag], settings: GuardSettings) -> PreflightCheck:

@@ -25,7 +25,7 @@ from dataclasses import dataclass, field, fields
 from decimal import ROUND_HALF_EVEN, Context, Decimal, localcontext
 from functools import cache
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeVar
 
 from mcloud.market.candle import MINUTE, Candle, to_timestamp
 from mcloud.market.trade import to_text
@@ -42,8 +42,12 @@ _SHOWN = Context(prec=12, rounding=ROUND_HALF_EVEN)
 _SHORT = Context(prec=6, rounding=ROUND_HALF_EVEN)
 
 
-def _threshold(default: float, least: float, most: float) -> Any:
-    return field(default=default, metadata={"least": least, "most": most})
+Number = TypeVar("Number", int, float)
+
+
+def _threshold(default: Number, least: float, most: float) -> Number:
+    found: Number = field(default=default, metadata={"least": least, "most": most})
+    return found
 
 
 @dataclass(frozen=True)

@@ -23,9 +23,9 @@ profile ``local``, topics are those of the embedded clouds.
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Protocol, TypeVar
 
 from mcloud.clouds.factory import open_topic
 from mcloud.clouds.notify import PUBSUB, SNS, Topic
@@ -110,9 +110,32 @@ def channels(config: Config) -> dict[str, Channel]:
 def _channel(config: Config, name: str) -> Channel:
     where: Where = ("channels", name)
     kind = choice(config.document, where, "type", _KINDS)
-    settings, make = _KINDS[kind]
-    said = read(config.document, where, settings)
-    return Channel(name, kind, said.severity, said.repeat * 3600, make(config, where, said))
+    return _KINDS[kind](config, name, kind)
+
+
+class _Table(Protocol):
+    """The settings that all channels have."""
+
+    @property
+    def severity(self) -> str: ...
+    @property
+    def repeat(self) -> float: ...
+
+
+AnyTable = TypeVar("AnyTable", bound=_Table)
+
+
+def _reader(
+    table: type[AnyTable], make: Callable[[Config, Where, AnyTable], Callable[[Event], str]]
+) -> Callable[[Config, str, str], Channel]:
+    """Return a function that reads a channel by its name and kind."""
+
+    def channel(config: Config, name: str, kind: str) -> Channel:
+        where = ("channels", name)
+        said = read(config.document, where, table)
+        return Channel(name, kind, said.severity, said.repeat * 3600, make(config, where, said))
+
+    return channel
 
 
 def _webhook(config: Config, where: Where, said: Webhook) -> Callable[[Event], str]:
@@ -216,9 +239,9 @@ def _secret(config: Config, variable: str) -> str:
     return str(found[variable].value).strip()
 
 
-_KINDS: dict[str, tuple[Any, Callable[[Config, Where, Any], Callable[[Event], str]]]] = {
-    "webhook": (Webhook, _webhook),
-    "sns": (CloudTopic, _sns),
-    "pubsub": (CloudTopic, _pubsub),
-    "pagerduty": (PagerDuty, _pagerduty),
+_KINDS: Mapping[str, Callable[[Config, str, str], Channel]] = {
+    "webhook": _reader(Webhook, _webhook),
+    "sns": _reader(CloudTopic, _sns),
+    "pubsub": _reader(CloudTopic, _pubsub),
+    "pagerduty": _reader(PagerDuty, _pagerduty),
 }

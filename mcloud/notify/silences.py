@@ -11,11 +11,11 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
-from typing import Annotated, Any, Final, Literal, TypeVar
+from typing import Annotated, Final, Literal, TypeVar
 
 from mcloud.clouds.ports import Site
 from mcloud.deadline import Asker, gather
-from mcloud.documents import VERSION, Between, Damaged, Kind, Matching, Time, encode
+from mcloud.documents import OMITTED, VERSION, Between, Damaged, Kind, Matching, Time, encode
 from mcloud.errors import reason_of
 from mcloud.notify.event import FIRING, Event
 
@@ -54,22 +54,21 @@ class Silence:
     over: bool = False
     """Whether somebody has ended the silence."""
     version: Annotated[int, Between(VERSION, VERSION)] = VERSION
-    id: str = ""
+    id: str = field(default="", metadata=OMITTED)
     """Key of the document."""
 
     @classmethod
     def read(cls, id_: str, document: object) -> "Silence | Damaged":
-        """Decode a document of ``to_document``. The silence is never longer than ``MOST``."""
+        """Decode a document that the sites keep. The silence is never longer than ``MOST``."""
         found = SILENCES.decode(id_, document)
         if isinstance(found, Damaged):
             return found
         return replace(found, id=id_, end=min(found.end, found.begin + MOST))
 
-    def to_document(self) -> Any:
-        """Return the document that the sites keep. Its key is the id."""
-        document = encode(self)
-        del document["id"]
-        return document
+    @property
+    def document(self) -> "Silence":
+        """The silence as the sites keep it: without the id, which is the key there."""
+        return replace(self, id="")
 
     def listed(self, now: float) -> "ListedSilence":
         """Return the silence with its state at a moment."""
@@ -168,7 +167,7 @@ def keep(sites: Mapping[str, Site], silence: Silence, seconds: float = PATIENCE)
     """
 
     def write(site: Site) -> None:
-        site.control.keep(KIND, silence.id, silence.to_document())
+        site.control.keep(KIND, silence.id, encode(silence.document))
 
     return _failed(gather({n: partial(write, site) for n, site in sites.items()}, seconds))
 

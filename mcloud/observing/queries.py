@@ -7,14 +7,14 @@ at list prices: see ``upkeep``, and the test that counts it.
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 from mcloud.clouds.observation import probe_seconds
-from mcloud.clouds.ports import SERVICES, Depth, Heartbeat, Site
+from mcloud.clouds.ports import SERVICES, Depth, Figures, Heartbeat, Site
 from mcloud.cost.current import CostFigure
 from mcloud.damage import restored
 from mcloud.documents import Damaged, damaged, sound
 from mcloud.failover import debts, pause
+from mcloud.failover.shared_notes import notes_of
 from mcloud.infra.deployed_code import deployed_code
 from mcloud.notify.silences import silences_of
 from mcloud.observing.collector import PATIENCE, TimedQuery
@@ -60,8 +60,8 @@ def queries_of(site: Site, patience: float = PATIENCE) -> dict[str, TimedQuery]:
         "beats": TimedQuery(look.beats, STORE),
         "lags": TimedQuery(lambda: site.control.lags(), STORE),
         "record": TimedQuery(lambda: site.control.record(), STORE),
-        "guard": TimedQuery(lambda: site.control.kept(pause.KIND.name), STORE),
-        "debts": TimedQuery(lambda: site.control.kept(debts.KIND.name), DEBTS),
+        "guard": TimedQuery(partial(notes_of, site, pause.KIND), STORE),
+        "debts": TimedQuery(partial(notes_of, site, debts.KIND), DEBTS),
         "silences": TimedQuery(partial(silences_of, site), SILENCES),
         "recent": TimedQuery(look.recent, CANDLES),
     }
@@ -85,7 +85,7 @@ class _Look:
         queue = self._site.queue
         return queue.dead_letter_depth() if queue.is_live else None
 
-    def figures(self) -> Any:
+    def figures(self) -> Figures:
         return self._site.metrics.figures(WINDOW)
 
     def beats(self) -> list[Heartbeat | Damaged]:

@@ -12,7 +12,6 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import IPv6Address, ip_address
 from pathlib import Path
-from typing import Any
 
 from mcloud.errors import McloudError, UsageError
 from mcloud.observing.exposition import CONTENT_TYPE
@@ -162,6 +161,9 @@ class _Handler(BaseHTTPRequestHandler):
         return True
 
 
+Request = socket.socket | tuple[bytes, socket.socket]
+
+
 class _ScrapeServer(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = CONNECTIONS
@@ -182,7 +184,7 @@ class _ScrapeServer(ThreadingHTTPServer):
             self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         super().server_bind()
 
-    def get_request(self) -> tuple[Any, Any]:
+    def get_request(self) -> tuple[socket.socket, object]:
         connection, peer = super().get_request()
         if self._context is None:
             return connection, peer
@@ -192,19 +194,19 @@ class _ScrapeServer(ThreadingHTTPServer):
             peer,
         )
 
-    def process_request(self, request: Any, client_address: Any) -> None:
+    def process_request(self, request: Request, client_address: object) -> None:
         if self._free.acquire(blocking=False):
             super().process_request(request, client_address)
         else:
             self.shutdown_request(request)
 
-    def process_request_thread(self, request: Any, client_address: Any) -> None:
+    def process_request_thread(self, request: Request, client_address: object) -> None:
         try:
             super().process_request_thread(request, client_address)
         finally:
             self._free.release()
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
+    def handle_error(self, request: Request, client_address: object) -> None:
         """Ignore clients that disconnect or do not read, instead of printing a traceback."""
         if not isinstance(sys.exception(), OSError):
             super().handle_error(request, client_address)

@@ -20,12 +20,12 @@ from mcloud.clouds.ports import (
 )
 from mcloud.cost.current import CostFigure
 from mcloud.deadline import gather
-from mcloud.documents import Damaged, Kind, damaged, sound
-from mcloud.failover import debts, pause
+from mcloud.documents import Damaged, damaged, sound
+from mcloud.failover import debts
 from mcloud.failover.debts import DebtNote
 from mcloud.failover.decide import Debt
 from mcloud.failover.pause import Pause
-from mcloud.failover.shared_notes import valid
+from mcloud.failover.shared_notes import AnyNote, Notes, valid
 from mcloud.infra.deployed_code import DeployedCode
 from mcloud.notify.silences import Silence, SilencesTold, SiteSilences, merged
 from mcloud.observing.collector import PATIENCE, Key, TimedQuery, ask_once
@@ -86,7 +86,7 @@ class SiteSnapshot:
         return True if all(each.known for each in healths) else None
 
     @property
-    def parts(self) -> dict[str, Observation[Any]]:
+    def parts(self) -> dict[str, Observation[object]]:
         """All questions to the site except the probes, by the name of their subject."""
         return {
             "queue depth": self.queue,
@@ -237,7 +237,7 @@ def snapshot_of(
     )
 
 
-def _by_problem(seen: Mapping[str, Observation[Any]]) -> dict[str, list[str]]:
+def _by_problem(seen: Mapping[str, Observation[object]]) -> dict[str, list[str]]:
     """Return names by problem. Questions that are waiting form one group, whatever their
     duration.
     """
@@ -254,8 +254,8 @@ def _site(name: str, site: Site, seen: Mapping[Key, Observation[Any]]) -> SiteSn
     figures = seen[name, "figures"]
     beats, broken_beats = _list(seen[name, "beats"])
     lags, broken_lags = _list(seen[name, "lags"])
-    guards, broken_guards = _kept(pause.KIND, seen[name, "guard"])
-    owed, broken_debts = _kept(debts.KIND, seen[name, "debts"])
+    guards, broken_guards = _notes(seen[name, "guard"])
+    owed, broken_debts = _notes(seen[name, "debts"])
     record = seen[name, "record"]
     broken_record = damaged([record.value])
     return SiteSnapshot(
@@ -283,18 +283,18 @@ def _list(
 ) -> tuple[Observation[list[Value]], tuple[Damaged, ...]]:
     """Split the documents into usable and damaged ones."""
     if seen.value is None:
-        return replace(seen, value=None), ()  # type: ignore[return-value]
-    return replace(seen, value=sound(seen.value)), damaged(seen.value)  # type: ignore[return-value]
+        return seen.with_value(None), ()
+    return seen.with_value(sound(seen.value)), damaged(seen.value)
 
 
-def _kept(
-    kind: Kind[Value], seen: Observation[Any]
-) -> tuple[Observation[dict[str, Value]], tuple[Damaged, ...]]:
+def _notes(
+    seen: Observation[Notes[AnyNote]],
+) -> tuple[Observation[dict[str, AnyNote]], tuple[Damaged, ...]]:
     if seen.value is None:
-        return replace(seen, value=None), ()
-    found = {key: kind.decode(key, each) for key, each in seen.value.items()}
-    usable = {key: each for key, each in found.items() if not isinstance(each, Damaged)}
-    return replace(seen, value=usable), damaged(found.values())
+        return seen.with_value(None), ()
+    notes = seen.value.items()
+    usable = {key: note for key, each in notes if (note := each.usable) is not None}
+    return seen.with_value(usable), damaged(each.value for _, each in notes)
 
 
 def _share(cost: Observation[CostFigure], site: str) -> Observation[SiteCost]:

@@ -2,10 +2,9 @@
 
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
-from typing import Any
 
 from mcloud.clouds.observation import Observation
 from mcloud.clouds.ports import SERVICES, Site
@@ -35,7 +34,8 @@ class SnapshotWatch:
         *,
         interval: float = FAST,
         wall: Callable[[], float] = time.time,
-        **clocks: Any,
+        clock: Callable[[], float] = time.monotonic,
+        spawn: Callable[[Callable[[], None]], None] | None = None,
     ) -> None:
         """``interval`` is that of the fastest figures. The other intervals change in proportion,
         except that those of costly parts never become shorter.
@@ -43,7 +43,9 @@ class SnapshotWatch:
         self._sites = sites
         self._is_billed = costing is not None and costing.is_billed
         self._wall = wall
-        self._collector = Collector(all_queries(sites, machine, costing), wall=wall, **clocks)
+        self._collector = Collector(
+            all_queries(sites, machine, costing), clock=clock, wall=wall, spawn=spawn
+        )
         self._histories: dict[str, deque[tuple[float, int | None]]] = {
             name: deque(maxlen=HISTORY) for name in sites
         }
@@ -115,5 +117,5 @@ class SnapshotWatch:
         )
 
 
-def _count(seen: Observation[list[Any]]) -> int:
+def _count(seen: Observation[Sequence[object]]) -> int:
     return len(seen.value or ())

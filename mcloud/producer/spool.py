@@ -19,7 +19,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from mcloud import best_effort
 from mcloud.errors import McloudError, Unavailable
@@ -95,7 +95,7 @@ class Spool:
         self._outboxes = self._open_outboxes()
         self._positions = {each.symbol: each for each in read_positions(db)}
         self._voids = count_voids(db)
-        self._next_message = (self._ask("SELECT MAX(id) FROM message") or 0) + 1
+        self._next_message = self._ask("SELECT IFNULL(MAX(id), 0) FROM message") + 1
         self._watermark_due = clock()
         self._recount()
         self._measure()
@@ -305,12 +305,12 @@ class Spool:
     def pending(self, site: str) -> Pending:
         with self._changed, self._errors():
             outbox = self._outbox(site)
-            oldest = self._ask(
+            first = self._db.execute(
                 "SELECT received_at FROM owed JOIN message ON message = id"
                 " WHERE site = ? ORDER BY message LIMIT 1",
-                outbox.number,
-            )
-            return Pending(outbox.messages, outbox.trades, outbox.bytes, oldest)
+                (outbox.number,),
+            ).fetchone()
+            return Pending(outbox.messages, outbox.trades, outbox.bytes, first and first[0])
 
     @property
     def bytes(self) -> int:
@@ -378,7 +378,7 @@ class Spool:
         """
         if self._bytes < SMALLEST_LIMIT:
             return False
-        unused: int = self._ask("PRAGMA freelist_count") * self._ask("PRAGMA page_size")
+        unused = self._ask("PRAGMA freelist_count") * self._ask("PRAGMA page_size")
         try:
             free = unused + shutil.disk_usage(self._path.parent).free
             least = best_effort.margin(self._path.parent) * (2 if self._full else 1)
@@ -412,10 +412,10 @@ class Spool:
             self.watermark_error = ""
             best_effort.note_success(_watermark(self._path))
 
-    def _ask(self, query: str, *parameters: object) -> Any:
-        """Return the first column of the first row, or None."""
-        (answer,) = self._db.execute(query, parameters).fetchone() or (None,)
-        return answer
+    def _ask(self, query: str) -> int:
+        """Return the number that a query finds."""
+        found: int = self._db.execute(query).fetchone()[0]
+        return found
 
     @contextmanager
     def _transaction(self, *, durable: bool) -> Iterator[Rows]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from contextlib import closing
 from itertools import count
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, NamedTuple
 
 from mcloud.errors import McloudError, Unavailable
 from mcloud.lock import Lock
@@ -133,8 +133,8 @@ def _prepare(db: sqlite3.Connection, begin_at: Iterable[Position]) -> None:
             f" up to {VERSION}",
             remedy="upgrade this mcloud, or use another --name",
         )
-    _ask(db, "journal_mode = WAL")
-    _ask(db, f"journal_size_limit = {_LOG_LIMIT}")
+    db.execute("PRAGMA journal_mode = WAL").fetchone()
+    db.execute(f"PRAGMA journal_size_limit = {_LOG_LIMIT}").fetchone()
     if is_new:
         with transaction(db, durable=True) as rows:
             rows.create_tables()
@@ -145,5 +145,6 @@ def _prepare(db: sqlite3.Connection, begin_at: Iterable[Position]) -> None:
     create_voids(db)
 
 
-def _ask(db: sqlite3.Connection, pragma: str) -> Any:
-    return db.execute(f"PRAGMA {pragma}").fetchone()[0]
+def _ask(db: sqlite3.Connection, pragma: str) -> int:
+    found: int = db.execute(f"PRAGMA {pragma}").fetchone()[0]
+    return found

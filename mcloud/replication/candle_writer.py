@@ -43,11 +43,11 @@ class CandleWriter:
         self._source.add(held)
         unknown = self._target.lacking(held)
         lacking = [each for each in candles if (each.symbol, each.start) in unknown]
-        self._tracker.note(candles=len(lacking))
+        self._tracker.note_waiting(len(lacking))
         if len(lacking) >= BULK:
             lacking = flat(self.create(lacking))
         self.finish(lacking, held)
-        self._tracker.note(candles=0)
+        self._tracker.note_waiting(0)
 
     def lacking(self, held: States) -> States:
         """Return those of the source's states that the target is not known to hold."""

@@ -117,7 +117,7 @@ class Pair:
             if turn.error != before:
                 self._log.warning("%s: %s", self.name, turn.error or "working again")
         errors = dict.fromkeys(turn.error for turn in self._turns if turn.error)
-        self._tracker.note(error="; ".join(errors))
+        self._tracker.note_error("; ".join(errors))
         return max(0.0, min(turn.due for turn in self._turns) - self._clock())
 
     @property

@@ -4,7 +4,6 @@ import logging
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from mcloud.clouds.ports import Lag
 from mcloud.documents import Seconds
@@ -102,10 +101,15 @@ class ProgressTracker:
         """Note that it was ``now`` at the source when ``clock`` returned ``asked``."""
         self._offset = now - asked
 
-    def note(self, **values: Any) -> None:
-        """Set fields of the progress."""
+    def note_waiting(self, candles: int) -> None:
+        """Set the number of candles that are known to be waiting."""
         with self._changing:
-            self._progress = replace(self._progress, **values)
+            self._progress = replace(self._progress, candles=candles)
+
+    def note_error(self, error: str) -> None:
+        """Set the current error, or clear it with an empty text."""
+        with self._changing:
+            self._progress = replace(self._progress, error=error)
 
     def count(self, **more: int) -> None:
         """Add to fields of the progress."""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Seq
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import TypeVar
 
 from mcloud.archive import blocks, raw
 from mcloud.clouds.ports import Candles, Site, StoredCandle, StoredObject
@@ -29,6 +29,8 @@ from mcloud.replication.id_contents import AT_ONCE, gather
 from mcloud.replication.settle import ChosenContent, Settlement
 from mcloud.replication.verify_report import Finding, VerifyReport
 from mcloud.workers import Workers
+
+Item = TypeVar("Item")
 
 THREADS = 8
 PAGE = 1000  # maximum number of trades in one response of an exchange
@@ -210,26 +212,46 @@ def repair(
     with closing(Workers(THREADS)) as workers:
         settlement = Settlement(sites, backup) if backup else None
         work = _RepairWork(sites, fetch, workers, settlement, made.disputed)
-        steps: list[tuple[str, Callable[[Any], None], Sequence[Any]]] = [
-            ("moving objects to their folders", work.move, made.move),
-            ("replacing damaged objects", work.replace, made.replace),
-            ("rebuilding damaged candles", work.rebuild, made.rebuild),
-            ("writing candles again", work.write_again, made.write_again),
-            ("removing trades from wrong candles", work.settle, made.settle),
-            ("copying raw trades", work.copy, made.copy),
-            ("fetching trades from the exchange", work.fetch, made.fetch),
-            ("folding raw trades", work.fold, made.fold),
-            ("merging candles", work.merge, made.merge),
-            ("rebuilding candles from raw trades", work.remake, made.remake),
+        steps = [
+            _step("moving objects to their folders", work.move, made.move, removes=True),
+            _step("replacing damaged objects", work.replace, made.replace),
+            _step("rebuilding damaged candles", work.rebuild, made.rebuild, removes=True),
+            _step("writing candles again", work.write_again, made.write_again),
+            _step("removing trades from wrong candles", work.settle, made.settle, removes=True),
+            _step("copying raw trades", work.copy, made.copy),
+            _step("fetching trades from the exchange", work.fetch, made.fetch),
+            _step("folding raw trades", work.fold, made.fold),
+            _step("merging candles", work.merge, made.merge),
+            _step("rebuilding candles from raw trades", work.remake, made.remake, removes=True),
         ]
-        taking = (work.move, work.rebuild, work.settle, work.remake)
-        for words, step, items in steps:
-            if items and backup is None and step in taking:
-                work.done.problems.append(f"{words} was skipped; run `mcloud verify --repair`")
-            elif items:
-                tell(words)
-                step(items)
+        for step in steps:
+            if not step.is_needed:
+                continue
+            if backup is None and step.removes:
+                work.done.problems.append(f"{step.words} was skipped; run `mcloud verify --repair`")
+            else:
+                tell(step.words)
+                step.run()
         return work.done
+
+
+@dataclass(frozen=True)
+class _RepairStep:
+    words: str
+    run: Callable[[], None]
+    is_needed: bool
+    removes: bool
+    """Whether the step removes or overwrites data, so that it needs a backup."""
+
+
+def _step(
+    words: str,
+    work: Callable[[Sequence[Item]], None],
+    items: Sequence[Item],
+    *,
+    removes: bool = False,
+) -> _RepairStep:
+    return _RepairStep(words, partial(work, items), bool(items), removes)
 
 
 class _RepairWork:
@@ -349,10 +371,10 @@ class _RepairWork:
                 where = f"{each.site} {each.symbol} {to_timestamp(each.start)}"
                 self.done.problems.append(f"{where}: {problem}")
 
-    def _tried(self, call: Callable[[Any], None], items: Iterable[Any]) -> list[str]:
+    def _tried(self, call: Callable[[Item], None], items: Iterable[Item]) -> list[str]:
         """Call ``call`` for each item, and return the error of each call, or an empty string."""
 
-        def one(item: Any) -> str:
+        def one(item: Item) -> str:
             try:
                 call(item)
             except McloudError as error:

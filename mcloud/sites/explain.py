@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterator
-from typing import Any
 
 from mcloud.config.model import LOCAL, Config, Setting
 from mcloud.config.schema import KINDS, TABLES
@@ -49,7 +48,7 @@ def _settings(config: Config) -> Iterator[tuple[str, Setting]]:
                 yield f"sites.{name}.{key}", Setting(value, "Terraform outputs")
 
 
-def _given(config: Config, name: str, value: Any) -> Iterator[tuple[str, Setting]]:
+def _given(config: Config, name: str, value: object) -> Iterator[tuple[str, Setting]]:
     """Yield a setting that has a value, or each setting of a table, with its origin."""
     if isinstance(value, dict):
         for key, child in value.items():

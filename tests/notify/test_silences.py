@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from patience import PATIENCE
 
-from mcloud.documents import Damaged
+from mcloud.documents import Damaged, encode
 from mcloud.notify import silences
 from mcloud.notify.notifier import LOOK_AGAIN
 from mcloud.notify.silences import FRESH, KEPT, KIND, MOST, Silence, Silences, merged
@@ -277,26 +277,26 @@ def test_what_it_reads() -> None:
 
 
 @given(
-    changes=st.dictionaries(st.sampled_from(sorted(MADE.to_document())), VALUES),
-    dropped=st.sets(st.sampled_from(sorted(MADE.to_document()))),
+    changes=st.dictionaries(st.sampled_from(sorted(encode(MADE.document))), VALUES),
+    dropped=st.sets(st.sampled_from(sorted(encode(MADE.document)))),
     added=st.dictionaries(st.text(max_size=5), VALUES, max_size=1),
 )
 def test_reading_never_raises_and_a_damaged_one_silences_nothing(
     changes: Any, dropped: set[str], added: Any
 ) -> None:
     document = {
-        k: v for k, v in {**MADE.to_document(), **changes, **added}.items() if k not in dropped
+        k: v for k, v in {**encode(MADE.document), **changes, **added}.items() if k not in dropped
     }
     read = Silence.read("a", document)
     assert isinstance(read, Silence | Damaged)
     if isinstance(read, Silence):
         assert read.end - read.begin <= MOST
-    told = merged([{"a": read, MADE.id: Silence.read(MADE.id, MADE.to_document())}])
+    told = merged([{"a": read, MADE.id: Silence.read(MADE.id, encode(MADE.document))}])
     assert told.silences[MADE.id] == MADE
 
 
 def test_none_is_longer_than_the_most() -> None:
-    for_ever = {**MADE.to_document(), "end": 2e11}
+    for_ever = {**encode(MADE.document), "end": 2e11}
     read = Silence.read("a", for_ever)
     assert isinstance(read, Silence)
     assert read.end == MADE.begin + MOST
