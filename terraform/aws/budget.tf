@@ -1,4 +1,5 @@
-# The account's, not the stack's: a filter by tag shows nothing until somebody activates the tag.
+# The budget covers the account and not only the stack, because a filter by tag shows nothing until
+# somebody activates the tag.
 
 resource "aws_budgets_budget" "monthly" {
   count = var.monthly_budget == null ? 0 : 1
@@ -25,7 +26,7 @@ resource "aws_budgets_budget" "monthly" {
     subscriber_sns_topic_arns = [aws_sns_topic.alerts.arn]
   }
 
-  # AWS tries the topic's policy when it makes the budget.
+  # AWS checks the policy of the topic when it creates the budget.
   depends_on = [aws_sns_topic_policy.alerts]
 
   lifecycle {

@@ -11,7 +11,7 @@ resource "aws_dynamodb_table" "candles" {
   range_key                   = "timestamp"
   deletion_protection_enabled = var.deletion_protection
 
-  # What the replicator follows.
+  # The replicator follows this stream.
   stream_enabled   = true
   stream_view_type = "NEW_IMAGE"
 

@@ -30,7 +30,8 @@ resource "aws_lambda_function" "processor" {
     }
   }
 
-  # For events that somebody sends it past the queue; what the queue sends comes back to the queue.
+  # For events that somebody sends without the queue. Failed messages of the queue return to the
+  # queue.
   dead_letter_config {
     target_arn = aws_sqs_queue.dlq.arn
   }
@@ -75,7 +76,7 @@ resource "aws_lambda_function" "anomaly" {
   count = local.anomaly
 
   function_name    = local.anomaly_name
-  description      = "Looks for prices and volumes out of line"
+  description      = "Searches candles for unusual prices and volumes"
   role             = aws_iam_role.anomaly[0].arn
   handler          = "anomalies.handler"
   runtime          = "python3.13"
@@ -85,7 +86,7 @@ resource "aws_lambda_function" "anomaly" {
   timeout          = var.function_timeout
   memory_size      = var.function_memory
 
-  # One look at a time.
+  # Only one check runs at a time.
   reserved_concurrent_executions = var.reserve_concurrency ? 1 : -1
 
   environment {
@@ -97,7 +98,8 @@ resource "aws_lambda_function" "anomaly" {
     }
   }
 
-  # Not the alerts: while it fails there is one a minute, and an alarm says so once.
+  # Failed calls do not go to the topic of the alerts: there is one per minute, and an alarm reports
+  # the problem once.
   dead_letter_config {
     target_arn = aws_sqs_queue.missed[0].arn
   }
@@ -125,7 +127,7 @@ resource "aws_cloudwatch_log_group" "anomaly" {
   retention_in_days = var.log_retention
 }
 
-# The next look catches up: trying the same one again would only put them on top of each other.
+# The next check makes up for a failed one. Retries would only run at the same time as later checks.
 resource "aws_lambda_function_event_invoke_config" "anomaly" {
   count = local.anomaly
 

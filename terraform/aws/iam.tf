@@ -1,13 +1,14 @@
-# One role a component, each with the calls that its code makes and no other.
+# One role for each component, which allows exactly the calls that its code makes.
 
 locals {
-  # Not read off the functions: a plan that changes their code would show the policies as changed too.
+  # The ARNs are not taken from the functions, because a plan that changes their code would then
+  # also show changes of the policies.
   functions_arn = "arn:${local.partition}:lambda:${var.region}:${local.account}:function"
 }
 
 resource "aws_iam_role" "processor" {
   name               = local.processor
-  description        = "What the processor may do"
+  description        = "Permissions of the processor"
   assume_role_policy = data.aws_iam_policy_document.lambda.json
 }
 
@@ -24,14 +25,14 @@ data "aws_iam_policy_document" "processor" {
     resources = [aws_sqs_queue.trades.arn]
   }
 
-  # What is left of a message, where the time ran out, goes back to the queue as a new message.
+  # If the time runs out, the rest of a message returns to the queue as a new message.
   statement {
     sid       = "SendBack"
     actions   = ["sqs:GetQueueUrl", "sqs:SendMessage"]
     resources = [aws_sqs_queue.trades.arn]
   }
 
-  # Lambda wants it for the queue of failed calls, when it makes the function.
+  # Lambda requires this for the queue of failed calls when it creates the function.
   statement {
     sid       = "DeadLetters"
     actions   = ["sqs:SendMessage"]
@@ -50,7 +51,8 @@ data "aws_iam_policy_document" "processor" {
     resources = [aws_dynamodb_table.candles.arn]
   }
 
-  # Heartbeats, which it reads and writes, and the versions of messages that it reads, for producers.
+  # The processor reads and writes heartbeats, and notes for producers which versions of messages it
+  # can read.
   statement {
     sid       = "Notes"
     actions   = ["dynamodb:GetItem", "dynamodb:PutItem"]
@@ -79,7 +81,7 @@ data "aws_iam_policy_document" "processor" {
 
 resource "aws_iam_role" "producer" {
   name               = "${var.name}-producer"
-  description        = "What a producer may do"
+  description        = "Permissions of a producer"
   assume_role_policy = data.aws_iam_policy_document.people.json
 }
 
@@ -105,7 +107,7 @@ data "aws_iam_policy_document" "producer" {
 
 resource "aws_iam_role" "replicator" {
   name               = "${var.name}-replicator"
-  description        = "What the replicator may do"
+  description        = "Permissions of the replicator"
   assume_role_policy = data.aws_iam_policy_document.people.json
 }
 
@@ -122,8 +124,8 @@ data "aws_iam_policy_document" "replicator" {
     resources = [aws_dynamodb_table.candles.stream_arn]
   }
 
-  # DescribeTable names the stream. DeleteItem is for candles and DeleteObject for raw objects that
-  # should never have been there: `mcloud verify --repair` and `mcloud resolve` back them up first.
+  # DescribeTable names the stream. DeleteItem and DeleteObject are for wrong candles and raw
+  # objects, which `mcloud verify --repair` and `mcloud resolve` back up before they delete them.
   statement {
     sid = "Candles"
     actions = [
@@ -136,8 +138,8 @@ data "aws_iam_policy_document" "replicator" {
     resources = [aws_dynamodb_table.candles.arn]
   }
 
-  # Removes silences, old entries of the audit, and with `mcloud documents repair` damaged documents
-  # of any kind.
+  # DeleteItem removes silences, old entries of the audit log, and damaged documents of any kind
+  # (`mcloud documents repair`).
   statement {
     sid = "Control"
     actions = [
@@ -149,14 +151,15 @@ data "aws_iam_policy_document" "replicator" {
     resources = [aws_dynamodb_table.control.arn]
   }
 
-  # A guard, which runs as the replicator, looks whether the function is there.
+  # A guard, which uses this role, checks whether the function exists.
   statement {
     sid       = "Function"
     actions   = ["lambda:GetFunctionConfiguration"]
     resources = ["${local.functions_arn}:${local.processor}"]
   }
 
-  # Dead letters go back to the queue or away; so do trades that a restore has the functions do.
+  # For dead letters, which return to the queue or are deleted, and for restores that send trades to
+  # the functions.
   statement {
     sid       = "Send"
     actions   = ["sqs:SendMessage", "sqs:GetQueueAttributes"]
@@ -189,7 +192,7 @@ data "aws_iam_policy_document" "replicator" {
 
 resource "aws_iam_role" "operator" {
   name               = "${var.name}-operator"
-  description        = "What an operator may look at"
+  description        = "Permissions of an operator"
   assume_role_policy = data.aws_iam_policy_document.people.json
 }
 
@@ -207,7 +210,7 @@ data "aws_iam_policy_document" "operator" {
     resources = [aws_sqs_queue.trades.arn, aws_sqs_queue.dlq.arn]
   }
 
-  # SQS shows a message only to those who receive it; it is given back at once.
+  # SQS shows the content of a message only to a receiver. Operators return it immediately.
   statement {
     sid       = "DeadLetters"
     actions   = ["sqs:ReceiveMessage", "sqs:ChangeMessageVisibility"]
@@ -220,7 +223,8 @@ data "aws_iam_policy_document" "operator" {
     resources = ["${local.functions_arn}:${local.processor}"]
   }
 
-  # `mcloud doctor` counts what the site has reserved, and looks whether `alert_email` has confirmed.
+  # `mcloud doctor` counts the concurrency that the site has reserved, and checks whether
+  # `alert_email` has confirmed its subscription.
   statement {
     sid     = "Reserved"
     actions = ["lambda:GetFunctionConcurrency"]
@@ -260,21 +264,21 @@ data "aws_iam_policy_document" "operator" {
     resources = [aws_s3_bucket.raw.arn]
   }
 
-  # `mcloud trace` looks for a trade in what the processor wrote.
+  # `mcloud trace` searches the processor's log for a trade.
   statement {
     sid       = "Logs"
     actions   = ["logs:FilterLogEvents"]
     resources = ["${aws_cloudwatch_log_group.processor.arn}:*"]
   }
 
-  # What `mcloud doctor` asks about itself.
+  # `mcloud doctor` checks the permissions of its own credentials.
   statement {
     sid       = "Oneself"
     actions   = ["iam:GetRole", "iam:SimulatePrincipalPolicy"]
     resources = [aws_iam_role.operator.arn]
   }
 
-  # Metrics, alarms, log groups, bills and an account's quotas are no resources to name.
+  # These actions on metrics, alarms, log groups, bills and quotas cannot be limited to a resource.
   statement {
     sid = "Metrics"
     actions = [
@@ -315,7 +319,7 @@ resource "aws_iam_role" "anomaly" {
   count = local.anomaly
 
   name               = local.anomaly_name
-  description        = "What the anomaly function may do"
+  description        = "Permissions of the anomaly function"
   assume_role_policy = data.aws_iam_policy_document.lambda.json
 }
 

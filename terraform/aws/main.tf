@@ -5,9 +5,9 @@ data "aws_partition" "current" {}
 locals {
   account   = data.aws_caller_identity.current.account_id
   partition = data.aws_partition.current.partition
-  # Ours come last: bills and the dashboards of costs find the stack by them.
+  # These tags override those of the user, because bills and cost reports find the stack by them.
   tags = merge(var.tags, { application = "mcloud", stack = var.name })
 
-  # One where the second function is wanted, otherwise none.
+  # Number of anomaly functions: 1 if it is wanted, otherwise 0.
   anomaly = var.anomalies ? 1 : 0
 }

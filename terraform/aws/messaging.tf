@@ -1,22 +1,23 @@
-# Trades on their way to the processor, and those that it could not process.
+# The queue of trades for the processor, and the queue of messages that it could not process.
 
 locals {
-  # Seconds. A dead letter keeps the date of its message, so that its queue must keep messages for
-  # longer; 14 days is the most that SQS allows.
+  # Seconds. A dead letter keeps the date of its message, so its queue must keep messages for
+  # longer. SQS allows at most 14 days.
   retention     = 10 * 24 * 3600
   dlq_retention = 14 * 24 * 3600
-  # Room for the largest message that every provider version here lets a queue have; an envelope is
+  # The largest value that all supported versions of the provider accept. An envelope has at most
   # 64 KiB by default.
   max_message_size = 256 * 1024 # bytes
 }
 
 resource "aws_sqs_queue" "trades" {
-  name                       = "${var.name}-trades"
-  message_retention_seconds  = local.retention
-  max_message_size           = local.max_message_size
-  receive_wait_time_seconds  = 20
-  sqs_managed_sse_enabled    = true
-  visibility_timeout_seconds = 6 * var.function_timeout # what Lambda asks of a queue that it reads
+  name                      = "${var.name}-trades"
+  message_retention_seconds = local.retention
+  max_message_size          = local.max_message_size
+  receive_wait_time_seconds = 20
+  sqs_managed_sse_enabled   = true
+  # Lambda recommends six times the timeout of the function.
+  visibility_timeout_seconds = 6 * var.function_timeout
 
   redrive_policy = jsonencode({
     deadLetterTargetArn = aws_sqs_queue.dlq.arn

@@ -1,7 +1,7 @@
-# Alarms, and the topic that carries them.
+# Alarms, and the topic that delivers them.
 
 locals {
-  # Each is a metric's worst minute against a limit.
+  # Each alarm compares the worst minute of a metric with a limit.
   alarms = merge(local.alarms_of_trades, var.anomalies ? local.alarms_of_anomalies : {})
 
   alarms_of_trades = {
@@ -14,7 +14,7 @@ locals {
       dimensions  = { QueueName = aws_sqs_queue.dlq.name }
     }
     message-age = {
-      description = "The oldest message waits too long: the processor does not keep up, or is down."
+      description = "The oldest message has waited for too long: the processor does not keep up, or is down."
       namespace   = "AWS/SQS"
       metric      = "ApproximateAgeOfOldestMessage"
       statistic   = "Maximum"
@@ -22,7 +22,7 @@ locals {
       dimensions  = { QueueName = aws_sqs_queue.trades.name }
     }
     function-errors = {
-      description = "The processor fails; its messages come back, and are dead-lettered in the end."
+      description = "The processor fails. Its messages are retried, and become dead letters in the end."
       namespace   = "AWS/Lambda"
       metric      = "Errors"
       statistic   = "Sum"
@@ -30,7 +30,7 @@ locals {
       dimensions  = { FunctionName = aws_lambda_function.processor.function_name }
     }
     function-throttles = {
-      description = "The processor is not allowed to run as often as the queue wants it."
+      description = "The processor is throttled: it may not run as often as the queue needs it."
       namespace   = "AWS/Lambda"
       metric      = "Throttles"
       statistic   = "Sum"
@@ -38,7 +38,7 @@ locals {
       dimensions  = { FunctionName = aws_lambda_function.processor.function_name }
     }
     candles-throttles = {
-      description = "Writes of candles are throttled: too many at once, or for one symbol."
+      description = "Writes of candles are throttled: there are too many at once, or too many for one symbol."
       namespace   = "AWS/DynamoDB"
       metric      = "WriteThrottleEvents"
       statistic   = "Sum"
@@ -57,7 +57,7 @@ locals {
 
   alarms_of_anomalies = {
     anomaly-errors = {
-      description = "The anomaly function fails: what is out of line may go unseen until it is well again."
+      description = "The anomaly function fails: anomalies may stay undetected until it works again."
       namespace   = "AWS/Lambda"
       metric      = "Errors"
       statistic   = "Sum"
@@ -85,9 +85,9 @@ resource "aws_cloudwatch_metric_alarm" "this" {
   ok_actions          = [aws_sns_topic.alerts.arn]
 }
 
-# The trades that the processor says it has stored. Its calls would not do: a guard's canaries, which
-# go on coming where the producer is dead, are calls too. A metric of one's own is $0.30 a month
-# after the first ten, the filter nothing: https://aws.amazon.com/cloudwatch/pricing (2026-11).
+# Counts the stored trades in the processor's log. The number of its calls would not show a dead
+# producer, because the canaries of a guard are calls as well. A custom metric costs $0.30 per month
+# after the first ten, and the filter is free: https://aws.amazon.com/cloudwatch/pricing (2026-11).
 resource "aws_cloudwatch_log_metric_filter" "stored" {
   count = var.max_silence == null ? 0 : 1
 
@@ -102,12 +102,12 @@ resource "aws_cloudwatch_log_metric_filter" "stored" {
   }
 }
 
-# A minute without a trade has no value at all, so that what is missing is what is wrong.
+# A minute without a trade has no value, so missing data counts as breaching.
 resource "aws_cloudwatch_metric_alarm" "silence" {
   count = var.max_silence == null ? 0 : 1
 
   alarm_name          = "${var.name}-silence"
-  alarm_description   = "The processor has stored no trade for long: none comes here. Canaries do not count."
+  alarm_description   = "The processor has not stored a trade for a while: no trades arrive here. Canaries do not count."
   namespace           = aws_cloudwatch_log_metric_filter.stored[0].metric_transformation[0].namespace
   metric_name         = aws_cloudwatch_log_metric_filter.stored[0].metric_transformation[0].name
   statistic           = "Sum"
@@ -175,7 +175,8 @@ data "aws_iam_policy_document" "alerts_topic" {
   }
 }
 
-# A key of our own: CloudWatch and Budgets may not use the one that AWS keeps for SNS.
+# The topic needs a key of the stack, because CloudWatch and Budgets may not use the key that AWS
+# manages for SNS.
 resource "aws_kms_key" "alerts" {
   description         = "Alerts of the stack ${var.name}"
   enable_key_rotation = true
@@ -191,7 +192,7 @@ data "aws_iam_policy_document" "alerts_key" {
   #checkov:skip=CKV_AWS_109:in the policy of a key "*" is that key
   #checkov:skip=CKV_AWS_111:in the policy of a key "*" is that key
   #checkov:skip=CKV_AWS_356:in the policy of a key "*" is that key
-  # Without the account nobody could manage the key.
+  # Without this statement for the account, nobody could manage the key.
   statement {
     sid       = "Account"
     actions   = ["kms:*"]

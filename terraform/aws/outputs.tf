@@ -1,35 +1,35 @@
 output "region" {
-  description = "Region of everything in the stack."
+  description = "Region of all resources of the stack."
   value       = var.region
 }
 
 output "queue_url" {
-  description = "Queue that takes trades."
+  description = "URL of the queue for trades."
   value       = aws_sqs_queue.trades.url
 }
 
 output "dlq_url" {
-  description = "Queue of the messages that could not be processed."
+  description = "URL of the dead-letter queue."
   value       = aws_sqs_queue.dlq.url
 }
 
 output "candles_table" {
-  description = "Table of candles."
+  description = "Name of the table of candles."
   value       = aws_dynamodb_table.candles.name
 }
 
 output "control_table" {
-  description = "Table of heartbeats and the control record."
+  description = "Name of the table of heartbeats and the control record."
   value       = aws_dynamodb_table.control.name
 }
 
 output "raw_bucket" {
-  description = "Bucket of raw trades."
+  description = "Name of the bucket of raw trades."
   value       = aws_s3_bucket.raw.bucket
 }
 
 output "function" {
-  description = "The processor."
+  description = "Name of the processor."
   value       = aws_lambda_function.processor.function_name
 }
 

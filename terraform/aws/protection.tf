@@ -1,15 +1,16 @@
-# Nothing of the stack is deleted while deletion protection is on.
+# Prevents the deletion of any resource of the stack while deletion protection is on.
 
-# It depends on everything else, so that Terraform destroys it first; while protection is on, that fails, and
-# nothing else is destroyed. The stores' own protection would refuse much later, when the functions and the
-# queues with their messages are gone.
+# This resource depends on all others, so Terraform destroys it first. While protection is on, that
+# fails, and nothing else is destroyed. The stores' own protection would refuse much later, after
+# the functions and the queues with their messages were deleted.
 resource "terraform_data" "protection" {
   input = var.deletion_protection
 
-  # Other values of these replace the whole stack.
+  # A change of one of these values replaces the whole stack.
   triggers_replace = [var.name, var.region]
 
-  # mcloud switches the stores' protection off beforehand, once the user has named what is lost.
+  # mcloud first switches off the protection of the stores, after the user has confirmed the loss by
+  # name.
   provisioner "local-exec" {
     when    = destroy
     command = self.input ? "test -n \"$MCLOUD_LOSS_CONFIRMED\" || { echo 'deletion_protection is on'; exit 1; }" : "true"

@@ -1,4 +1,4 @@
-# The raw archive: every trade as it came, from which any candle can be made again.
+# The raw archive: every trade as it was received. Any candle can be made again from it.
 
 resource "aws_s3_bucket" "raw" {
   #checkov:skip=CKV_AWS_18:an access log needs a bucket of the account's; CloudTrail data events serve as well
@@ -47,7 +47,7 @@ resource "aws_s3_bucket_policy" "raw" {
   bucket = aws_s3_bucket.raw.id
   policy = data.aws_iam_policy_document.raw_tls_only.json
 
-  # S3 refuses one of them while the other is being changed.
+  # S3 refuses to change one of them while the other is being changed.
   depends_on = [aws_s3_bucket_public_access_block.raw]
 }
 
@@ -86,7 +86,8 @@ resource "aws_s3_bucket_lifecycle_configuration" "raw" {
       }
     }
 
-    # The coldest class that still answers at once: a repair reads what it needs without a thaw.
+    # The coldest class with immediate access, so that a repair can read objects without restoring
+    # them first.
     transition {
       days          = 90
       storage_class = "GLACIER_IR"
@@ -106,7 +107,7 @@ resource "aws_s3_bucket_lifecycle_configuration" "raw" {
     }
   }
 
-  # Trades that only show that the site works; see mcloud/failover/canary.py.
+  # Canaries, which only show that the site works; see mcloud/canary.py.
   rule {
     id     = "canaries"
     status = "Enabled"

@@ -1,4 +1,4 @@
-# Calls the anomaly function, where there is one, and keeps the calls that failed.
+# The schedule of the anomaly function, if there is one, and the queue of its failed calls.
 
 resource "aws_scheduler_schedule" "anomaly" {
   #checkov:skip=CKV_AWS_297:it carries no payload to encrypt
@@ -16,7 +16,7 @@ resource "aws_scheduler_schedule" "anomaly" {
     arn      = aws_lambda_function.anomaly[0].arn
     role_arn = aws_iam_role.scheduler[0].arn
 
-    # A look that is late is worth nothing: the next one comes.
+    # A late check is useless, because the next one makes up for it.
     retry_policy {
       maximum_event_age_in_seconds = 60
       maximum_retry_attempts       = 2
@@ -32,7 +32,7 @@ resource "aws_sqs_queue" "missed" {
   count = local.anomaly
 
   name                      = "${var.name}-anomaly-missed"
-  message_retention_seconds = 24 * 3600 # to see what went wrong; nobody calls them again
+  message_retention_seconds = 24 * 3600 # failed calls are kept for diagnosis only, and are not repeated
   sqs_managed_sse_enabled   = true
 }
 

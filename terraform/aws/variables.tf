@@ -1,56 +1,56 @@
 variable "name" {
-  description = "Prefix of every name. It makes a stack unique in its account: a second stack, or a second region, takes another one."
+  description = "Prefix of every name. It must be unique in the account: a second stack, also in another region, needs another prefix."
   type        = string
   default     = "mcloud"
 
   validation {
-    # Short enough for a bucket, which carries the account number too.
+    # The name of a bucket also contains the account number, so the prefix must be short.
     condition     = can(regex("^[a-z][a-z0-9-]{2,16}[a-z0-9]$", var.name))
-    error_message = "The name has 4 to 18 lower-case letters, digits and hyphens, starts with a letter and ends with a letter or digit."
+    error_message = "The name must have 4 to 18 lower-case letters, digits and hyphens, start with a letter, and end with a letter or digit."
   }
 }
 
 variable "region" {
-  description = "AWS region of everything in the stack."
+  description = "AWS region of all resources of the stack."
   type        = string
   default     = "us-east-1"
 
   validation {
     condition     = can(regex("^[a-z]{2}(-[a-z]+)+-[0-9]$", var.region))
-    error_message = "The region looks like us-east-1."
+    error_message = "The region must have the form us-east-1."
   }
 }
 
 variable "tags" {
-  description = "Tags on everything, beside application and stack; activate them as cost allocation tags to see what a stack costs."
+  description = "Tags of all resources, in addition to application and stack. Activate them as cost allocation tags to see the cost of a stack."
   type        = map(string)
   default     = {}
 }
 
 variable "deletion_protection" {
-  description = "Refuse to delete the tables and a bucket that is not empty. Apply false first where a stack is to go with its data."
+  description = "Whether to refuse the deletion of the tables, and of a bucket that is not empty. To delete a stack with its data, apply false first."
   type        = bool
   default     = true
 }
 
 variable "bundle" {
-  description = "Path of the functions' zip; its handlers are processor.handler and anomalies.handler."
+  description = "Path of the zip file with the functions. Its handlers are processor.handler and anomalies.handler."
   type        = string
 
   validation {
     condition     = fileexists(var.bundle)
-    error_message = "There is no such bundle; build it first."
+    error_message = "The bundle does not exist; build it first."
   }
 }
 
 variable "anomalies" {
-  description = "Whether a function looks for prices and volumes out of line; false makes neither it nor its schedule."
+  description = "Whether to create the anomaly function and its schedule."
   type        = bool
   default     = true
 }
 
 variable "anomaly_thresholds" {
-  description = "What is out of line, where it is not the default: see [anomalies] of mcloud.toml, which mcloud passes on."
+  description = "Thresholds of anomalies that differ from the defaults. mcloud passes on [anomalies] of mcloud.toml."
   type        = map(number)
   default     = {}
 
@@ -58,95 +58,95 @@ variable "anomaly_thresholds" {
     condition = length(setsubtract(keys(var.anomaly_thresholds), [
       "window", "jump_score", "jump_least", "volume_score", "volume_least", "drift_score", "drift_least",
     ])) == 0
-    error_message = "The thresholds are window, jump_score, jump_least, volume_score, volume_least, drift_score and drift_least."
+    error_message = "The allowed thresholds are window, jump_score, jump_least, volume_score, volume_least, drift_score and drift_least."
   }
 }
 
 variable "anomaly_schedule" {
-  description = "When the anomaly function runs, as an EventBridge rate or cron expression in UTC."
+  description = "Schedule of the anomaly function, as an EventBridge rate or cron expression in UTC."
   type        = string
   default     = "rate(1 minute)"
 
   validation {
     condition     = can(regex("^(rate|cron)\\(.+\\)$", var.anomaly_schedule))
-    error_message = "The schedule looks like rate(1 minute) or cron(0/5 * * * ? *)."
+    error_message = "The schedule must have the form rate(1 minute) or cron(0/5 * * * ? *)."
   }
 }
 
 variable "function_timeout" {
-  description = "Seconds that a batch may take. Messages stay hidden for six times as long."
+  description = "Timeout for a batch, in seconds. Messages stay hidden for six times as long."
   type        = number
   default     = 60
 
   validation {
     condition     = var.function_timeout >= 10 && var.function_timeout <= 900
-    error_message = "The timeout is between 10 and 900 seconds."
+    error_message = "The timeout must be from 10 to 900 seconds."
   }
 }
 
 variable "function_memory" {
-  description = "Memory of a function in MB; its share of a CPU grows with it."
+  description = "Memory of a function in MB. Its share of a CPU grows with the memory."
   type        = number
   default     = 512
 
   validation {
     condition     = var.function_memory >= 128 && var.function_memory <= 10240
-    error_message = "The memory is between 128 and 10240 MB."
+    error_message = "The memory must be from 128 to 10240 MB."
   }
 }
 
 variable "function_concurrency" {
-  description = "How many batches are processed at the same time."
+  description = "Maximum number of batches that are processed at the same time."
   type        = number
   default     = 10
 
   validation {
     condition     = var.function_concurrency >= 2 && var.function_concurrency <= 1000
-    error_message = "SQS takes a concurrency between 2 and 1000."
+    error_message = "The concurrency must be from 2 to 1000, the limits of SQS."
   }
 }
 
 variable "reserve_concurrency" {
-  description = "Reserve function_concurrency for the processor, and 1 for the anomaly function, so that other functions of the account cannot use it up. The queue limits the processor in any case. A new account may run 10 functions in all, and Lambda refuses to reserve any of them."
+  description = "Whether to reserve function_concurrency for the processor and 1 for the anomaly function, so that other functions of the account cannot use them. The queue limits the processor in any case. A new account may run 10 functions in total, and Lambda refuses to reserve any of them."
   type        = bool
   default     = false
 }
 
 variable "batch_window" {
-  description = "Seconds to wait for a batch to fill: more latency, fewer calls and fewer writes."
+  description = "Seconds to wait for a batch to fill. A longer window increases the latency, and reduces calls and writes."
   type        = number
   default     = 5
 
   validation {
     condition     = var.batch_window >= 1 && var.batch_window <= 5
-    error_message = "The window is between 1 and 5 seconds."
+    error_message = "The window must be from 1 to 5 seconds."
   }
 }
 
 variable "candles_capacity" {
-  description = "Units a second that the candle table always has and is paid for, such as { write = 25, read = 5 }; null pays by the request. `mcloud cost advise` says when it saves."
+  description = "Provisioned units per second of the candle table, such as { write = 25, read = 5 }. They are billed even if unused. With null, each request is billed. `mcloud cost advise` reports which is cheaper."
   type        = object({ write = number, read = number })
   default     = null
 
   validation {
     condition     = var.candles_capacity == null ? true : min(var.candles_capacity.write, var.candles_capacity.read) >= 1
-    error_message = "A capacity is at least one write and one read unit."
+    error_message = "The capacity must be at least one write unit and one read unit."
   }
 }
 
 variable "deliveries" {
-  description = "How often a message is tried before it goes to the dead-letter queue."
+  description = "Number of deliveries after which a message goes to the dead-letter queue."
   type        = number
   default     = 5
 
   validation {
     condition     = var.deliveries >= 2 && var.deliveries <= 100
-    error_message = "Deliveries are between 2 and 100."
+    error_message = "The number of deliveries must be from 2 to 100."
   }
 }
 
 variable "log_retention" {
-  description = "Days that the functions' logs are kept."
+  description = "Number of days for which the logs of the functions are kept."
   type        = number
   default     = 30
 
@@ -160,13 +160,13 @@ variable "log_retention" {
 }
 
 variable "trusted_principals" {
-  description = "ARNs that may assume the producer, replicator and operator roles; empty leaves it to this account's own IAM policies."
+  description = "ARNs that may assume the roles of producers, replicators and operators. If empty, the IAM policies of this account decide."
   type        = list(string)
   default     = []
 
   validation {
     condition     = alltrue([for arn in var.trusted_principals : can(regex("^arn:aws[a-z-]*:(iam|sts)::[0-9]{12}:.+$", arn))])
-    error_message = "A principal is the ARN of an account, user or role; everybody (*) is not one."
+    error_message = "A principal must be the ARN of an account, user or role. The wildcard * is not allowed."
   }
 }
 
@@ -177,50 +177,50 @@ variable "alert_publishers" {
 
   validation {
     condition     = length(setsubtract(var.alert_publishers, ["operator", "replicator"])) == 0
-    error_message = "The publishers are operator and replicator."
+    error_message = "The allowed publishers are operator and replicator."
   }
 }
 
 variable "alert_email" {
-  description = "Address that gets the alerts, once it has confirmed; null subscribes nobody."
+  description = "Email address that receives alerts after it has confirmed the subscription. With null, nobody is subscribed."
   type        = string
   default     = null
 
   validation {
     condition     = var.alert_email == null ? true : can(regex("^[^@\\s]+@[^@\\s]+$", var.alert_email))
-    error_message = "That is not an e-mail address."
+    error_message = "The value must be an email address."
   }
 }
 
 variable "max_message_age" {
-  description = "Seconds that the oldest message may wait before an alarm."
+  description = "Age of the oldest message, in seconds, above which an alarm fires."
   type        = number
   default     = 300
 
   validation {
     condition     = var.max_message_age >= 60
-    error_message = "The age is at least 60 seconds: SQS reports it once a minute."
+    error_message = "The age must be at least 60 seconds, because SQS reports it once a minute."
   }
 }
 
 variable "max_silence" {
-  description = "Seconds without a trade to process before an alarm; null sets none, as for a site that only stands by."
+  description = "Seconds without a stored trade after which an alarm fires. Use null, for no alarm, at a standby site."
   type        = number
   default     = null
 
   validation {
     condition     = var.max_silence == null ? true : var.max_silence % 60 == 0 && var.max_silence >= 300 && var.max_silence <= 86400
-    error_message = "The silence is whole minutes, between 300 and 86400 seconds."
+    error_message = "The silence must be a whole number of minutes, from 300 to 86400 seconds."
   }
 }
 
 variable "monthly_budget" {
-  description = "USD (in China, CNY) a month for the whole account; null sets no budget."
+  description = "Budget per month in USD (in China, CNY) for the whole account. With null, there is no budget."
   type        = number
   default     = null
 
   validation {
     condition     = var.monthly_budget == null ? true : var.monthly_budget > 0
-    error_message = "The budget is more than nothing."
+    error_message = "The budget must be greater than 0."
   }
 }

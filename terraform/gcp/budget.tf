@@ -1,4 +1,4 @@
-# The project's, not the stack's: not every cost carries a label.
+# The budget covers the project and not only the stack, because not every cost has a label.
 
 resource "google_billing_budget" "monthly" {
   count = var.billing_account == null ? 0 : 1
@@ -27,7 +27,7 @@ resource "google_billing_budget" "monthly" {
     spend_basis       = "FORECASTED_SPEND"
   }
 
-  # Billing administrators are told in any case.
+  # Billing administrators are notified in any case.
   dynamic "all_updates_rule" {
     for_each = var.alert_email == null ? [] : [google_monitoring_notification_channel.email[0].id]
 

@@ -6,7 +6,7 @@ resource "google_monitoring_dashboard" "this" {
       columns = 12
       tiles = [
         for index, chart in concat(local.charts, [for chart in [local.anomaly_chart] : chart if var.anomalies]) : merge({
-          # Monitoring leaves a position of 0 out, and Terraform would see a change in every plan.
+          # Cloud Monitoring omits a position of 0, so Terraform would show a change in every plan.
           for name, cells in { xPos = 6 * (index % 2), yPos = 4 * floor(index / 2), width = 6, height = 4 } :
           name => cells if cells != 0
           }, {

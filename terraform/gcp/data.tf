@@ -4,9 +4,9 @@ locals {
   candles_collection = "candles"
   control_collection = "control"
 
-  # No query uses them, and an index entry takes storage and slows writes down. (Writing it is not billed
-  # in the Standard edition.) The other fields keep the index that Firestore makes by itself, by value
-  # and then by name: the replicator reads by `updated`.
+  # No query uses these fields, and index entries need storage and slow down writes. (Writing them
+  # is not billed in the Standard edition.) The other fields keep Firestore's automatic index, by
+  # value and then by name: the replicator reads by `updated`.
   unindexed = [
     "fragments", "open", "high", "low", "close", "volume", "quote_volume",
     "first_id", "last_id", "trade_count", "void_count",
@@ -20,7 +20,7 @@ resource "google_firestore_database" "this" {
   concurrency_mode                  = "OPTIMISTIC"
   point_in_time_recovery_enablement = "POINT_IN_TIME_RECOVERY_ENABLED"
   delete_protection_state           = var.deletion_protection ? "DELETE_PROTECTION_ENABLED" : "DELETE_PROTECTION_DISABLED"
-  # Otherwise Terraform would forget the database and leave it.
+  # By default, Terraform would only forget the database and not delete it.
   deletion_policy = "DELETE"
 
   depends_on = [google_project_service.this]

@@ -4,8 +4,8 @@ locals {
   processor    = "${var.name}-processor"
   anomaly_name = "${var.name}-anomaly"
 
-  # Requests that an instance gets at once. Its server has four threads for each core by default, and
-  # the requests beyond them would wait inside it while their time runs out.
+  # Number of concurrent requests of an instance. Its server has four threads per core by default.
+  # Further requests would wait inside the instance while their timeout runs.
   requests_at_once = 8
 
   bundle_digest = filesha256(var.bundle)
@@ -39,7 +39,7 @@ resource "google_cloudfunctions2_function" "processor" {
     ingress_settings                 = "ALLOW_INTERNAL_ONLY"
     timeout_seconds                  = var.function_timeout
     available_memory                 = "${var.function_memory}Mi"
-    available_cpu                    = "1" # several requests at once take a whole one
+    available_cpu                    = "1" # concurrent requests require a whole CPU
     max_instance_request_concurrency = local.requests_at_once
     min_instance_count               = var.min_instances
     max_instance_count               = var.function_concurrency
@@ -51,7 +51,7 @@ resource "google_cloudfunctions2_function" "processor" {
       CANDLES_COLLECTION   = local.candles_collection
       CONTROL_COLLECTION   = local.control_collection
       THREADS              = tostring(local.requests_at_once)
-      # Cloud Functions adds it where it is missing, and Terraform would see a change.
+      # Cloud Functions adds this variable if it is missing, and Terraform would show a change.
       LOG_EXECUTION_ID = "true"
     }
   }
@@ -70,7 +70,7 @@ resource "google_cloudfunctions2_function" "anomaly" {
 
   name        = local.anomaly_name
   location    = var.region
-  description = "Looks for prices and volumes out of line"
+  description = "Searches candles for unusual prices and volumes"
 
   build_config {
     runtime           = "python313"
@@ -95,7 +95,7 @@ resource "google_cloudfunctions2_function" "anomaly" {
     timeout_seconds       = var.function_timeout
     available_memory      = "${var.function_memory}Mi"
     available_cpu         = "1"
-    # One look at a time.
+    # Only one check runs at a time.
     max_instance_count = 1
 
     environment_variables = {
@@ -123,7 +123,7 @@ resource "google_storage_bucket" "source" {
   location                    = var.region
   uniform_bucket_level_access = true
   public_access_prevention    = "enforced"
-  force_destroy               = true # built again at will
+  force_destroy               = true # built again at any time
 
   versioning {
     enabled = true
@@ -143,13 +143,14 @@ resource "google_storage_bucket" "source" {
   depends_on = [google_project_service.this]
 }
 
-# Named by what is in it, so that other code is another object and the functions are built again.
+# The name contains a digest of the content, so other code is another object, and the functions are
+# built again.
 resource "google_storage_bucket_object" "bundle" {
   name   = "functions-${local.bundle_digest}.zip"
   bucket = google_storage_bucket.source.name
   source = var.bundle
 
-  # The source of the code that runs stays until the functions have been built from the new one.
+  # The source of the running code stays until the functions were built from the new source.
   lifecycle {
     create_before_destroy = true
   }
@@ -160,9 +161,10 @@ moved {
   to   = google_storage_bucket_object.bundle
 }
 
-# Of our own: the repository that Cloud Functions would make stays behind, and is the whole project's.
+# The stack has its own repository, because the one that Cloud Functions would create belongs to the
+# whole project and would remain after a destroy.
 resource "google_artifact_registry_repository" "functions" {
-  #checkov:skip=CKV_GCP_84:Google's own key encrypts it; images are built again at will
+  #checkov:skip=CKV_GCP_84:Google's own key encrypts it; images are built again at any time
   repository_id = "${var.name}-functions"
   description   = "Images of the functions"
   location      = var.region

@@ -1,15 +1,17 @@
-# One account a component, each with the rights that its code uses and no other.
+# One service account for each component, with exactly the permissions that its code uses.
 
 locals {
-  # Firestore has rights a project only; the condition keeps them to this stack's database.
+  # Permissions of Firestore are granted on the project. The condition limits them to the database
+  # of this stack.
   database_only = "resource.type == \"firestore.googleapis.com/Database\" && resource.name == \"projects/${var.project}/databases/${local.database}\""
   raw_only      = "resource.name.startsWith(\"projects/_/buckets/${google_storage_bucket.raw.name}/objects/raw/\")"
 
   role_prefix = replace(var.name, "-", "_") # a role's id has no hyphens
 }
 
-# The id of a custom role is refused from the 7th to the 37th day after its deletion, so that a stack that is made
-# again needs other ids: https://cloud.google.com/iam/docs/creating-custom-roles#deleting-custom-role
+# The id of a custom role is refused from the 7th to the 37th day after its deletion, so a stack
+# that is created again needs other ids:
+# https://cloud.google.com/iam/docs/creating-custom-roles#deleting-custom-role
 resource "terraform_data" "role_suffix" {
   input            = formatdate("YYYYMMDDhhmmss", plantimestamp())
   triggers_replace = [var.name]
@@ -19,7 +21,7 @@ resource "terraform_data" "role_suffix" {
   }
 }
 
-# Of its own, since its role comes and goes with the anomaly function.
+# This id is separate, because the role is created and deleted together with the anomaly function.
 resource "terraform_data" "anomaly_role_suffix" {
   count = local.anomaly
 
@@ -33,7 +35,7 @@ resource "terraform_data" "anomaly_role_suffix" {
 
 resource "google_service_account" "processor" {
   account_id   = local.processor
-  display_name = "What the processor may do"
+  display_name = "Processor of the stack"
 
   depends_on = [google_project_service.this]
 }
@@ -62,13 +64,13 @@ resource "google_project_iam_member" "processor" {
   }
 }
 
-# Deletes because Cloud Storage wants that right of whoever writes a name again, as a retry does; it
-# is not documented whether "only if it is not there" is looked at first. Versions and soft deletion
-# keep what was there.
+# The role includes the permission to delete, because Cloud Storage requires it for writing an
+# existing name again, as a retry does. It is not documented whether the precondition "only if it
+# does not exist" is checked first. Versions and soft deletion keep the earlier content.
 resource "google_project_iam_custom_role" "archiver" {
   role_id     = "${local.role_prefix}_archiver_${terraform_data.role_suffix.input}"
   title       = "${var.name}-archiver on Cloud Storage"
-  description = "Writes objects, also again, and reads none"
+  description = "Writes objects, also repeatedly, and reads none"
   permissions = ["storage.objects.create", "storage.objects.delete"]
 
   depends_on = [google_project_service.this]
@@ -85,7 +87,7 @@ resource "google_storage_bucket_iam_member" "processor" {
   }
 }
 
-# Spans have rights a project only.
+# Permissions for spans can only be granted on the project.
 resource "google_project_iam_member" "processor_traces" {
   project = var.project
   role    = "roles/cloudtrace.agent"
@@ -106,13 +108,14 @@ resource "google_cloud_run_v2_service_iam_member" "invoker" {
   role     = "roles/run.invoker"
   member   = google_service_account.invoker.member
 
-  # A function that is made anew has no grants.
+  # A function that was created again has lost its grants.
   lifecycle {
     replace_triggered_by = [google_cloudfunctions2_function.processor.id]
   }
 }
 
-# Projects from before April 2021 do not have it of themselves. The agent exists once Pub/Sub is used.
+# Projects from before April 2021 do not have this grant by default. The service agent exists after
+# the first use of Pub/Sub.
 resource "google_service_account_iam_member" "pubsub_as_invoker" {
   service_account_id = google_service_account.invoker.name
   role               = "roles/iam.serviceAccountTokenCreator"
@@ -123,7 +126,7 @@ resource "google_service_account_iam_member" "pubsub_as_invoker" {
 
 resource "google_service_account" "producer" {
   account_id   = "${var.name}-producer"
-  display_name = "What a producer may do"
+  display_name = "Producers of the stack"
 
   depends_on = [google_project_service.this]
 }
@@ -154,7 +157,7 @@ resource "google_project_iam_member" "producer" {
 
 resource "google_service_account" "replicator" {
   account_id   = "${var.name}-replicator"
-  display_name = "What the replicator may do"
+  display_name = "Replicator of the stack"
 
   depends_on = [google_project_service.this]
 }
@@ -187,14 +190,15 @@ resource "google_storage_bucket_iam_member" "replicator_writes" {
   }
 }
 
-# Dead letters go back to the topic or away; so do trades that a restore has the functions do.
+# For dead letters, which return to the topic or are deleted, and for restores that send trades to
+# the functions.
 resource "google_pubsub_topic_iam_member" "replicator" {
   topic  = google_pubsub_topic.trades.name
   role   = "roles/pubsub.publisher"
   member = google_service_account.replicator.member
 }
 
-# A guard, which runs as the replicator, looks whether the queue and the function are there.
+# A guard, which uses this account, checks whether the queue and the function exist.
 resource "google_pubsub_subscription_iam_member" "replicator_looks" {
   subscription = google_pubsub_subscription.processor.name
   role         = "roles/pubsub.viewer"
@@ -207,7 +211,7 @@ resource "google_cloudfunctions2_function_iam_member" "replicator_looks" {
   role           = "roles/cloudfunctions.viewer"
   member         = google_service_account.replicator.member
 
-  # A function that is made anew has no grants.
+  # A function that was created again has lost its grants.
   lifecycle {
     replace_triggered_by = [google_cloudfunctions2_function.processor.id]
   }
@@ -219,8 +223,8 @@ resource "google_pubsub_subscription_iam_member" "replicator_dead_letters" {
   member       = google_service_account.replicator.member
 }
 
-# Only Cloud Monitoring knows how many messages wait, such as dead letters that are to be sent again. Time
-# series have rights a project only.
+# Only Cloud Monitoring reports the number of waiting messages, such as dead letters to redrive.
+# Permissions for time series can only be granted on the project.
 resource "google_project_iam_member" "replicator_metrics" {
   project = var.project
   role    = "roles/monitoring.viewer"
@@ -229,7 +233,7 @@ resource "google_project_iam_member" "replicator_metrics" {
 
 resource "google_service_account" "operator" {
   account_id   = "${var.name}-operator"
-  display_name = "What an operator may look at"
+  display_name = "Operators of the stack"
 
   depends_on = [google_project_service.this]
 }
@@ -245,28 +249,30 @@ resource "google_project_iam_member" "operator" {
   }
 }
 
-# Time series have rights a project only.
+# Permissions for time series can only be granted on the project.
 resource "google_project_iam_member" "operator_metrics" {
   project = var.project
   role    = "roles/monitoring.viewer"
   member  = google_service_account.operator.member
 }
 
-# `mcloud trace` looks for a trade in what the processor wrote; entries have rights a project only.
+# `mcloud trace` searches the processor's log for a trade. Permissions for log entries can only be
+# granted on the project.
 resource "google_project_iam_member" "operator_logs" {
   project = var.project
   role    = "roles/logging.viewer"
   member  = google_service_account.operator.member
 }
 
-# `mcloud doctor` asks which services are on; the other roles have that right on one resource only.
+# `mcloud doctor` lists the enabled services. The other roles have this permission on a single
+# resource only.
 resource "google_project_iam_member" "operator_services" {
   project = var.project
   role    = "roles/serviceusage.serviceUsageViewer"
   member  = google_service_account.operator.member
 }
 
-# `mcloud cost report` reads the bill, where there is an export. The dataset may be in another project.
+# `mcloud cost report` reads the bill if there is an export. The dataset may be in another project.
 resource "google_project_iam_member" "operator_queries" {
   count = var.billing_dataset == null ? 0 : 1
 
@@ -296,7 +302,8 @@ resource "google_pubsub_subscription_iam_member" "operator" {
   member       = google_service_account.operator.member
 }
 
-# Pub/Sub shows a message only to those who pull it; it is given back at once.
+# Pub/Sub shows the content of a message only to a client that pulls it. Operators return it
+# immediately.
 resource "google_pubsub_subscription_iam_member" "operator_dead_letters" {
   subscription = google_pubsub_subscription.dlq.name
   role         = "roles/pubsub.subscriber"
@@ -309,7 +316,7 @@ resource "google_cloudfunctions2_function_iam_member" "operator" {
   role           = "roles/cloudfunctions.viewer"
   member         = google_service_account.operator.member
 
-  # A function that is made anew has no grants.
+  # A function that was created again has lost its grants.
   lifecycle {
     replace_triggered_by = [google_cloudfunctions2_function.processor.id]
   }
@@ -330,8 +337,8 @@ resource "google_service_account_iam_member" "trusted" {
   member = each.value.member
 }
 
-# Cloud Build makes the functions' images as this account: the default one has no rights in new
-# projects, and too many in old ones.
+# Cloud Build makes the functions' images as this account: the default account has no permissions in
+# new projects, and too many in old ones.
 resource "google_service_account" "builder" {
   account_id   = "${var.name}-builder"
   display_name = "Builds the functions"
@@ -374,7 +381,7 @@ resource "google_service_account" "anomaly" {
   count = local.anomaly
 
   account_id   = local.anomaly_name
-  display_name = "What the anomaly function may do"
+  display_name = "Anomaly function of the stack"
 
   depends_on = [google_project_service.this]
 }
@@ -384,7 +391,7 @@ resource "google_project_iam_custom_role" "anomaly" {
 
   role_id     = "${local.role_prefix}_anomaly_${terraform_data.anomaly_role_suffix[0].input}"
   title       = "${local.anomaly_name} on Firestore"
-  description = "Reads candles and heartbeats, and keeps and forgets anomalies"
+  description = "Reads candles and heartbeats, and stores and deletes anomalies"
   permissions = [
     "datastore.entities.create",
     "datastore.entities.delete",
@@ -426,7 +433,7 @@ resource "google_cloud_run_v2_service_iam_member" "scheduler" {
   role     = "roles/run.invoker"
   member   = google_service_account.scheduler[0].member
 
-  # A function that is made anew has no grants.
+  # A function that was created again has lost its grants.
   lifecycle {
     replace_triggered_by = [google_cloudfunctions2_function.anomaly[0].id]
   }

@@ -7,12 +7,12 @@ locals {
   database = coalesce(var.database, var.name)
   labels   = merge(var.labels, { application = "mcloud", stack = var.name })
 
-  # The agent that delivers and dead-letters messages in Pub/Sub's name.
+  # The service agent with which Pub/Sub delivers and dead-letters messages.
   pubsub_agent = "serviceAccount:service-${local.number}@gcp-sa-pubsub.iam.gserviceaccount.com"
 
   # The bucket into which Cloud Functions copies the sources of the functions of a region.
   sources = "projects/_/buckets/gcf-v2-sources-${local.number}-${var.region}"
 
-  # One where the second function is wanted, otherwise none.
+  # Number of anomaly functions: 1 if it is wanted, otherwise 0.
   anomaly = var.anomalies ? 1 : 0
 }

@@ -1,7 +1,8 @@
-# Trades on their way to the processor, and those that it could not process.
+# The topic and subscription of trades for the processor, and those of messages that it could not
+# process.
 
 locals {
-  retention = "${14 * 24 * 3600}s" # as long as on AWS; Pub/Sub would go up to 31 days
+  retention = "${14 * 24 * 3600}s" # as long as on AWS; the limit of Pub/Sub is 31 days
 }
 
 resource "google_pubsub_topic" "trades" {
@@ -16,12 +17,12 @@ resource "google_pubsub_topic" "trades" {
   depends_on = [google_project_service.this]
 }
 
-# Pushes to the function itself: the subscription that a function's own event trigger makes cannot
-# be given a dead-letter topic.
+# This subscription pushes to the URL of the function, because the subscription of an event trigger
+# cannot have a dead-letter topic.
 resource "google_pubsub_subscription" "processor" {
   name                       = "${var.name}-trades-processor"
   topic                      = google_pubsub_topic.trades.id
-  ack_deadline_seconds       = var.function_timeout + 30 # also how long a push may take
+  ack_deadline_seconds       = var.function_timeout + 30 # this is also the timeout of a push
   message_retention_duration = local.retention
 
   push_config {
@@ -43,7 +44,8 @@ resource "google_pubsub_subscription" "processor" {
     max_delivery_attempts = var.deliveries
   }
 
-  # Never: after 31 quiet days it would be gone, and what is published then with it.
+  # The subscription never expires. By default it would be deleted after 31 days without activity,
+  # and later messages would be lost.
   expiration_policy {
     ttl = ""
   }
@@ -73,8 +75,8 @@ resource "google_pubsub_subscription" "dlq" {
   }
 }
 
-# Without these two grants Pub/Sub neither fills the dead-letter topic nor counts deliveries, and
-# says nothing.
+# Without these two grants, Pub/Sub neither uses the dead-letter topic nor counts deliveries, and
+# does not report an error.
 resource "google_pubsub_topic_iam_member" "dlq_publisher" {
   topic  = google_pubsub_topic.dlq.name
   role   = "roles/pubsub.publisher"

@@ -1,4 +1,4 @@
-# Alert policies, the channel that carries them, and rules for the log of requests.
+# Alert policies, the channel that delivers them, and rules for the log of requests.
 
 locals {
   of_trades    = "resource.type = \"pubsub_subscription\" AND resource.labels.subscription_id = \"${google_pubsub_subscription.processor.name}\""
@@ -6,11 +6,11 @@ locals {
   of_anomaly   = "resource.type = \"cloud_run_revision\" AND resource.labels.service_name = \"${local.anomaly_name}\""
   of_processor = "resource.type = \"cloud_run_revision\" AND resource.labels.service_name = \"${local.processor}\""
 
-  # The name of the metric below, as PromQL has it.
+  # Name of the metric below in PromQL.
   stored = "logging_googleapis_com:user_${replace(var.name, "-", "_")}_stored"
 
-  # Each is a metric's worst minute against a limit. Firestore has no metric for throttling: what it
-  # refuses shows as an error of the function.
+  # Each policy compares the worst minute of a metric with a limit. Firestore has no metric for
+  # throttling: its refusals show as errors of the function.
   alerts = merge(local.alerts_of_trades, var.anomalies ? local.alerts_of_anomalies : {})
 
   alerts_of_trades = {
@@ -21,18 +21,19 @@ locals {
       above       = 0
     }
     message-age = {
-      description = "The oldest message waits too long: the processor does not keep up, or is down."
+      description = "The oldest message has waited for too long: the processor does not keep up, or is down."
       filter      = "${local.of_trades} AND metric.type = \"pubsub.googleapis.com/subscription/oldest_unacked_message_age\""
       aligner     = "ALIGN_MAX"
       above       = var.max_message_age
     }
     function-errors = {
-      description = "The processor fails; its messages come back, and are dead-lettered in the end."
+      description = "The processor fails. Its messages are retried, and become dead letters in the end."
       filter      = "${local.of_processor} AND metric.type = \"run.googleapis.com/request_count\" AND metric.labels.response_code_class = \"5xx\""
       aligner     = "ALIGN_DELTA"
       above       = 0
     }
-    # What Cloud Run refuses for lack of an instance is in none of its own metrics, so Pub/Sub is asked:
+    # Requests that Cloud Run refuses for lack of an instance are in none of its own metrics, so
+    # this is a metric of Pub/Sub:
     # https://cloud.google.com/monitoring/api/metrics_gcp_p_z#gcp-pubsub
     function-throttles = {
       description = "The processor refuses messages: it has no free instance, or Pub/Sub may not call it."
@@ -50,7 +51,7 @@ locals {
 
   alerts_of_anomalies = {
     anomaly-errors = {
-      description = "The anomaly function fails: what is out of line may go unseen until it is well again."
+      description = "The anomaly function fails: anomalies may stay undetected until it works again."
       filter      = "${local.of_anomaly} AND metric.type = \"run.googleapis.com/request_count\" AND metric.labels.response_code_class = \"5xx\""
       aligner     = "ALIGN_DELTA"
       above       = 0
@@ -58,7 +59,8 @@ locals {
   }
 }
 
-# What the anomaly function finds, as its log says it. (On AWS it tells the topic itself.)
+# Anomalies, from the log of the anomaly function. (On AWS, the function itself publishes to the
+# topic.)
 resource "google_monitoring_alert_policy" "anomaly" {
   count = local.anomaly
 
@@ -136,9 +138,10 @@ resource "google_monitoring_alert_policy" "this" {
   depends_on = [google_project_service.this]
 }
 
-# The messages that the processor says it has stored. Its requests would not do: a guard's canaries,
-# which go on coming where the producer is dead, are requests too. It takes some 0.4 MiB a month of
-# the 150 that are free, $0.26 each after them: https://cloud.google.com/stackdriver/pricing (2026-11).
+# Counts the stored messages in the processor's log. The number of its requests would not show a
+# dead producer, because the canaries of a guard are requests as well. The metric needs about 0.4
+# MiB per month. 150 MiB are free, and further ones cost $0.26 each:
+# https://cloud.google.com/stackdriver/pricing (2026-11).
 resource "google_logging_metric" "stored" {
   count = var.max_silence == null ? 0 : 1
 
@@ -153,7 +156,8 @@ resource "google_logging_metric" "stored" {
 
   depends_on = [google_project_service.this]
 
-  # The provider would make a metric of the new name and leave the one of the old name behind.
+  # The provider would create a metric with the new name, and leave behind the one with the old
+  # name.
   lifecycle {
     replace_triggered_by = [terraform_data.name]
   }
@@ -176,14 +180,14 @@ resource "google_monitoring_alert_policy" "silence" {
   user_labels           = local.labels
 
   documentation {
-    content   = "The processor has stored no trade for long: none comes here. Canaries do not count."
+    content   = "The processor has not stored a trade for a while: no trades arrive here. Canaries do not count."
     mime_type = "text/markdown"
   }
 
   conditions {
     display_name = "silence"
 
-    # Where there is nothing to count there is no sum either; that is 0 too.
+    # Without any values there is no sum. This counts as 0 as well.
     condition_prometheus_query_language {
       query                     = "(sum(increase(${local.stored}{monitored_resource=\"cloud_run_revision\"}[${var.max_silence}s])) or vector(0)) == 0"
       duration                  = "0s"
@@ -193,7 +197,7 @@ resource "google_monitoring_alert_policy" "silence" {
   }
 
   alert_strategy {
-    auto_close = "604800s" # a week, the longest: what is silent stays so until a trade comes
+    auto_close = "604800s" # a week, which is the maximum: the silence lasts until the next trade
   }
 
   depends_on = [google_project_service.this]
@@ -206,8 +210,8 @@ resource "google_monitoring_notification_channel" "email" {
   type         = "email"
   labels       = { email_address = var.alert_email }
   user_labels  = local.labels
-  # Without it the channel of an address that is taken away could not be deleted: the policies that name
-  # it are changed later.
+  # Without it, the channel of a removed address could not be deleted, because Terraform changes the
+  # policies that name it later.
   force_delete = true
 
   depends_on = [google_project_service.this]

@@ -1,30 +1,30 @@
 output "project" {
-  description = "Project of everything in the stack."
+  description = "Project of all resources of the stack."
   value       = var.project
 }
 
 output "region" {
-  description = "Region of everything in the stack."
+  description = "Region of all resources of the stack."
   value       = var.region
 }
 
 output "topic" {
-  description = "Topic that takes trades."
+  description = "Topic for trades."
   value       = google_pubsub_topic.trades.name
 }
 
 output "subscription" {
-  description = "Subscription that pushes them to the processor."
+  description = "Subscription that pushes trades to the processor."
   value       = google_pubsub_subscription.processor.name
 }
 
 output "dlq_topic" {
-  description = "Topic of the messages that could not be processed."
+  description = "Topic for dead letters."
   value       = google_pubsub_topic.dlq.name
 }
 
 output "dlq_subscription" {
-  description = "Subscription that keeps them."
+  description = "Subscription that keeps the dead letters."
   value       = google_pubsub_subscription.dlq.name
 }
 
@@ -34,22 +34,22 @@ output "database" {
 }
 
 output "candles_collection" {
-  description = "Collection of candles."
+  description = "Firestore collection of candles."
   value       = local.candles_collection
 }
 
 output "control_collection" {
-  description = "Collection of heartbeats and the control record."
+  description = "Firestore collection of heartbeats and the control record."
   value       = local.control_collection
 }
 
 output "raw_bucket" {
-  description = "Bucket of raw trades."
+  description = "Name of the bucket of raw trades."
   value       = google_storage_bucket.raw.name
 }
 
 output "function" {
-  description = "The processor."
+  description = "Name of the processor."
   value       = google_cloudfunctions2_function.processor.name
 }
 

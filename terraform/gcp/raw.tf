@@ -1,4 +1,4 @@
-# The raw archive: every trade as it came, from which any candle can be made again.
+# The raw archive: every trade as it was received. Any candle can be made again from it.
 
 resource "google_storage_bucket" "raw" {
   #checkov:skip=CKV_GCP_62:an access log needs a bucket of the project's; Cloud Audit Logs serve as well
@@ -41,7 +41,7 @@ resource "google_storage_bucket" "raw" {
     }
   }
 
-  # Trades that only show that the site works; see mcloud/failover/canary.py.
+  # Canaries, which only show that the site works; see mcloud/canary.py.
   lifecycle_rule {
     action {
       type = "Delete"

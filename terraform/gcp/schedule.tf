@@ -1,4 +1,4 @@
-# Calls the anomaly function, where there is one.
+# The schedule of the anomaly function, if there is one.
 
 resource "google_cloud_scheduler_job" "anomaly" {
   count = local.anomaly
@@ -20,7 +20,7 @@ resource "google_cloud_scheduler_job" "anomaly" {
     }
   }
 
-  # A look that is late is worth nothing: the next one comes.
+  # A late check is useless, because the next one makes up for it.
   retry_config {
     retry_count        = 2
     max_retry_duration = "60s"

@@ -1,4 +1,5 @@
-# Switched on, and left on when the stack goes: others in the project may need them.
+# These services stay enabled when the stack is deleted, because other users of the project may need
+# them.
 
 resource "google_project_service" "this" {
   for_each = toset(concat(

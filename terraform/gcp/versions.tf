@@ -14,7 +14,7 @@ provider "google" {
   region         = var.region
   default_labels = local.labels
 
-  # Some APIs, such as that of budgets, ask for the project whose quota a request uses.
+  # Some APIs, such as that of budgets, require the project whose quota a request uses.
   user_project_override = true
   billing_project       = var.project
 }

@@ -265,7 +265,7 @@ def test_a_site_that_fails_does_not_stop_another(
     )
     (error,) = [line for line in done.stderr.splitlines() if line.startswith("error:")]
     assert error.startswith("error: other: Invalid value for variable")
-    assert "The timeout is between 10 and 570 seconds." in error
+    assert "The timeout must be from 10 to 570 seconds." in error
 
 
 @pytest.mark.slow
