@@ -33,7 +33,7 @@ def refusing(number: int, times: int) -> Callable[[], None]:
 
 
 @pytest.mark.parametrize("number", REFUSALS)
-def test_what_the_disk_refuses_is_named_once_until_it_takes_it(
+def test_a_refused_file_is_logged_once_until_it_can_be_written(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, number: int
 ) -> None:
     path = tmp_path / "note"
@@ -48,14 +48,14 @@ def test_what_the_disk_refuses_is_named_once_until_it_takes_it(
     assert str(path) not in best_effort.refused()
 
 
-def test_an_error_of_ours_counts_as_the_refusal_behind_it(tmp_path: Path) -> None:
+def test_an_mcloud_error_counts_as_the_refusal_that_caused_it(tmp_path: Path) -> None:
     path = tmp_path / "folder"
     path.mkdir()
     assert not best_effort.attempt(path, lambda: files.write(path, "text"))
     assert best_effort.refused()[str(path)] == os.strerror(errno.EISDIR)
 
 
-def test_a_fault_of_ours_is_not_hidden(tmp_path: Path) -> None:
+def test_an_unexpected_exception_is_not_hidden(tmp_path: Path) -> None:
     def write() -> None:
         raise TypeError("what nobody thought of")
 
@@ -111,7 +111,7 @@ def test_every_kind_of_note_may_be_refused_by_a_real_disk(tmp_path: Path, how: s
     assert "cannot be written to" in told["disk"]
 
 
-def test_what_was_reserved_takes_the_notes_of_a_full_disk(tmp_path: Path) -> None:
+def test_the_reserve_makes_room_for_notes_on_a_full_disk(tmp_path: Path) -> None:
     disk = tmp_path / "disk"
     told = json.loads(call(disk, "test_best_effort", "_fill_and_write", EMPTY, mebibytes=8))
     assert told["reserved"]
@@ -194,7 +194,7 @@ def _fill_and_write(folder: str) -> None:
     )
 
 
-def test_what_must_be_durable_is_refused_aloud(tmp_path: Path) -> None:
+def test_durable_writes_raise_on_a_full_disk(tmp_path: Path) -> None:
     path = tmp_path / "folder"
     path.mkdir()
     with pytest.raises(McloudError):

@@ -9,9 +9,7 @@ from mcloud.clock import AHEAD, Jumps, Limit, is_recent
 
 
 @given(st.floats(0.1, 1000), st.integers(0, 40), st.floats(0, 1e6))
-def test_a_limit_is_over_after_its_time_and_not_by_one_leap(
-    seconds: float, leap_at: int, leap: float
-) -> None:
+def test_a_limit_is_not_over_after_a_single_jump(seconds: float, leap_at: int, leap: float) -> None:
     clock = Jumping()
     limit = Limit(seconds, clock.timer)
     looks = 0
@@ -55,5 +53,5 @@ def test_only_a_wall_clock_that_was_set_is_a_jump(kind: str, found: float) -> No
     ("age", "recent"),
     [(0, True), (59, True), (60, False), (-AHEAD, True), (-AHEAD - 1, False), (-5 * HOUR, False)],
 )
-def test_what_is_from_the_future_is_not_recent(age: float, recent: bool) -> None:
+def test_a_time_in_the_future_is_not_recent(age: float, recent: bool) -> None:
     assert is_recent(1e9 - age, 1e9, 60) == recent

@@ -26,7 +26,7 @@ def test_asks_all_at_once() -> None:
     assert sorted(answers.values()) == [0, 1, 2]  # type: ignore[type-var]
 
 
-def test_does_not_wait_for_what_is_late() -> None:
+def test_late_calls_are_not_awaited() -> None:
     release = threading.Event()
     ended = threading.Event()
 
@@ -46,7 +46,7 @@ def test_does_not_wait_for_what_is_late() -> None:
     assert isinstance(answers["slow"], TimeoutError)
 
 
-def test_keeps_no_process_alive() -> None:
+def test_a_late_call_does_not_keep_the_process_alive() -> None:
     release = threading.Event()
     before = set(threading.enumerate())
     gather({"slow": lambda: release.wait(60)}, 0)
@@ -56,7 +56,7 @@ def test_keeps_no_process_alive() -> None:
         release.set()
 
 
-def test_of_nothing_is_nothing() -> None:
+def test_no_calls_give_no_results() -> None:
     assert gather({}, 60) == {}
 
 

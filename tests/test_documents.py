@@ -117,7 +117,7 @@ KINDS = pytest.mark.parametrize("kind", EXAMPLES)
 
 
 @KINDS
-def test_what_mcloud_writes_is_read_as_it_was(kind: str) -> None:
+def test_written_documents_are_read_unchanged(kind: str) -> None:
     shape, example = EXAMPLES[kind]
     stored = json.loads(json.dumps(example))
     found = decode(shape, stored, "it")
@@ -128,7 +128,7 @@ def test_what_mcloud_writes_is_read_as_it_was(kind: str) -> None:
 
 
 @KINDS
-def test_what_is_read_is_written_as_it_was(kind: str) -> None:
+def test_read_documents_are_written_unchanged(kind: str) -> None:
     shape, example = EXAMPLES[kind]
     stored = json.loads(json.dumps(example))
     again = json.loads(json.dumps(encode(decode(shape, stored, "it"))))
@@ -151,7 +151,7 @@ def test_the_document_of_a_journal_is_the_one_that_was_read(tmp_path: Path) -> N
 
 @KINDS
 @given(data=st.data())
-def test_no_damage_raises(kind: str, data: st.DataObject) -> None:
+def test_decoding_a_damaged_document_never_raises(kind: str, data: st.DataObject) -> None:
     shape, example = EXAMPLES[kind]
     broken = data.draw(damaged(json.loads(json.dumps(example))))
     found = decode(shape, broken, "the place")
@@ -183,7 +183,7 @@ def test_each_field_that_is_missing_or_of_another_type_is_named(kind: str) -> No
 
 
 @KINDS
-def test_a_newer_version_is_told_from_damage(kind: str) -> None:
+def test_a_newer_version_is_distinguished_from_damage(kind: str) -> None:
     shape, example = EXAMPLES[kind]
     if isinstance(example, dict):
         found = decode(shape, {**example, "version": documents.VERSION + 1}, "it")
@@ -208,7 +208,7 @@ def test_a_newer_version_is_told_from_damage(kind: str) -> None:
         ({1: 2}, "it has a field that is called 1"),
     ],
 )
-def test_it_says_what_is_wrong(changes: dict[Any, Any], what: str) -> None:
+def test_the_message_names_the_problem(changes: dict[Any, Any], what: str) -> None:
     found = decode(ControlRecord, {**asdict(RECORD), **changes}, "it")
     assert isinstance(found, Damaged)
     assert found.what == what
@@ -223,7 +223,7 @@ def test_no_text_raises(text: bytes) -> None:
 
 
 @given(text=texts(PRODUCER))
-def test_what_is_passed_on_as_it_is_is_json(text: bytes) -> None:
+def test_values_without_an_annotation_are_plain_json(text: bytes) -> None:
     document = parse(text, "it")
     if isinstance(document, dict):
         passed = plain(document, "it")

@@ -35,7 +35,7 @@ def test_replaces_a_file(tmp_path: Path, content: str | bytes) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_leaves_what_was_there_where_there_is_no_room(tmp_path: Path) -> None:
+def test_the_old_content_is_kept_on_a_full_disk(tmp_path: Path) -> None:
     path = tmp_path / "file"
     files.write(path, "before")
     with (
@@ -90,14 +90,14 @@ def test_a_line_after_one_that_was_cut_short_begins_anew(tmp_path: Path) -> None
         ),
     ],
 )
-def test_what_a_machine_refuses_is_no_fault_of_ours(error: OSError, said: str) -> None:
+def test_errors_of_the_machine_are_explained(error: OSError, said: str) -> None:
     assert re.match(said, str(files.refusal(error)))
 
 
 @pytest.mark.parametrize(
     "error", [ValueError("x"), FileNotFoundError(2, "none", "/x"), PermissionError(13, "no port")]
 )
-def test_what_may_be_one_stays_one(error: Exception) -> None:
+def test_other_errors_stay_unexplained(error: Exception) -> None:
     assert files.refusal(error) is None
 
 

@@ -252,9 +252,7 @@ def test_a_status_counts_although_the_body_is_cut(
 
 
 @pytest.mark.parametrize("behaviour", rude.NONSENSE)
-def test_nonsense_is_no_document_or_an_odd_one(
-    behaviour: str, rude_servers: dict[str, str]
-) -> None:
+def test_an_invalid_body_is_not_a_document(behaviour: str, rude_servers: dict[str, str]) -> None:
     url = rude_servers[behaviour]
     found: object = None
     with suppress(Unavailable):
@@ -278,7 +276,7 @@ def test_little_memory_is_taken(behaviour: str, rude_servers: dict[str, str]) ->
     assert peak < 4 * 2**20
 
 
-def test_what_is_honest_is_read_whole() -> None:
+def test_valid_answers_are_read_completely() -> None:
     """A body may have several forms."""
     import gzip
     import zlib
@@ -401,7 +399,7 @@ def test_a_handshake_that_fails(answers: rude.Answers, reason: str) -> None:
 
 
 @pytest.mark.parametrize("behaviour", ["drips its status", "1xx without end"])
-def test_what_is_encrypted_is_bounded_as_well(
+def test_encrypted_answers_are_limited_as_well(
     behaviour: str, certificate: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", f"{certificate}.crt")
@@ -424,7 +422,7 @@ def test_certificates_are_checked(certificate: Path) -> None:
 
 
 @pytest.mark.parametrize("behaviour", ["silent", "headers without end", "drips its headers"])
-def test_a_proxy_may_be_rude_as_well(
+def test_a_misbehaving_proxy_is_limited_as_well(
     behaviour: str, rude_servers: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for scheme in ("http", "https"):
@@ -474,7 +472,7 @@ def test_an_address_that_is_dead_leaves_time_for_the_next(
 @pytest.mark.parametrize(
     "url", ["http://[", "http://a b/", "https://127.0.0.1:99999/", "http://" + "a" * 300 + ".com"]
 )
-def test_what_cannot_be_asked_is_refused_without_the_url(url: str) -> None:
+def test_an_invalid_request_is_refused_without_its_url(url: str) -> None:
     with pytest.raises((Refused, Unavailable)) as caught:
         http.ask("GET", f"{url}/secret", AMPLE)
     assert "secret" not in str(caught.value)
@@ -561,6 +559,6 @@ def test_no_module_reads_an_answer_in_another_way() -> None:
         "from websockets.asyncio.client import connect\nconnect(url, max_size=1)",
     ],
 )
-def test_what_would_is_found(source: str) -> None:
+def test_the_check_for_other_clients_works(source: str) -> None:
     assert outside_the_mechanism("mcloud/new.py", source)
     assert outside_the_mechanism("mcloud/clouds/gcp/client.py", "requests.get(url)")

@@ -206,7 +206,7 @@ def test_the_oracle_shares_no_code_with_what_it_judges() -> None:
     refuse(each for each in imports() if each.file == oracle and each.top == "mcloud")
 
 
-def test_nobody_takes_what_another_room_keeps_to_itself() -> None:
+def test_no_room_imports_private_names_of_another() -> None:
     refuse(
         each
         for each in imports()

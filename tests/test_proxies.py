@@ -51,7 +51,7 @@ def test_loopback_goes_through_none_and_the_rest_does(
         assert urllib.request.proxy_bypass(spared)
 
 
-def test_what_a_name_in_small_letters_says_counts() -> None:
+def test_lower_case_names_have_precedence() -> None:
     assert settled(https_proxy=PROXY, HTTPS_PROXY="http://other:1")["HTTPS_PROXY"] == PROXY
     assert settled(http_proxy=PROXY, https_proxy="")["https_proxy"] == ""
 

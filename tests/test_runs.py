@@ -53,7 +53,7 @@ def holding(run: Run, how: str = "polite") -> Iterator[subprocess.Popen[str]]:
 
 
 @pytest.mark.parametrize("name", ["", "..", "a/b", "a b", "-_", "a.b"])
-def test_a_name_that_is_none_is_refused(tmp_path: Path, name: str) -> None:
+def test_an_invalid_name_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(UsageError, match="invalid name"):
         run_of(tmp_path, name)
 
@@ -93,7 +93,7 @@ def test_a_damaged_state_is_neither_lost_nor_written_over(run: Run) -> None:
     assert run.path.read_text() == '{"read": '
 
 
-def test_one_that_is_gone_without_a_word_is_lost(run: Run) -> None:
+def test_a_run_that_ended_without_a_final_state_is_lost(run: Run) -> None:
     assert not run.is_lost  # it has never written a state
     with run.lock.held():
         run.write({"at": 1.0})
@@ -108,7 +108,7 @@ def test_one_that_is_gone_without_a_word_is_lost(run: Run) -> None:
     assert stored(run) == {"at": 2.0, "ended": True}
 
 
-def test_a_lock_tells_who_is_alive(run: Run) -> None:
+def test_a_held_lock_shows_that_its_process_runs(run: Run) -> None:
     assert not run.lock.is_held()
     with run.lock.held() as mine:
         assert mine
@@ -125,7 +125,7 @@ def test_a_lock_tells_who_is_alive(run: Run) -> None:
     assert run.lock.holder() is None
 
 
-def test_whoever_looks_at_a_lock_keeps_nobody_from_it(tmp_path: Path) -> None:
+def test_checking_a_lock_does_not_block_it(tmp_path: Path) -> None:
     lock = Lock(tmp_path / "lock")
     done = threading.Event()
 
@@ -160,7 +160,7 @@ def test_stop_ends_it(run: Run, now: bool) -> None:
     assert not stop(run, now=now, patience=0)
 
 
-def test_one_that_drains_for_long_is_named_with_what_to_do(run: Run) -> None:
+def test_a_run_that_keeps_draining_is_reported_with_a_remedy(run: Run) -> None:
     with (
         holding(run, "stubborn") as process,
         pytest.raises(McloudError, match=f"\\(pid {process.pid}\\) is still delivering; wait"),
@@ -168,7 +168,7 @@ def test_one_that_drains_for_long_is_named_with_what_to_do(run: Run) -> None:
         stop(run, now=False, patience=0.1)
 
 
-def test_a_detached_one_that_ends_at_once_says_why(
+def test_a_detached_run_that_ends_at_once_reports_the_reason(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "environ", environment() | {"MCLOUD_STATE": str(tmp_path)})
@@ -200,7 +200,7 @@ def test_the_end_of_a_log(tmp_path: Path, count: int, shown: list[str]) -> None:
     assert list(tail(path, count, follow=False)) == shown
 
 
-def test_what_is_added_is_followed_across_rotations(tmp_path: Path) -> None:
+def test_new_lines_are_followed_across_rotations(tmp_path: Path) -> None:
     path = tmp_path / "log"
     path.write_text("one\n")
     shown: list[str] = []

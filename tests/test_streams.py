@@ -46,7 +46,7 @@ def test_a_terminal_that_has_gone_is_printed_to_no_more(leave: str) -> None:
 
 
 @pytest.mark.usefixtures("_usual_hang_up")
-def test_a_terminal_that_goes_ends_what_runs_in_order_however_often_it_is_said() -> None:
+def test_a_lost_terminal_stops_a_run_once() -> None:
     stop = threading.Event()
     with stopping(stop):
         os.kill(os.getpid(), signal.SIGHUP)
@@ -58,7 +58,7 @@ def test_a_terminal_that_goes_ends_what_runs_in_order_however_often_it_is_said()
 
 
 @pytest.mark.usefixtures("_usual_hang_up")
-def test_what_is_to_outlive_its_terminal_does() -> None:
+def test_a_command_started_with_nohup_survives_its_terminal() -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     stop = threading.Event()
     with stopping(stop):

@@ -19,7 +19,7 @@ def by_name(found: Rules) -> dict[str, AlertRule]:
     return {rule.name: rule for rule in found.rules}
 
 
-def test_without_a_file_there_are_those_that_are_built_in(tmp_path: Path) -> None:
+def test_without_a_file_the_rules_are_the_built_in_ones(tmp_path: Path) -> None:
     found = rules(load(None, tmp_path, {}))
     assert found == Rules()
     assert len(found.rules) == len(by_name(found)) >= 15
@@ -30,7 +30,7 @@ def test_without_a_file_there_are_those_that_are_built_in(tmp_path: Path) -> Non
         assert rule.says.format(value="1", limit="x")
 
 
-def test_one_that_is_built_in_is_changed(tmp_path: Path) -> None:
+def test_a_built_in_rule_can_be_changed(tmp_path: Path) -> None:
     text = """[channels.oncall]
 type = "pubsub"
 topic = "projects/my-project/topics/alerts"
@@ -66,14 +66,14 @@ enabled = false
     assert after == before
 
 
-def test_a_new_limit_takes_the_place_of_the_old_one(tmp_path: Path) -> None:
+def test_a_new_limit_replaces_the_old_one(tmp_path: Path) -> None:
     rule = by_name(read(tmp_path, "[alerts.function-errors]\nabove = 0.001\n"))["function-errors"]
     assert (rule.above, rule.below, rule.clear) == (0.001, None, None)
     rule = by_name(read(tmp_path, "[alerts.spool-waiting]\nbelow = 5\n"))["spool-waiting"]
     assert (rule.above, rule.below) == (None, 5)
 
 
-def test_a_rule_of_ones_own(tmp_path: Path) -> None:
+def test_a_custom_rule(tmp_path: Path) -> None:
     text = """[alerts.deep-queue]
 figure = "sites.*.queue.ready"
 above = 5000
@@ -122,9 +122,7 @@ text = "The function of {0} does not keep up."
         ('[alerts."a b"]\nabove = 1', 1, "invalid name"),
     ],
 )
-def test_what_is_wrong_is_named_with_its_line(
-    tmp_path: Path, text: str, line: int, words: str
-) -> None:
+def test_an_error_names_its_line(tmp_path: Path, text: str, line: int, words: str) -> None:
     with pytest.raises(ConfigError, match=rf"mcloud.toml:{line}: .*{words}"):
         read(tmp_path, text)
 

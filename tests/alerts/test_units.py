@@ -44,10 +44,10 @@ def test_a_value_has_its_unit(figure: str, value: float | None, text: str) -> No
         ("sites.*.other", {"above": 0.12345}, "above 0.12345"),
     ],
 )
-def test_a_limit_has_it_too(figure: str, limit: dict[str, float], text: str) -> None:
+def test_a_limit_has_its_unit(figure: str, limit: dict[str, float], text: str) -> None:
     assert AlertRule("x", figure, "", **limit).limit == text  # type: ignore[arg-type]
 
 
-def test_every_rule_that_is_built_in_knows_its_unit() -> None:
+def test_every_built_in_rule_has_a_unit() -> None:
     lacking = {rule.name for rule in Rules().rules if not unit(rule.figure)}
     assert lacking == {"service-down", "spool-full", "disk-full"}  # these are either true or not

@@ -62,7 +62,7 @@ class Watched:
         return seen(self.now, aws={"depth": value})
 
 
-def test_what_fires_and_what_is_over_goes_through_the_channels() -> None:
+def test_firing_and_resolved_alerts_are_sent_through_the_channels() -> None:
     sink = Sink()
     watched = Watched(1, 11, 12, 12, 0, 0)
     watched.run(Notifier(sink.channel(), clock=lambda: watched.now))
@@ -87,7 +87,7 @@ def test_what_fires_and_what_is_over_goes_through_the_channels() -> None:
     assert watched.kept[-1].firing == ()
 
 
-def test_one_that_starts_again_goes_on() -> None:
+def test_a_restarted_watcher_continues() -> None:
     sink = Sink()
     first = Watched(11, 11)
     state = first.run(Notifier(sink.channel()))
@@ -97,7 +97,7 @@ def test_one_that_starts_again_goes_on() -> None:
     assert [event.state for event in second.told] == ["resolved"]
 
 
-def test_a_channel_that_was_away_hears_of_it_later() -> None:
+def test_a_channel_that_failed_gets_the_alert_later() -> None:
     """The first attempts fail, and later ones succeed."""
     answers = iter([Refused("HTTP 404"), None, None])
 
@@ -131,14 +131,14 @@ def test_a_rule_may_have_channels_of_its_own() -> None:
 
 
 @pytest.mark.parametrize("error", [Unavailable("away"), KeyError("what nobody thought of")])
-def test_a_look_that_fails_ends_nothing(error: Exception) -> None:
+def test_a_failed_check_resolves_no_alert(error: Exception) -> None:
     watched = Watched(11, error, 11)
     state = watched.run(Notifier({}))
     assert [event.state for event in watched.told] == ["firing"]
     assert [alert.key for alert in state.firing] == ["depth aws"]
 
 
-def test_a_report_of_one_look_waits_for_nothing() -> None:
+def test_a_single_check_fires_without_a_waiting_time() -> None:
     rules = replace(
         RULES,
         rules=(

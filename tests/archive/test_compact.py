@@ -97,7 +97,7 @@ def test_sites_with_the_same_trades_get_equal_blocks_in_any_order(data: st.DataO
 
 @settings(max_examples=60, deadline=None)
 @given(st.data())
-def test_the_archive_says_the_same_before_and_after(data: st.DataObject) -> None:
+def test_the_archive_holds_the_same_trades_before_and_after(data: st.DataObject) -> None:
     everything = data.draw(several_symbols())
     site = MemorySite("aws")
     for part in data.draw(st.lists(subsets(everything), min_size=1, max_size=4)):
@@ -357,7 +357,7 @@ def test_two_trades_under_one_id_are_both_kept_and_found(aws: MemorySite, gcp: M
 
 
 @pytest.mark.parametrize("compacted", ["aws", "gcp", "both"])
-def test_a_site_gets_what_it_lacks_of_blocks(
+def test_a_site_gets_the_trades_that_its_blocks_lack(
     aws: MemorySite, gcp: MemorySite, compacted: str
 ) -> None:
     everything = made(range(BLOCK - 200, BLOCK + 200))
@@ -405,7 +405,7 @@ def forget(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     return again
 
 
-def test_a_listing_and_the_index_say_it_all(
+def test_the_listing_and_the_index_are_sufficient(
     aws: MemorySite, gcp: MemorySite, forget: Callable[[], None]
 ) -> None:
     for site in (aws, gcp):

@@ -55,7 +55,7 @@ def two_archives(draw: st.DrawFn) -> tuple[list[list[Trade]], list[list[Trade]]]
 
 @settings(max_examples=200)
 @given(two_archives())
-def test_afterwards_the_target_has_the_sum_and_a_second_time_nothing_is_lacking(
+def test_the_target_has_all_trades_after_one_copy(
     messages: tuple[list[list[Trade]], list[list[Trade]]],
 ) -> None:
     source, target = MemoryArchive(Faults()), MemoryArchive(Faults())
@@ -98,7 +98,7 @@ def test_an_object_is_read_only_where_its_key_does_not_say_it_all(
 
 @pytest.mark.parametrize("body", [b"", b"no gzip", pack(trades([7]))[0].body])
 @pytest.mark.parametrize("step", [1, 2])
-def test_what_is_not_what_its_key_says_is_named_and_stays_where_it_is(
+def test_an_object_that_does_not_match_its_key_is_reported_and_not_copied(
     source: MemoryArchive, target: MemoryArchive, body: bytes, step: int
 ) -> None:
     sound = store(source, trades(range(100, 110)))[0]
@@ -118,7 +118,7 @@ def test_objects_of_others_are_passed_over(source: MemoryArchive, target: Memory
     assert list(target.objects) == [key]
 
 
-def test_nothing_is_written_over(source: MemoryArchive, target: MemoryArchive) -> None:
+def test_no_object_is_overwritten(source: MemoryArchive, target: MemoryArchive) -> None:
     key = store(source, trades([100]))[0]
     lacking = raw.lacking(source, target, SYMBOL, HOUR_START)
     target.objects[key] = b"written meanwhile"
@@ -139,7 +139,9 @@ def test_one_hour_is_compared_at_a_time(source: MemoryArchive, target: MemoryArc
     assert [each.key for each in found] == [key]
 
 
-def test_what_is_refused_holds_up_no_other(source: MemoryArchive, target: MemoryArchive) -> None:
+def test_a_refused_object_does_not_stop_the_others(
+    source: MemoryArchive, target: MemoryArchive
+) -> None:
     keys = store(source, *(trades([n]) for n in range(100, 104)))
     gone = next(iter(source.list(keys[1])))
     del source.objects[keys[1]]

@@ -83,7 +83,7 @@ def test_a_test_goes_through_each_channel(mcloud: Terminal, desk: Desk) -> None:
 
 
 @pytest.mark.slow
-def test_a_dead_letter_fires_is_told_and_is_over(
+def test_a_dead_letter_fires_an_alert_that_is_sent_and_resolved(
     mcloud_up: Terminal, embedded: State, desk: Desk
 ) -> None:
     """The test has its own queues, since other tests have dead letters too."""
@@ -198,7 +198,7 @@ NOW = 1_800_000_000.0
         ("2h", None, "9999-12-31", "--from 9999-12-31 is more than a year ahead"),
     ],
 )
-def test_a_window_that_makes_no_sense_is_refused(
+def test_an_invalid_silence_is_refused(
     lasts: str | None, until: str | None, begin: str | None, said: str
 ) -> None:
     with pytest.raises(UsageError) as caught:
@@ -233,7 +233,7 @@ def test_windows() -> None:
         ("guard-paused", "gcp", "the rule guard-paused has a single figure; omit 'gcp'"),
     ],
 )
-def test_what_a_name_stands_for(
+def test_the_target_of_a_silence_is_a_rule_a_site_or_a_symbol(
     target: str,
     of: str | None,
     found: Any,
@@ -257,7 +257,7 @@ def refuse() -> Any:
 
 
 @pytest.mark.slow
-def test_a_window_that_is_to_come_is_listed_and_called_off(mcloud_up: Terminal) -> None:
+def test_a_planned_silence_is_listed_and_can_be_cancelled(mcloud_up: Terminal) -> None:
     begin = datetime.now(UTC) + timedelta(days=30)
     later = ("--from", begin.isoformat(timespec="minutes"), "--for", "2h", "--why")
     done = mcloud_up.run("alerts", "silence", "dead-letters", "gcp", *later, " ")

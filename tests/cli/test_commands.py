@@ -128,7 +128,7 @@ def test_candles_of_a_time(
     assert list(csv.DictReader(io.StringIO(done.stdout))) == expected[kept]
 
 
-def test_a_longer_candle_is_whole_whatever_the_bounds(
+def test_a_longer_candle_is_complete_for_any_bounds(
     mcloud_up: Terminal, produced: dict[str, Any]
 ) -> None:
     arguments = ("candles", SYMBOL, "--interval", "1h", "-o", "json")
@@ -139,7 +139,7 @@ def test_a_longer_candle_is_whole_whatever_the_bounds(
     assert json.loads(mcloud_up.run(*arguments, "--last", "1m").stdout) == whole[1:]
 
 
-def test_candles_as_a_table_are_not_cut(mcloud_up: Terminal, produced: dict[str, Any]) -> None:
+def test_a_table_of_candles_is_not_truncated(mcloud_up: Terminal, produced: dict[str, Any]) -> None:
     done = mcloud_up.run("candles", SYMBOL)
     rows = json.loads(mcloud_up.run("candles", SYMBOL, "-o", "json").stdout)
     heading, *lines = done.stdout.splitlines()
@@ -150,7 +150,7 @@ def test_candles_as_a_table_are_not_cut(mcloud_up: Terminal, produced: dict[str,
     assert ESCAPE not in done.stdout
 
 
-def test_a_terminal_gets_a_chart_and_no_cut_number(
+def test_a_terminal_gets_a_chart_and_no_truncated_number(
     mcloud_up: Terminal, produced: dict[str, Any]
 ) -> None:
     reader, writer = pty.openpty()
@@ -296,7 +296,7 @@ def test_quiet_minutes_are_filled_and_holes_are_not(
     ("start", "end", "minutes"),
     [(1, 3, [1, 2]), (2, 4, [2, 3]), (6, 8, []), (7, 11, [8, 9, 10]), (11, 20, [11, 12, 13])],
 )
-def test_candles_beyond_the_bounds_prove_what_was_quiet_within(
+def test_candles_outside_the_bounds_prove_quiet_intervals_inside(
     mcloud_up: Terminal, quiet: None, start: int, end: int, minutes: list[int]
 ) -> None:
     moments = (
@@ -316,7 +316,7 @@ def test_longer_intervals_are_filled_alike(mcloud_up: Terminal, quiet: None) -> 
     assert not any("filled" in row for row in rows)
 
 
-def test_no_candles_say_so(mcloud_up: Terminal, produced: dict[str, Any]) -> None:
+def test_a_range_without_candles_is_reported(mcloud_up: Terminal, produced: dict[str, Any]) -> None:
     arguments = ("candles", SYMBOL, "--start", "2030-01-01")
     done = mcloud_up.run(*arguments)
     assert (done.returncode, done.stdout) == (0, "")
@@ -343,7 +343,7 @@ def test_no_candles_say_so(mcloud_up: Terminal, produced: dict[str, Any]) -> Non
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_what_is_not_there_is_named(
+def test_an_unknown_name_is_reported_with_the_known_ones(
     mcloud_up: Terminal, produced: dict[str, Any], arguments: list[str], message: str
 ) -> None:
     done = mcloud_up.run(*arguments)
@@ -420,7 +420,7 @@ def test_local_env_can_be_evaluated(mcloud_up: Terminal) -> None:
 
 
 @pytest.mark.parametrize("arguments", [["outputs"], ["outputs", "-o", "json"], ["local", "env"]])
-def test_a_reader_that_goes_away_is_no_failure(mcloud_up: Terminal, arguments: list[str]) -> None:
+def test_a_closed_pipe_is_no_error(mcloud_up: Terminal, arguments: list[str]) -> None:
     """The reader ends early, as in ``mcloud outputs | head -1``; here it never reads.
 
     The command ends silently, like any program that SIGPIPE ends.
@@ -440,7 +440,7 @@ def test_a_reader_that_goes_away_is_no_failure(mcloud_up: Terminal, arguments: l
     assert (done.returncode, done.stderr) == (141, "")
 
 
-def test_colours_are_for_those_who_want_them(mcloud_up: Terminal) -> None:
+def test_colours_are_used_only_on_terminals(mcloud_up: Terminal) -> None:
     def shown(*more: str, **environment: str) -> str:
         return mcloud_up.run("local", "status", *more, FORCE_COLOR="1", **environment).stdout
 
@@ -452,7 +452,7 @@ def test_colours_are_for_those_who_want_them(mcloud_up: Terminal) -> None:
     assert green not in mcloud_up.run("--no-color", "local", "status", FORCE_COLOR="1").stdout
 
 
-def test_a_damaged_recording_says_so_and_keeps_what_was_readable(
+def test_the_readable_part_of_a_damaged_recording_is_used_and_the_damage_reported(
     mcloud_up: Terminal, recording: Path
 ) -> None:
     import gzip
@@ -472,7 +472,7 @@ def test_a_damaged_recording_says_so_and_keeps_what_was_readable(
     assert "error: the input is incomplete: 2 lines of replay:" in done.stderr
 
 
-def test_a_recording_without_the_trades_asked_for_is_no_success(
+def test_a_recording_without_the_requested_symbol_fails(
     mcloud_up: Terminal, recording: Path
 ) -> None:
     asked = ("--source", f"replay:{recording}", "--symbols", "NONEUSDT", "--to", "aws")

@@ -16,7 +16,7 @@ from mcloud.local.state import State
 from .conftest import Terminal
 
 
-def test_what_a_run_would_have_cost(mcloud_up: Terminal, embedded: State) -> None:
+def test_the_cost_of_a_run_on_the_embedded_clouds(mcloud_up: Terminal, embedded: State) -> None:
     """The report is the price of what the meters counted, on both clouds."""
     home = Path(embedded.options["home"])
     before = meter.read(home)
@@ -112,7 +112,9 @@ def test_a_budget_that_is_used_up(mcloud_up: Terminal, embedded: State) -> None:
         (["forecast", "-o", "csv"], "unknown output format 'csv'"),
     ],
 )
-def test_what_it_refuses(mcloud: Terminal, arguments: list[str], message: str) -> None:
+def test_invalid_arguments_are_refused(
+    mcloud: Terminal, arguments: list[str], message: str
+) -> None:
     done = mcloud.run("cost", *arguments)
     assert done.returncode == 2
     assert done.stdout == ""
@@ -120,7 +122,7 @@ def test_what_it_refuses(mcloud: Terminal, arguments: list[str], message: str) -
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_a_setting_that_is_wrong_is_named_with_its_line(mcloud: Terminal) -> None:
+def test_an_invalid_setting_is_reported_with_its_line(mcloud: Terminal) -> None:
     (mcloud.folder / "mcloud.toml").write_text("[cost]\nbudget_usd = 'much'\n")
     done = mcloud.run("cost", "report")
     assert done.returncode == 2

@@ -40,9 +40,7 @@ def buried(embedded: State) -> None:
         assert queue.send([*encode_all(TRADES), Message(POISON)]) == []
 
 
-def test_letters_that_another_reader_holds_are_not_passed_over(
-    mcloud_up: Terminal, embedded: State
-) -> None:
+def test_letters_held_by_another_reader_are_reported(mcloud_up: Terminal, embedded: State) -> None:
     to = embedded.resources()["gcp"]
     reader = open_site("gcp", to).queue
     buried = replace(to, topic=to.dlq_topic)  # type: ignore[arg-type]
@@ -87,7 +85,7 @@ def test_from_refusal_to_candle(mcloud_up: Terminal, embedded: State, buried: No
 
 
 @pytest.mark.slow
-def test_a_letter_is_shown_and_cannot_touch_the_terminal(
+def test_control_characters_of_a_letter_do_not_reach_the_terminal(
     mcloud_up: Terminal, embedded: State, buried: None
 ) -> None:
     await_letters(embedded, "aws", 1)
@@ -99,7 +97,7 @@ def test_a_letter_is_shown_and_cannot_touch_the_terminal(
 
 
 @pytest.mark.slow
-def test_nothing_is_sent_or_deleted_without_a_word(
+def test_nothing_is_sent_or_deleted_without_a_confirmation(
     mcloud_up: Terminal, embedded: State, buried: None
 ) -> None:
     await_letters(embedded, "aws", 1)

@@ -65,7 +65,7 @@ def sites(embedded: State, **changes: dict[str, str]) -> str:
     return text
 
 
-def test_embedded_clouds_in_order(mcloud_up: Terminal, exchange: str) -> None:
+def test_running_embedded_clouds_have_no_problems(mcloud_up: Terminal, exchange: str) -> None:
     (mcloud_up.folder / "mcloud.toml").write_text(exchange)
     code, checks = answered(mcloud_up)
     assert code == 0, checks
@@ -82,7 +82,9 @@ def test_embedded_clouds_in_order(mcloud_up: Terminal, exchange: str) -> None:
     assert "\naws\n" not in done.stdout
 
 
-def test_nothing_at_all(mcloud: Terminal, exchange: str) -> None:
+def test_without_embedded_clouds_the_remedy_is_to_start_them(
+    mcloud: Terminal, exchange: str
+) -> None:
     (mcloud.folder / "mcloud.toml").write_text(exchange)
     code, checks = answered(mcloud)
     assert code == 3
@@ -94,7 +96,7 @@ def test_nothing_at_all(mcloud: Terminal, exchange: str) -> None:
 
 
 @pytest.mark.slow
-def test_a_site_that_hangs_hides_no_other(
+def test_a_site_that_hangs_does_not_hide_the_others(
     mcloud: Terminal, embedded: State, exchange: str, terraform: str
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
@@ -110,7 +112,7 @@ def test_a_site_that_hangs_hides_no_other(
     assert of(checks, "aws")["clock"]["state"] == "unknown"
 
 
-def test_an_aws_as_a_real_one(
+def test_the_embedded_aws_is_checked_like_the_real_one(
     mcloud: Terminal, embedded: State, exchange: str, terraform: str
 ) -> None:
     """It has credentials, permissions and quotas, and is found by the usual variables."""
@@ -174,7 +176,9 @@ def test_no_credentials_and_no_network(mcloud: Terminal, terraform: str) -> None
         (["--role", "producr"], "unknown role 'producr'; choose from .*; did you mean 'producer'"),
     ],
 )
-def test_what_is_not_there_is_named(mcloud: Terminal, arguments: list[str], message: str) -> None:
+def test_an_unknown_site_or_role_is_refused(
+    mcloud: Terminal, arguments: list[str], message: str
+) -> None:
     done = mcloud.run("doctor", *arguments)
     assert (done.returncode, done.stdout) == (2, "")
 

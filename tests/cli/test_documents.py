@@ -42,7 +42,7 @@ def answered(terminal: Terminal, *arguments: str) -> subprocess.CompletedProcess
 
 
 @pytest.mark.slow
-def test_all_goes_on_without_damaged_documents_until_they_are_repaired(
+def test_commands_work_without_damaged_documents_until_these_are_repaired(
     mcloud_up: Terminal, sites: dict[str, Site]
 ) -> None:
     aws = sites["aws"]
@@ -119,7 +119,7 @@ def test_all_goes_on_without_damaged_documents_until_they_are_repaired(
 
 
 @pytest.mark.slow
-def test_a_debt_to_a_site_that_is_gone_is_forgotten_with_a_word_about_its_data(
+def test_forgetting_the_catch_up_of_a_removed_site_explains_what_happens_to_its_data(
     mcloud_up: Terminal, sites: dict[str, Site]
 ) -> None:
     debts.note(sites, Debt("gone", 3, 1.7e9), at=1.7e9, seconds=10.0)
@@ -152,7 +152,7 @@ def test_a_site_that_exists_is_caught_up_and_not_forgotten(
     assert "gcp is a site of the profile local, and can still be caught up" in done.stderr
 
 
-def test_a_state_file_that_is_damaged_stops_no_list(mcloud_up: Terminal) -> None:
+def test_a_damaged_state_file_does_not_stop_a_list(mcloud_up: Terminal) -> None:
     home = mcloud_up.folder / "state"
     here: Any = {"MCLOUD_STATE": str(home)}
     for kind in ("producers", "replicators", "guards", "alerts"):
@@ -172,7 +172,7 @@ def test_a_state_file_that_is_damaged_stops_no_list(mcloud_up: Terminal) -> None
     assert mcloud_up.run("stop", **here).returncode == 0
 
 
-def test_a_newer_state_is_not_written_over(mcloud_up: Terminal) -> None:
+def test_a_state_of_a_newer_version_is_not_overwritten(mcloud_up: Terminal) -> None:
     home = mcloud_up.folder / "state"
     (home / "producers" / "default").mkdir(parents=True)
     path = home / "producers" / "default" / "state.json"

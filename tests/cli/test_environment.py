@@ -10,7 +10,7 @@ import pytest
 from .conftest import Terminal
 
 
-def test_what_an_encoding_lacks_is_no_error(mcloud: Terminal) -> None:
+def test_characters_that_the_encoding_lacks_cause_no_error(mcloud: Terminal) -> None:
     logs = mcloud.folder / "state" / "local" / "logs"
     logs.mkdir(parents=True)
     for name in ("aws", "gcp"):
@@ -20,7 +20,7 @@ def test_what_an_encoding_lacks_is_no_error(mcloud: Terminal) -> None:
     assert done.stdout.splitlines() == ["?? aws", "? 1", "?? gcp", "? 1"]
 
 
-def test_warnings_for_who_writes_python_are_none_of_an_operators(mcloud: Terminal) -> None:
+def test_deprecation_warnings_are_not_shown(mcloud: Terminal) -> None:
     (mcloud.folder / "sitecustomize.py").write_text(
         "import sys, mcloud.cli\n"
         "class Warns:\n"
@@ -35,7 +35,7 @@ def test_warnings_for_who_writes_python_are_none_of_an_operators(mcloud: Termina
 
 
 @pytest.mark.parametrize("command", ["status", "candles", "verify", "produce --source simulate"])
-def test_no_library_says_anything_in_2028(mcloud_up: Terminal, command: str) -> None:
+def test_no_library_prints_warnings_in_2028(mcloud_up: Terminal, command: str) -> None:
     """In 2028, Google's libraries no longer support today's Python versions."""
     (mcloud_up.folder / "sitecustomize.py").write_text(
         "import datetime\n"
@@ -52,7 +52,7 @@ def test_no_library_says_anything_in_2028(mcloud_up: Terminal, command: str) -> 
     assert len(done.stderr.splitlines()) <= 1
 
 
-def test_what_a_library_logs_or_warns_of_by_its_own_filter_is_not_shown(mcloud: Terminal) -> None:
+def test_logs_and_warnings_of_libraries_are_not_shown(mcloud: Terminal) -> None:
     (mcloud.folder / "sitecustomize.py").write_text(
         "import sys, mcloud.cli\n"
         "class Speaks:\n"
@@ -84,7 +84,7 @@ def test_a_folder_that_cannot_be_written_is_named(
 
 
 @pytest.mark.parametrize("stream", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
-def test_a_closed_stream_is_none_of_a_commands_business(mcloud: Terminal, stream: str) -> None:
+def test_a_command_runs_with_closed_streams(mcloud: Terminal, stream: str) -> None:
     mcloud.program = ["sh", "-c", f'exec "$@" {stream}', "sh", *mcloud.program]
     assert mcloud.run("ps").returncode == 0
     assert mcloud.run("no-such-command").returncode == 2
@@ -92,7 +92,7 @@ def test_a_closed_stream_is_none_of_a_commands_business(mcloud: Terminal, stream
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
 @pytest.mark.parametrize("arguments", ["--version", "ps --help", "ps -o json"])
-def test_an_answer_that_nothing_takes_is_one_line(mcloud: Terminal, arguments: str) -> None:
+def test_output_to_a_full_disk_fails_with_one_line(mcloud: Terminal, arguments: str) -> None:
     mcloud.program = ["sh", "-c", 'exec "$@" >/dev/full', "sh", *mcloud.program]
     done = mcloud.run(*arguments.split())
     assert done.returncode == 1
@@ -100,7 +100,7 @@ def test_an_answer_that_nothing_takes_is_one_line(mcloud: Terminal, arguments: s
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
-def test_words_that_nothing_takes_are_no_failure(mcloud: Terminal) -> None:
+def test_messages_to_a_full_disk_do_not_fail_a_command(mcloud: Terminal) -> None:
     mcloud.program = ["sh", "-c", 'exec "$@" 2>/dev/full', "sh", *mcloud.program]
     assert mcloud.run("stop").returncode == 0
     assert mcloud.run("local", "down").returncode == 0
@@ -165,7 +165,7 @@ def test_a_file_system_without_locks_is_named(mcloud: Terminal, command: str, nu
 
 
 @pytest.mark.parametrize("strict", ["", "utf-8:strict"])
-def test_a_folder_whose_name_is_no_utf_8_is_as_good_as_any(mcloud: Terminal, strict: str) -> None:
+def test_a_folder_name_that_is_not_utf_8_can_be_used(mcloud: Terminal, strict: str) -> None:
     folder = os.fsencode(mcloud.folder) + b"/caf\xe9"
     os.mkdir(folder)
     mcloud.folder = Path(os.fsdecode(folder))

@@ -24,9 +24,7 @@ def test_a_dry_run_looks_and_changes_nothing(mcloud_up: Terminal, embedded: Stat
     assert [site.control.record() for site in sites] == before
 
 
-def test_without_a_terminal_it_asks_nobody_and_does_nothing(
-    mcloud_up: Terminal, embedded: State
-) -> None:
+def test_without_a_terminal_and_yes_nothing_is_done(mcloud_up: Terminal, embedded: State) -> None:
     done = mcloud_up.run("failover", "gcp")
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1] == (
@@ -57,13 +55,13 @@ def test_guards_pause_and_resume_and_the_log_says_who(mcloud_up: Terminal) -> No
         (["drill", "--scenario", "flood"], "unknown scenario 'flood'; choose from cloud-outage"),
     ],
 )
-def test_what_cannot_be_meant(mcloud_up: Terminal, arguments: list[str], words: str) -> None:
+def test_unknown_names_are_refused(mcloud_up: Terminal, arguments: list[str], words: str) -> None:
     done = mcloud_up.run(*arguments)
     assert done.returncode == 2
     assert f"error: {words}" in done.stderr
 
 
-def test_there_is_nothing_to_explain_before_a_guard_ran(mcloud: Terminal) -> None:
+def test_explain_needs_a_guard_that_has_run(mcloud: Terminal) -> None:
     done = mcloud.run("guard", "explain")
     assert done.returncode == 1
     assert done.stderr == (

@@ -35,7 +35,7 @@ def values(mcloud: Terminal) -> dict[str, Any]:
     return {name: each["value"] for name, each in shown(mcloud)["settings"].items()}
 
 
-def test_without_a_word_there_is_aws(mcloud: Terminal) -> None:
+def test_the_default_is_a_site_on_aws(mcloud: Terminal) -> None:
     done = mcloud.run("init")
     assert (done.returncode, done.stdout) == (0, "")
     assert COST.sub("", done.stderr) == (
@@ -52,7 +52,7 @@ def test_without_a_word_there_is_aws(mcloud: Terminal) -> None:
     assert "# [profiles.prod.sites.gcp]" in (mcloud.folder / "mcloud.toml").read_text()
 
 
-def test_flags_say_it_all(mcloud: Terminal) -> None:
+def test_flags_answer_all_questions(mcloud: Terminal) -> None:
     done = mcloud.run(
         *("init", "--profile", "desk", "--aws-region", "us-west-2", "--gcp-project", "my-project"),
         *("--gcp-region", "europe-west1", "--name", "desk-7", "--budget", 50),
@@ -72,7 +72,7 @@ def test_flags_say_it_all(mcloud: Terminal) -> None:
     assert found["sites.gcp.project"] == "my-project"
 
 
-def test_what_the_env_files_say_is_taken_over(mcloud: Terminal) -> None:
+def test_values_of_env_files_are_used(mcloud: Terminal) -> None:
     (mcloud.folder / ".env").write_text(ENV)
     (mcloud.folder / ".env.gcp").write_text(ENV_GCP)
     done = mcloud.run("init", "-o", "json")
@@ -88,13 +88,13 @@ def test_what_the_env_files_say_is_taken_over(mcloud: Terminal) -> None:
     )
 
 
-def test_a_flag_that_a_variable_will_overrule_is_told(mcloud: Terminal) -> None:
+def test_a_variable_that_overrides_a_flag_is_reported(mcloud: Terminal) -> None:
     done = mcloud.run("init", "--aws-region", "us-west-2", "--sites", "aws", AWS_REGION="eu-west-1")
     assert "warning: environment AWS_REGION sets region of aws to eu-west-1" in done.stderr
     assert "gcp" not in done.stderr
 
 
-def test_what_is_there_stays_unless_it_is_forced(mcloud: Terminal) -> None:
+def test_an_existing_file_is_replaced_only_with_force(mcloud: Terminal) -> None:
     path = mcloud.folder / "mcloud.toml"
     path.write_text("# mine\n")
     done = mcloud.run("init")
@@ -186,7 +186,7 @@ def on_a_terminal(
     return subprocess.CompletedProcess([], process.returncode, written, seen.decode())
 
 
-def test_on_a_terminal_it_asks_until_it_has_an_answer(mcloud: Terminal) -> None:
+def test_the_question_is_repeated_until_the_answer_is_valid(mcloud: Terminal) -> None:
     typed = "My Project\nmy-project\n\neurope-west1\n\n5000\n"
     done = on_a_terminal(mcloud, typed)
     assert done.returncode == 0
@@ -201,7 +201,7 @@ def test_on_a_terminal_it_asks_until_it_has_an_answer(mcloud: Terminal) -> None:
     assert "sites.aws.variables.alert_email" not in found
 
 
-def test_on_a_terminal_it_asks_for_what_is_not_said(mcloud: Terminal) -> None:
+def test_on_a_terminal_only_missing_answers_are_asked_for(mcloud: Terminal) -> None:
     (mcloud.folder / ".env.gcp").write_text(ENV_GCP)
     done = on_a_terminal(mcloud, "", "--aws-region", "us-west-2", "--alert-email", "a@b.c")
     assert "AWS region" not in done.stderr
@@ -215,7 +215,7 @@ def test_with_yes_it_asks_nothing(mcloud: Terminal) -> None:
     assert done.returncode == 0
 
 
-def test_shows_where_everything_is_from(mcloud: Terminal) -> None:
+def test_config_show_names_the_source_of_each_value(mcloud: Terminal) -> None:
     assert mcloud.run("init", "--gcp-project", "my-project").returncode == 0
     (mcloud.folder / ".env").write_text(ENV)
     done = mcloud.run("config", "show")
@@ -229,7 +229,7 @@ def test_shows_where_everything_is_from(mcloud: Terminal) -> None:
     assert "hush" not in done.stdout
 
 
-def test_says_what_has_no_effect(mcloud: Terminal) -> None:
+def test_config_show_lists_variables_without_effect(mcloud: Terminal) -> None:
     (mcloud.folder / ".env").write_text(ENV)
     reason = "the profile 'local' has its own"
     assert shown(mcloud)["ignored"] == {

@@ -79,7 +79,7 @@ def at_start() -> set[str]:
 
 
 @pytest.mark.slow
-def test_what_is_detached(terminal: Terminal, hostile: Hostile) -> None:
+def test_detached_processes(terminal: Terminal, hostile: Hostile) -> None:
     commands = {
         "producers": ("produce", "--source", "simulate", "--speed", "realtime"),
         "replicators": ("replicate",),
@@ -141,7 +141,7 @@ def of_the(clouds: State) -> Iterator[psutil.Process]:
             yield child
 
 
-def test_the_processes_that_copy(hostile: Hostile, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_processes_of_a_copier(hostile: Hostile, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(hostile.folder)
     source, objects = folder.filled(hostile.folder / "source")
     target = folder.empty(hostile.folder / "target")
@@ -202,7 +202,7 @@ def test_a_tool_in_python_keeps_its_own_modules(
     assert processes.ask((str(tool),), 60) == (0, "beside elsewhere\n")
 
 
-def test_what_a_process_of_ours_sees_of_pythons_variables(
+def test_mclouds_own_processes_get_few_of_pythons_variables(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -234,7 +234,7 @@ def test_what_a_process_of_ours_sees_of_pythons_variables(
     }
 
 
-def test_an_mcloud_that_only_its_folder_has_is_found_by_what_it_starts(tmp_path: Path) -> None:
+def test_processes_of_an_uninstalled_checkout_find_mcloud(tmp_path: Path) -> None:
     """``python -m mcloud`` in a checkout that is not installed."""
     (tmp_path / "mcloud").symlink_to(ROOT / "mcloud")
     code = (

@@ -138,7 +138,7 @@ def test_a_hung_site_freezes_nothing(person: Person) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_the_terminal_is_given_back_whatever_ends_it(
+def test_the_terminal_is_restored_however_the_monitor_ends(
     person: Person, number: signal.Signals
 ) -> None:
     person.sees("mcloud")
@@ -151,7 +151,7 @@ def test_the_terminal_is_given_back_whatever_ends_it(
     assert person.is_as_before
 
 
-def test_ctrl_z_gives_the_terminal_to_the_shell_until_it_is_called_back(dark: Terminal) -> None:
+def test_ctrl_z_restores_the_terminal_until_the_monitor_continues(dark: Terminal) -> None:
     command = " ".join(dark.command("--profile", "dark", "monitor"))
     script = f"set -m; {command}; stty -a; echo stopped; read line; fg %1 > /dev/null; echo over"
     person = Person(dark, "bash", "-c", script)
@@ -198,7 +198,7 @@ def test_keys_have_names(pressed: bytes, names: list[str]) -> None:
 
 
 @pytest.mark.slow
-def test_in_a_pipe_it_looks_once(mcloud_up: Terminal) -> None:
+def test_in_a_pipe_it_prints_one_snapshot(mcloud_up: Terminal) -> None:
     done = mcloud_up.run("monitor", "aws")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.split()[:2] == ["aws", "services"]

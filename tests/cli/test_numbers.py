@@ -60,12 +60,12 @@ def _signals() -> Iterator[None]:
         signal.signal(each, handler)
 
 
-def test_there_are_such_options() -> None:
+def test_some_options_are_numbers() -> None:
     assert len(numbers()) > 30
 
 
 @pytest.mark.parametrize("words", numbers(), ids=" ".join)
-def test_a_number_that_is_none_is_refused_in_a_sentence(words: tuple[str, ...]) -> None:
+def test_an_unusable_number_is_refused(words: tuple[str, ...]) -> None:
     app = make_app(set(COMMANDS))
     for value in VALUES:
         done = CliRunner().invoke(app, [*words, value])

@@ -36,7 +36,7 @@ def home(embedded: State) -> Iterator[Path]:
         (("aws", "--end", "--for", "3s"), "--end can only be combined with a site and --service"),
     ],
 )
-def test_refuses_what_makes_no_sense(
+def test_invalid_arguments_are_refused(
     mcloud_up: Terminal, home: Path, arguments: tuple[str, ...], says: str
 ) -> None:
     run = mcloud_up.run("local", "outage", *arguments)
@@ -46,7 +46,7 @@ def test_refuses_what_makes_no_sense(
     assert outage.active(home) == []
 
 
-def test_without_clouds_it_says_so(mcloud: Terminal) -> None:
+def test_it_needs_running_embedded_clouds(mcloud: Terminal) -> None:
     run = mcloud.run("local", "outage", "aws")
     assert (run.returncode, run.stdout) == (1, "")
     assert "the embedded clouds are down; run `mcloud local up`" in run.stderr
@@ -75,7 +75,7 @@ def test_begins_shows_and_ends(mcloud_up: Terminal, home: Path) -> None:
     assert mcloud_up.run("local", "outage").stderr == "there is no outage\n"
 
 
-def test_ctrl_c_ends_what_it_waits_for(mcloud_up: Terminal, home: Path) -> None:
+def test_ctrl_c_ends_the_outage_that_it_waits_for(mcloud_up: Terminal, home: Path) -> None:
     outage.begin(home, "gcp", "queue", "slow", None)
     process = mcloud_up.start("local", "outage", "aws", "--service", "archive", "--wait")
     eventually(lambda: len(outage.active(home)) == 2)
@@ -85,7 +85,9 @@ def test_ctrl_c_ends_what_it_waits_for(mcloud_up: Terminal, home: Path) -> None:
     process.communicate()
 
 
-def test_it_ends_at_its_time_though_its_command_was_killed(mcloud_up: Terminal, home: Path) -> None:
+def test_an_outage_ends_on_time_after_its_command_was_killed(
+    mcloud_up: Terminal, home: Path
+) -> None:
     process = mcloud_up.start("local", "outage", "aws", "--wait", "--for", "1.5s")
     eventually(lambda: outage.active(home) != [])
     process.kill()

@@ -63,7 +63,9 @@ def test_the_role_of_a_site_on_google_cloud(described: Terminal) -> None:
         (["aws", "--profile", "local"], "the embedded clouds need no permissions"),
     ],
 )
-def test_what_cannot_be_printed(described: Terminal, arguments: list[str], words: str) -> None:
+def test_unknown_roles_and_embedded_sites_are_refused(
+    described: Terminal, arguments: list[str], words: str
+) -> None:
     done = described.run("permissions", *arguments)
     assert done.returncode == 2
     assert words in done.stderr

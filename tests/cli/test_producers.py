@@ -95,7 +95,7 @@ def test_a_detached_producer_from_start_to_end(terminal: Terminal) -> None:
 
 
 @pytest.mark.slow
-def test_several_share_nothing_but_the_sites(terminal: Terminal) -> None:
+def test_two_producers_share_only_the_sites(terminal: Terminal) -> None:
     for name in ("one", "two"):
         arguments = (*ENDLESS, "--symbols", f"PS{name}USDT".upper(), "--name", name)
         assert terminal.run("produce", *arguments, "--detach").returncode == 0
@@ -115,7 +115,7 @@ def test_several_share_nothing_but_the_sites(terminal: Terminal) -> None:
 
 
 @pytest.mark.slow
-def test_what_is_left_by_a_kill_is_delivered_by_the_next(terminal: Terminal) -> None:
+def test_the_next_run_delivers_what_a_killed_run_left(terminal: Terminal) -> None:
     """The first of them cannot reach its site: everything stays in its spool."""
     text = (terminal.folder / "mcloud.toml").read_text()
     away = re.sub('endpoint_url = "[^"]*"', 'endpoint_url = "http://127.0.0.1:9"', text)
@@ -137,9 +137,7 @@ def test_what_is_left_by_a_kill_is_delivered_by_the_next(terminal: Terminal) -> 
 
 
 @pytest.mark.slow
-def test_symbols_are_shared_out_to_the_last_one(
-    terminal: Terminal, exchange: LocalExchange
-) -> None:
+def test_shards_cover_all_symbols(terminal: Terminal, exchange: LocalExchange) -> None:
     """From a local exchange, named in the configuration."""
     with (terminal.folder / "mcloud.toml").open("a") as file:
         file.write(f'[exchange]\nws_url = "{exchange.ws_url}"\nrest_url = "{exchange.rest_url}"\n')
@@ -209,7 +207,9 @@ def test_a_detached_producer_that_cannot_start_says_why(terminal: Terminal) -> N
 
 
 @pytest.mark.slow
-def test_a_record_moves_a_running_producer(terminal: Terminal, embedded: State) -> None:
+def test_a_running_producer_follows_a_new_control_record(
+    terminal: Terminal, embedded: State
+) -> None:
     from mcloud.clouds.factory import open_site
     from mcloud.clouds.ports import ControlRecord
 

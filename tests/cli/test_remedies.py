@@ -31,7 +31,7 @@ FIELDS = {"{how}": "", "{','.join(up)}": "aws,gcp", "{}": "BTCUSDT"}
 
 
 @pytest.mark.parametrize(("file", "command"), sorted(set(commands_in_source())))
-def test_an_advised_command_is_one(file: str, command: str) -> None:
+def test_every_advised_command_exists(file: str, command: str) -> None:
     """Options and arguments are checked as well, since a user would run into an outdated name."""
     for field, value in FIELDS.items():
         command = command.replace(field, value)
@@ -78,7 +78,7 @@ def faults(terminal: Terminal, *arguments: str) -> dict[str, str]:
 
 
 @pytest.mark.slow
-def test_only_what_is_in_the_way_is_stopped(terminal: Terminal) -> None:
+def test_the_remedy_stops_only_the_conflicting_process(terminal: Terminal) -> None:
     for name in ("first", "second"):
         started = terminal.run("produce", *ENDLESS, "--name", name, "--detach")
         assert started.returncode == 0, started.stderr
@@ -97,7 +97,7 @@ def test_only_what_is_in_the_way_is_stopped(terminal: Terminal) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("by", ["produce", "doctor"])
-def test_what_a_site_refused_is_sent_once_it_takes_it(
+def test_trades_that_a_site_refused_are_sent_later_as_advised(
     terminal: Terminal, embedded: State, by: str
 ) -> None:
     queue = embedded.outputs["aws"]["queue_url"]
@@ -114,7 +114,7 @@ def test_what_a_site_refused_is_sent_once_it_takes_it(
 
 
 @pytest.mark.slow
-def test_a_queue_that_is_gone_is_deployed_again(mcloud_up: Terminal, embedded: State) -> None:
+def test_a_deleted_queue_is_deployed_again(mcloud_up: Terminal, embedded: State) -> None:
     outputs = embedded.outputs["aws"]
     sqs = make_client("sqs", "us-east-1", outputs["endpoint_url"])
     sqs.delete_queue(QueueUrl=outputs["queue_url"])

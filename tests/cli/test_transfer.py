@@ -14,7 +14,7 @@ def test_embedded_clouds_are_refused_in_a_line(mcloud_up: Terminal) -> None:
     assert "embedded clouds have no transfer service; use `--engine direct`" in line
 
 
-def test_a_role_is_for_nothing_else(mcloud_up: Terminal) -> None:
+def test_a_role_is_refused_for_other_engines(mcloud_up: Terminal) -> None:
     done = mcloud_up.run("restore", "gcp", "--from", "aws", "--role-arn", ROLE)
     assert done.returncode == 2
     assert "--role-arn is for --engine transfer-service" in done.stderr

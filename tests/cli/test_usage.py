@@ -138,7 +138,7 @@ def test_a_wrong_line_is_named_and_exits_2(
     ],
     ids=" ".join,
 )
-def test_without_clouds_it_says_how_to_get_them_and_exits_1(
+def test_without_embedded_clouds_commands_exit_with_1_and_name_the_remedy(
     mcloud: Terminal, arguments: list[str]
 ) -> None:
     done = mcloud.run(*arguments)
@@ -171,7 +171,7 @@ def test_quiet_leaves_errors_and_nothing_else(mcloud: Terminal, before: tuple[st
 @pytest.mark.parametrize(
     "arguments", [("-vv", "outputs"), ("outputs", "-vv"), ("-v", "outputs", "-v", "-v")]
 )
-def test_vv_shows_where_it_came_from(mcloud: Terminal, arguments: tuple[str, ...]) -> None:
+def test_vv_shows_the_traceback(mcloud: Terminal, arguments: tuple[str, ...]) -> None:
     done = mcloud.run(*arguments)
     assert done.stderr.startswith("Traceback (most recent call last):\n")
     # The message and the exit code are the same as without it.
@@ -191,7 +191,7 @@ main()
 """
 
 
-def test_a_fault_of_ours_is_called_one(mcloud: Terminal) -> None:
+def test_an_unexpected_exception_is_reported_as_a_bug(mcloud: Terminal) -> None:
     mcloud.program = [sys.executable, "-c", FAULTY]
     done = mcloud.run("outputs")
     assert done.returncode == 1
@@ -256,7 +256,7 @@ def test_a_replay_file_that_cannot_be_used_is_named_with_the_reason(mcloud: Term
         assert "Traceback" not in done.stderr
 
 
-def test_the_demo_looks_at_its_file_before_it_starts_anything(mcloud: Terminal) -> None:
+def test_the_demo_checks_its_file_before_it_starts_anything(mcloud: Terminal) -> None:
     path, message = replay_files(mcloud.folder)["empty.gz"]
     done = mcloud.run("demo", "--source", f"replay:{path}")
     assert message in done.stderr

@@ -130,7 +130,7 @@ def test_policies_fit_into_a_role(component: str, longest: int) -> None:
 
 
 @pytest.mark.parametrize("component", list(aws_permissions.NEEDS))
-def test_whoever_may_do_everything_may_be_any_component(
+def test_full_permissions_suffice_for_every_component(
     component: str, embedded: State, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     site = aws_site(embedded)
@@ -139,7 +139,7 @@ def test_whoever_may_do_everything_may_be_any_component(
         assert account.permissions(component).state == OK
 
 
-def test_root_is_warned_of(embedded: State) -> None:
+def test_credentials_of_the_root_user_cause_a_warning(embedded: State) -> None:
     account = aws.AwsAccess(Target("mcloud", "us-east-1", resources=aws_site(embedded)))
     assert account.identity() == "arn:aws:iam::000000000000:root"
     finding = account.permissions("operator")
@@ -165,7 +165,7 @@ def an_aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., aws.AwsAcc
     ("code", "remedy"),
     [("ExpiredToken", "aws sso login"), ("InvalidClientTokenId", "AWS_ACCESS_KEY_ID")],
 )
-def test_credentials_that_are_no_good(
+def test_invalid_aws_credentials_are_reported(
     code: str, remedy: str, an_aws: Callable[..., aws.AwsAccess]
 ) -> None:
     access = an_aws(lambda method, path: aws_error(403, code, "no"))
@@ -191,7 +191,9 @@ CALLER = (
 )
 
 
-def test_whoever_may_not_ask_iam_is_told_so(an_aws: Callable[..., aws.AwsAccess]) -> None:
+def test_missing_permission_for_the_simulation_is_reported(
+    an_aws: Callable[..., aws.AwsAccess],
+) -> None:
     def answer(method: str, path: str) -> Answer:
         if "GetCallerIdentity" in path:
             return 200, CALLER
@@ -202,7 +204,7 @@ def test_whoever_may_not_ask_iam_is_told_so(an_aws: Callable[..., aws.AwsAccess]
     assert "SimulatePrincipalPolicy" in finding.text
 
 
-def test_a_right_under_a_condition_is_neither_there_nor_missing(
+def test_a_permission_under_a_condition_is_unknown(
     an_aws: Callable[..., aws.AwsAccess],
 ) -> None:
     result = (
@@ -251,7 +253,7 @@ def test_concurrency_of_the_account(
         assert "remove `reserve_concurrency`" in finding.remedy
 
 
-def test_what_the_site_has_reserved_itself_is_free_for_it(
+def test_the_sites_own_reserved_concurrency_counts_as_free(
     an_aws: Callable[..., aws.AwsAccess],
 ) -> None:
     def answer(_: object, path: str) -> tuple[int, object]:
@@ -326,7 +328,7 @@ def test_the_clock_is_that_of_the_answer(ahead: float) -> None:
     assert error >= 0.5
 
 
-def test_a_server_that_is_not_there(an_aws: Callable[..., aws.AwsAccess]) -> None:
+def test_a_server_that_does_not_answer(an_aws: Callable[..., aws.AwsAccess]) -> None:
     (port,) = free_ports(1)
     with pytest.raises(Unavailable, match=r"does not answer: .*Connection refused") as caught:
         ask_time(f"http://127.0.0.1:{port}")
@@ -390,12 +392,12 @@ def a_google(key_file: Callable[[str], None]) -> Iterator[Callable[..., gcp.GcpA
         yield make
 
 
-def test_a_google_account_tells_its_name(a_google: Callable[..., gcp.GcpAccess]) -> None:
+def test_the_name_of_a_google_account(a_google: Callable[..., gcp.GcpAccess]) -> None:
     access = a_google(lambda *_: (404, {}))
     assert access.identity() == f"me@{PROJECT}.iam.gserviceaccount.com"
 
 
-def test_google_credentials_that_are_no_good(key_file: Callable[[str], None]) -> None:
+def test_invalid_google_credentials_are_reported(key_file: Callable[[str], None]) -> None:
     expired = {"error": "invalid_grant", "error_description": "Token has been expired or revoked."}
     access = gcp.GcpAccess(Target("mcloud", "us-central1", PROJECT))
     with serve(lambda *_: (400, expired)) as url:
@@ -418,18 +420,18 @@ def everything() -> dict[str, list[str]]:
 
 
 @pytest.mark.parametrize("component", list(gcp_permissions.NEEDS))
-def test_google_rights(component: str, a_google: Callable[..., gcp.GcpAccess]) -> None:
+def test_google_permissions(component: str, a_google: Callable[..., gcp.GcpAccess]) -> None:
     assert a_google(grants(everything())).permissions(component).state == OK
 
 
-def test_a_google_right_that_is_missing(a_google: Callable[..., gcp.GcpAccess]) -> None:
+def test_a_missing_google_permission_is_reported(a_google: Callable[..., gcp.GcpAccess]) -> None:
     some = {"topics/mcloud-trades:": [], **everything()}
     finding = a_google(grants(some)).permissions("producer")
     assert (finding.state, finding.text) == (FAULT, "not allowed: pubsub.topics.publish (topic)")
     assert f"mcloud-producer@{PROJECT}.iam.gserviceaccount.com" in finding.remedy
 
 
-def test_a_google_right_under_a_condition_is_not_known(
+def test_a_google_permission_under_a_condition_is_unknown(
     a_google: Callable[..., gcp.GcpAccess],
 ) -> None:
     some = {f"projects/{PROJECT}:": [], **everything()}
@@ -438,7 +440,7 @@ def test_a_google_right_under_a_condition_is_not_known(
     assert "datastore.entities.get" in finding.text
 
 
-def test_a_question_that_google_does_not_take_is_no_verdict(
+def test_an_unknown_permission_in_a_request_is_not_reported_as_missing(
     a_google: Callable[..., gcp.GcpAccess],
 ) -> None:
     unknown = google_error(400, "Permission pubsub.x is not valid for this resource.")
@@ -455,7 +457,7 @@ def test_a_question_that_google_does_not_take_is_no_verdict(
         ((404, "<html>a proxy's page"), "correct `project`"),
     ],
 )
-def test_a_project_that_is_not_ours(
+def test_a_project_without_access_is_reported(
     answer: Answer, remedy: str, a_google: Callable[..., gcp.GcpAccess]
 ) -> None:
     with pytest.raises(Refused) as caught:
@@ -563,7 +565,7 @@ def test_regions_come_in_pages(a_google: Callable[..., gcp.GcpAccess]) -> None:
     assert a_google(answer, deployed=False).quotas()["region"]().state == OK
 
 
-def test_budgets_and_bills_are_checked_where_they_are_wanted(
+def test_budgets_and_bills_are_checked_if_they_are_configured(
     a_google: Callable[..., gcp.GcpAccess],
 ) -> None:
     def may(*missing: str) -> AccessFinding:
@@ -579,7 +581,9 @@ def test_budgets_and_bills_are_checked_where_they_are_wanted(
     assert "billing.budgets.create" in finding.text
 
 
-def test_a_busy_google_is_no_verdict(a_google: Callable[..., gcp.GcpAccess]) -> None:
+def test_throttling_by_google_is_not_reported_as_a_fault(
+    a_google: Callable[..., gcp.GcpAccess],
+) -> None:
     with pytest.raises(Unavailable):
         quota("billing", a_google, google_error(503, "later"))
 

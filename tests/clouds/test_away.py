@@ -55,7 +55,7 @@ def away(request: pytest.FixtureRequest) -> Site:
 
 
 @pytest.mark.slow
-def test_every_call_says_so_in_time(away: Site) -> None:
+def test_every_call_raises_unavailable_in_time(away: Site) -> None:
     from mcloud.deadline import gather
 
     began = time.monotonic()

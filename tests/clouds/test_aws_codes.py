@@ -60,7 +60,7 @@ def test_the_models_have_the_codes_that_were_once_missing() -> None:
 
 
 @pytest.mark.parametrize(("service", "code", "status"), MODELLED)
-def test_modelled(service: str, code: str, status: int) -> None:
+def test_every_transient_code_of_the_models_is_known(service: str, code: str, status: int) -> None:
     answer = {
         "Error": {"Code": code, "Message": "no"},
         "ResponseMetadata": {"HTTPStatusCode": status},
@@ -84,7 +84,7 @@ def test_modelled(service: str, code: str, status: int) -> None:
         }
     ),
 )
-def test_what_botocore_tries_again_by_its_code(code: str) -> None:
+def test_codes_that_botocore_retries_are_transient(code: str) -> None:
     assert passes(code)
     assert passes(f"AWS.SimpleQueueService.{code}")
 
@@ -104,7 +104,7 @@ def test_a_status_that_stands_for_throttling() -> None:
         exceptions.ConnectionClosedError(endpoint_url="https://s3"),
     ],
 )
-def test_what_is_lost_on_the_way_is_tried_again(error: Exception) -> None:
+def test_errors_of_the_transport_are_transient(error: Exception) -> None:
     with pytest.raises(Unavailable), translated("S3"):
         raise error
 
@@ -122,7 +122,7 @@ def test_what_is_lost_on_the_way_is_tried_again(error: Exception) -> None:
         (exceptions.RefreshWithMFAUnsupportedError(), "MFA code"),
     ],
 )
-def test_a_session_that_is_over_names_its_remedy(error: Exception, command: str) -> None:
+def test_an_expired_session_names_the_remedy(error: Exception, command: str) -> None:
     with pytest.raises(Refused) as caught, translated("SQS"):
         raise error
     assert command in caught.value.remedy

@@ -92,7 +92,7 @@ def test_cost_explorer_by_day_and_service(explorer: tuple[CostExplorer, Stubber]
     assert "stack=mcloud" in bill.scope
 
 
-def test_tags_that_are_not_activated_are_no_cost_of_0(
+def test_inactive_tags_are_an_error_and_not_a_cost_of_0(
     explorer: tuple[CostExplorer, Stubber],
 ) -> None:
     billing, stub = explorer
@@ -111,7 +111,7 @@ def test_cost_explorer_refuses(explorer: tuple[CostExplorer, Stubber]) -> None:
         billing.bill("2026-11-01", "2026-11-25")
 
 
-def test_an_embedded_cloud_sends_none() -> None:
+def test_an_embedded_cloud_has_no_bill() -> None:
     embedded = AwsResources(
         *("us-east-1", "q", "d", "t", "c", "b", "f"), endpoint_url="http://127.0.0.1:1"
     )
@@ -227,7 +227,7 @@ def test_the_export_refuses(answer: Answer, error: type[Exception], words: str) 
         BigQuery(answer).bill()
 
 
-def test_no_server() -> None:
+def test_a_server_that_does_not_answer() -> None:
     export = BillingExport("p", "mcloud", TABLE, anonymous(), "http://127.0.0.1:1")
     with pytest.raises(Unavailable, match="the billing export"):
         export.bill("2026-11-01", "2026-11-25")
@@ -236,12 +236,12 @@ def test_no_server() -> None:
 @pytest.mark.parametrize(
     "table", ["", "export.table", "p.d.t`; DROP TABLE x; --", "p.d.t t", "P d"]
 )
-def test_what_is_no_table(table: str) -> None:
+def test_an_invalid_table_name_is_refused(table: str) -> None:
     with pytest.raises(ConfigError, match="gcp_billing_table is not a table"):
         BillingExport("p", "mcloud", table)
 
 
-def test_the_door() -> None:
+def test_the_factory_opens_the_billing_of_each_cloud() -> None:
     assert isinstance(open_billing(AWS, "mcloud", None), CostExplorer)
     assert isinstance(open_billing(GCP, "mcloud", TABLE), BillingExport)
     with pytest.raises(ConfigError, match="gcp_billing_table in \\[cost\\]"):

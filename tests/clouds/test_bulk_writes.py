@@ -157,7 +157,7 @@ def test_documents_that_could_not_be_written_are_sent_again(stored: Any) -> None
     assert list(candles.range(wanted[0].symbol, 0, wanted[-1].start + MINUTE)) == wanted
 
 
-def test_what_exists_already_is_told_also_after_a_repetition(stored: Any) -> None:
+def test_existing_documents_are_returned_also_after_a_retry(stored: Any) -> None:
     candles, api = stored
     wanted = some(4)
     assert candles.create(wanted[:1]) == []

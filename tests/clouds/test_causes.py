@@ -323,7 +323,7 @@ def test_from_aws_by_its_client(said: str, text: str, remedy: str) -> None:
     assert remedy in aws.from_code("SQS q", answer).remedy
 
 
-def test_what_a_service_lacks_is_named_only_where_a_permission_is_missing() -> None:
+def test_the_remedy_of_a_service_is_used_only_for_a_missing_permission() -> None:
     lacks = "have roles/logging.viewer granted"
     missing = gcp.refused("Cloud Logging", answered(403, "no"), lacks=lacks)
     disabled = gcp.refused("Cloud Logging", answered(403, GOOGLE[0][0]), lacks=lacks)

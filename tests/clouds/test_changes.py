@@ -71,7 +71,7 @@ def test_each_change_is_seen_and_the_last_state_last(site: Site) -> None:
 
 
 @pytest.mark.slow
-def test_a_position_is_good_for_another_process(site: Site, small_pages: None) -> None:
+def test_a_position_can_be_used_by_another_process(site: Site, small_pages: None) -> None:
     """This holds for every page, and any number of times."""
     position = site.candles.tip()
     store(site, trades(40, step=MINUTE))
@@ -94,7 +94,7 @@ def test_a_position_is_good_for_another_process(site: Site, small_pages: None) -
 
 
 @pytest.mark.slow
-def test_what_many_writers_write_meanwhile(
+def test_changes_of_concurrent_writers_are_seen(
     site: Site, small_pages: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     position = site.candles.tip()
@@ -130,7 +130,7 @@ def test_what_many_writers_write_meanwhile(
     assert merged == stored(site)
 
 
-def test_a_change_that_changes_nothing_is_none(site: Site) -> None:
+def test_an_update_without_a_change_is_not_reported(site: Site) -> None:
     store(site, trades(100))
     position = site.candles.tip()
     _, position = follow(site, position)
@@ -149,7 +149,7 @@ def test_candles_made_in_bulk_are_changes(site: Site) -> None:
     assert last_states(pages) == {candle.start: candle for candle in candles}
 
 
-def test_as_of_goes_on(site: Site) -> None:
+def test_as_of_advances(site: Site) -> None:
     position = site.candles.tip()
     first = site.candles.changes(position)
     store(site, trades(10))
@@ -158,7 +158,7 @@ def test_as_of_goes_on(site: Site) -> None:
     assert abs(pages[-1].as_of - first.as_of) < 600  # both in seconds, by the same clock
 
 
-def test_a_damaged_candle_stops_no_other(site: Site) -> None:
+def test_a_damaged_candle_does_not_stop_other_changes(site: Site) -> None:
     position = site.candles.tip()
     store(site, trades(10))
     _spoil(site)
@@ -169,7 +169,7 @@ def test_a_damaged_candle_stops_no_other(site: Site) -> None:
     assert "BTCUSDT 2024-08-08T23:54:00Z is damaged" in damage
 
 
-def test_what_somebody_else_wrote_under_a_candles_name_stays(site: Site) -> None:
+def test_a_foreign_document_under_a_candles_name_is_left_unchanged(site: Site) -> None:
     _write_foreign(site)
     before = _raw(site)
     batch = trades(10)
@@ -186,7 +186,7 @@ def test_a_foreign_position_is_refused(site: Site) -> None:
             site.candles.changes(text)
 
 
-def test_what_is_stored_is_the_record_and_no_more_than_a_stamp(site: Site) -> None:
+def test_a_stored_candle_has_only_its_record_and_a_stamp(site: Site) -> None:
     """Sites' records are compared, so they must not contain what one kind of site needs."""
     store(site, trades(10))
     (candle,) = stored(site).values()

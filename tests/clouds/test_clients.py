@@ -61,7 +61,7 @@ MOMENTS = st.datetimes(datetime(1970, 1, 1), datetime(2200, 1, 1), timezones=st.
 
 
 @given(MOMENTS)
-def test_a_time_is_read_as_botocore_reads_it(at: datetime) -> None:
+def test_times_are_parsed_with_the_result_of_botocore(at: datetime) -> None:
     whole = at.replace(microsecond=0)
     for text in (
         f"{at:%Y-%m-%dT%H:%M:%S.%f}Z",
@@ -74,12 +74,12 @@ def test_a_time_is_read_as_botocore_reads_it(at: datetime) -> None:
 
 
 @pytest.mark.parametrize("text", ["20240808T235400Z", "2024-08-08T23:54:00+02:00", "8 Aug 2024"])
-def test_any_other_way_is_left_to_botocore(text: str) -> None:
+def test_other_time_formats_are_parsed_by_botocore(text: str) -> None:
     assert moment(text) == parse_timestamp(text)
 
 
 @pytest.mark.parametrize("text", ["soonZ", "never GMT", ""])
-def test_what_is_no_time_is_refused_as_by_botocore(text: str) -> None:
+def test_invalid_times_raise_the_error_of_botocore(text: str) -> None:
     with pytest.raises(ValueError, match="Invalid timestamp"):
         moment(text)
 
@@ -123,7 +123,7 @@ def _left_by_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("_left_by_others")
-def test_cloud_storage_asks_for_nothing_but_the_objects() -> None:
+def test_the_storage_client_does_not_read_the_bucket_settings() -> None:
     """Google's client would also read the settings of the bucket, in a thread of its own."""
     asked: list[str] = []
 
@@ -141,7 +141,7 @@ def test_cloud_storage_asks_for_nothing_but_the_objects() -> None:
     assert asked == ["/storage/v1/b/raw/o"]
 
 
-def test_clients_of_the_embedded_clouds_heed_nothing_that_is_for_the_real_ones() -> None:
+def test_settings_for_the_real_clouds_do_not_affect_embedded_clients() -> None:
     address = "http://127.0.0.1:1"
     assert make_client("sqs", "eu-west-1", address).meta.endpoint_url == address
     assert make_storage("project", address)._connection.build_api_url("/b").startswith(address)
@@ -154,7 +154,7 @@ def test_clients_of_the_real_clouds_name_a_broken_file() -> None:
 
 
 @pytest.mark.parametrize("make", [partial(make_firestore, "p", "d"), partial(make_storage, "p")])
-def test_a_site_on_google_cloud_is_never_half_on_an_emulator(
+def test_a_site_on_google_cloud_refuses_emulator_variables(
     make: Callable[[], object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("FIRESTORE", "STORAGE"):
@@ -163,7 +163,7 @@ def test_a_site_on_google_cloud_is_never_half_on_an_emulator(
         make()
 
 
-def test_certificates_that_are_not_there_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_file_of_certificates_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/there/is/none")
     words = "read from /there/is/none: No such file or directory; check REQUESTS_CA_BUNDLE"
     with pytest.raises(Refused, match=words):

@@ -139,7 +139,7 @@ class TestCandles:
         candles = list(site.candles.range("BTCUSDT", 0, 2**42))
         assert [candle.start for candle in candles] == [START + n * 60_000 for n in range(300)]
 
-    def test_a_reading_that_is_cut_goes_on_where_it_was(
+    def test_an_interrupted_read_continues_where_it_stopped(
         self, site: Site, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         store(site, trades(3000, step=200))
@@ -149,7 +149,7 @@ class TestCandles:
         assert list(site.candles.range("BTCUSDT", 0, 2**42)) == whole
         assert len(cuts) == len(whole) // 2
 
-    def test_a_candle_is_written_over_whatever_is_stored_and_deleted(self, site: Site) -> None:
+    def test_rewrite_replaces_or_deletes_any_stored_candle(self, site: Site) -> None:
         """The stored candle may be damaged, without version or stamp, intact, or missing."""
         (candle,) = (fold(Candle("BTCUSDT", START), trades(100)).candle,)
         seen: list[StoredCandle] = []
@@ -176,9 +176,7 @@ class TestCandles:
             site.candles.rewrite("BTCUSDT", START, lambda stored: Candle("BTCUSDT", START))
             site.candles.rewrite("BTCUSDT", START, put)
 
-    def test_a_candle_is_not_written_over_what_somebody_else_wrote_meanwhile(
-        self, site: Site
-    ) -> None:
+    def test_rewrite_does_not_overwrite_a_concurrent_write(self, site: Site) -> None:
         batch = trades(90)
         store(site, batch[:30])
         others = [batch[30:60], batch[60:]]
@@ -193,9 +191,7 @@ class TestCandles:
         (candle,) = site.candles.range("BTCUSDT", 0, 2**42)
         assert candle.runs == [(1000, 1089), (5000, 5000)]
 
-    def test_late_trades_get_into_a_candle_that_somebody_took_the_version_from(
-        self, site: Site
-    ) -> None:
+    def test_late_trades_are_added_to_a_candle_without_a_version(self, site: Site) -> None:
         batch = trades(100)
         store(site, batch[:50])
         (candle,) = site.candles.range("BTCUSDT", 0, 2**42)
@@ -243,7 +239,7 @@ class TestCandles:
         folded = site.candles.update("BTCUSDT", START, again)
         assert {folded.candle} == set(calls)
 
-    def test_a_lone_writer_neither_reads_nor_loses_what_another_does_between(
+    def test_a_writer_without_reads_loses_no_write_of_another(
         self, site: Site, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         batch = trades(120, step=2000)
@@ -294,7 +290,9 @@ class TestCandles:
         assert failures == []
         assert stored_rows(site, ["BTCUSDT"]) == expected_rows(batch)
 
-    def test_creates_what_is_not_there(self, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_create_writes_only_missing_candles(
+        self, site: Site, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setattr(gcp_candles, "BATCH", 7)
         batch = trades(30, step=60_000)
         candles = [fold(Candle("BTCUSDT", each.time), [each]).candle for each in batch]
@@ -411,7 +409,7 @@ class TestControl:
             Heartbeat("ETHUSDT", 500, 17, 3, 3.0),
         ]
 
-    def test_the_last_word_on_a_pair_stays(self, site: Site) -> None:
+    def test_the_newest_lag_of_a_pair_is_kept(self, site: Site) -> None:
         assert site.control.lags() == []
         site.control.beat([Heartbeat("BTCUSDT", 900, 5, 1, 2.0)])
         lag = Lag("gcp", "aws", "all", 1.5, 3, None, 0, 12.25)
@@ -425,9 +423,7 @@ class TestControl:
         ]
         assert site.control.heartbeats() == [Heartbeat("BTCUSDT", 900, 5, 1, 2.0)]
 
-    def test_a_lag_that_an_earlier_version_wrote_is_damaged_until_it_is_written_anew(
-        self, site: Site
-    ) -> None:
+    def test_a_lag_of_an_earlier_version_is_damaged_until_the_next_report(self, site: Site) -> None:
         lag = Lag("gcp", "aws", "1/2", 1.5, 3, None, 0, 12.25)
         put_raw(site, "lag", lag.key, {"lag": json.dumps(asdict(lag))})
         site.control.keep("lag", "gcp aws all", {"source": "gcp", "seconds": 4})
@@ -452,12 +448,12 @@ class TestControl:
         site.control.forget("note", "broken")
         assert site.control.kept("note") == {"sound": {"n": 1}}
 
-    def test_a_document_that_somebody_else_spaced_is_replaced(self, site: Site) -> None:
+    def test_a_document_with_other_spacing_is_replaced(self, site: Site) -> None:
         put_raw(site, "note", "x", {"document": '{ "b":1,\n"a" : 2 }'})
         assert site.control.replace("note", "x", {"n": 2}, {"a": 2, "b": 1}) is True
         assert site.control.kept("note") == {"x": {"n": 2}}
 
-    def test_a_damaged_record_is_told_and_stays_until_it_is_deleted(self, site: Site) -> None:
+    def test_a_damaged_record_is_reported_and_stays_until_it_is_deleted(self, site: Site) -> None:
         record = ControlRecord(3, "aws", "manual", "why", "me", 12.5)
         huge = 10**37 if site.cloud == "aws" else 2**62  # Firestore has no integers beyond 64 bits
         for changes, what in (
@@ -509,7 +505,7 @@ class TestControl:
         }
         assert {beat.last_trade_time for beat in sound_beats(site)} == {9}
 
-    def test_a_damaged_heartbeat_holds_up_no_other(self, site: Site) -> None:
+    def test_a_damaged_heartbeat_does_not_stop_the_others(self, site: Site) -> None:
         put_raw(site, "heartbeat", "AAAUSDT", {"symbol": "AAAUSDT", "trades": "many", "at": 1.0})
         beats = [Heartbeat("AAAUSDT", 1, 1, 1, 2.0), Heartbeat("BTCUSDT", 900, 5, 1, 2.0)]
         assert site.control.beat(beats) == []
@@ -599,7 +595,7 @@ class TestControl:
         assert control.replace("note", "a b", first, told) is False
         assert control.kept("note") == {"a b": second}
 
-    def test_of_many_who_replace_one_document_one_wins(self, site: Site) -> None:
+    def test_one_of_several_concurrent_replacements_of_a_document_wins(self, site: Site) -> None:
         site.control.keep("note", "many", {"n": 0})
         wins: list[int] = []
 
@@ -614,7 +610,7 @@ class TestControl:
             thread.join()
         assert [site.control.kept("note")["many"]["n"]] == wins
 
-    def test_of_many_writers_of_one_epoch_one_wins(self, site: Site) -> None:
+    def test_one_of_several_writers_of_an_epoch_wins(self, site: Site) -> None:
         wins: list[str] = []
 
         def write(name: str) -> None:

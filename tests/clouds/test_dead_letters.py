@@ -46,7 +46,7 @@ def bodies(taken: list[DeadLetter]) -> list[str]:
     return sorted(letter.body.decode() for letter in taken)
 
 
-def test_what_is_taken_is_nobody_elses_until_it_is_released(site: Site) -> None:
+def test_taken_letters_are_hidden_until_they_are_released(site: Site) -> None:
     sent = letters(25)  # more than a batch
     send_to_dlq(site, sent)
     taken = take(site, 25)
@@ -57,7 +57,7 @@ def test_what_is_taken_is_nobody_elses_until_it_is_released(site: Site) -> None:
     assert bodies(take(site, 25)) == bodies(taken)
 
 
-def test_what_is_deleted_is_gone_and_the_others_are_not(site: Site) -> None:
+def test_only_the_given_letters_are_deleted(site: Site) -> None:
     send_to_dlq(site, letters(15))
     taken = take(site, 15)
     site.queue.delete_dead_letters(taken[:12])
@@ -111,7 +111,7 @@ def test_a_stingy_pubsub_delivers_all_in_the_end(embedded: State) -> None:
     assert len(queue.take_dead_letters(100)) == 7
 
 
-def test_what_pubsub_keeps_back_is_counted(embedded: State) -> None:
+def test_letters_that_pubsub_holds_back_are_counted(embedded: State) -> None:
     queue = stingy(embedded, [2, 0, None, 0], QUICK)
     assert queue.send(letters(5)) == []
     seen = queue.dead_letters(100)
@@ -122,7 +122,7 @@ def test_what_pubsub_keeps_back_is_counted(embedded: State) -> None:
     assert unseen(queue, 5) is None
 
 
-def test_an_unknown_depth_says_nothing_of_what_was_not_seen(embedded: State) -> None:
+def test_with_an_unknown_depth_the_number_of_unread_letters_is_unknown(embedded: State) -> None:
     to = embedded.resources()["gcp"]
     unknown = open_site("gcp", replace(to, dlq_subscription="there-is-none-such")).queue
     assert unseen(unknown, 0) is None
@@ -157,7 +157,7 @@ class TestPartsOfABatch:
             yield SqsQueue(client, "http://127.0.0.1:1/0/q", "http://127.0.0.1:1/0/dlq"), stubber
             stubber.assert_no_pending_responses()
 
-    def test_the_others_are_deleted_before_it_is_told(self, sqs: Any) -> None:
+    def test_the_other_letters_are_deleted_before_the_error_is_raised(self, sqs: Any) -> None:
         queue, stubber = sqs
         stubber.add_response(
             "delete_message_batch", _answer(range(9), [failure("9", "ReceiptHandleIsInvalid")])
@@ -166,7 +166,7 @@ class TestPartsOfABatch:
         with pytest.raises(Refused, match="1 of 12 dead letters were not deleted: Receipt"):
             queue.delete_dead_letters(_held(12))
 
-    def test_what_passes_can_be_tried_again(self, sqs: Any) -> None:
+    def test_a_transient_failure_can_be_retried(self, sqs: Any) -> None:
         queue, stubber = sqs
         wrong = [failure("0", "InternalError", is_ours=False), failure("1", "RequestThrottled")]
         stubber.add_response("delete_message_batch", _answer([], wrong))
@@ -191,9 +191,7 @@ class TestPartsOfABatch:
             ),
         ],
     )
-    def test_a_letter_that_is_back_already_is_released(
-        self, sqs: Any, code: str, said: str
-    ) -> None:
+    def test_releasing_a_visible_letter_is_no_error(self, sqs: Any, code: str, said: str) -> None:
         queue, stubber = sqs
         over = failure("0", code, said)
         stubber.add_response("change_message_visibility_batch", _answer([1], [over]))
@@ -204,7 +202,7 @@ class TestPartsOfABatch:
         with pytest.raises(Refused, match="1 of 2 dead letters were not released: AccessDenied"):
             queue.release_dead_letters(_held(2))
 
-    def test_a_letter_whose_hold_is_over_is_not_deleted(self, sqs: Any) -> None:
+    def test_a_letter_with_an_expired_hold_is_not_deleted(self, sqs: Any) -> None:
         """Somebody else may hold it by now."""
         queue, stubber = sqs
         over = failure("0", "InvalidParameterValue", "Reason: The receipt handle has expired.")

@@ -65,7 +65,7 @@ def test_cloud_logging_is_asked_page_by_page() -> None:
 @pytest.mark.parametrize(
     ("status", "kind"), [(403, Refused), (429, Unavailable), (500, Unavailable)]
 )
-def test_cloud_logging_says_no(status: int, kind: type[Exception]) -> None:
+def test_a_refusal_of_cloud_logging(status: int, kind: type[Exception]) -> None:
     with serve(lambda *_: (status, {})) as url, pytest.raises(kind, match=f"HTTP {status}"):
         CloudLogging(anonymous(), "p", "f", url).find("BTCUSDT", 1, 0, 1)
 

@@ -26,7 +26,7 @@ embedded_only = pytest.mark.parametrize("site", EMBEDDED, indirect=True)
 
 
 @embedded_only
-def test_what_is_not_there_is_unknown_and_never_zero(site: Site) -> None:
+def test_missing_figures_are_unknown_and_never_zero(site: Site) -> None:
     to = replace(site.resources, function="there-is-none-such")  # type: ignore[attr-defined]
     seen = open_site(site.name, to).metrics.figures(WINDOW)
     for figure in (seen["calls"], seen["errors"], seen["throttles"], seen["p95"]):
@@ -58,7 +58,7 @@ def test_a_backlog_and_its_age_come_from_where_the_cloud_has_them(
 
 
 @pytest.mark.parametrize("site", ["aws"], indirect=True)
-def test_cloudwatch_figures_are_those_that_were_put_there(site: Site) -> None:
+def test_cloudwatch_figures_equal_the_stored_ones(site: Site) -> None:
     to = site.resources  # type: ignore[attr-defined]
     # Names of their own, since the embedded cloud measures its queues and tables as well.
     to = replace(
@@ -138,7 +138,7 @@ def cloudwatch(
     return client.figures(WINDOW), fake
 
 
-def test_all_of_it_is_one_request_of_so_many_billed_metrics(
+def test_all_figures_take_one_request_with_the_declared_number_of_metrics(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     _, fake = cloudwatch(monkeypatch, {})
@@ -152,7 +152,7 @@ def test_all_of_it_is_one_request_of_so_many_billed_metrics(
     assert request["StartTime"].timestamp() <= NOW + 30 - WINDOW
 
 
-def test_a_count_is_good_until_what_must_have_been_reported(
+def test_a_count_ends_at_the_last_minute_that_must_have_been_reported(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # One call ten minutes ago. Later calls may still be in transit.

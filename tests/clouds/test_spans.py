@@ -62,7 +62,7 @@ def test_xray_gets_a_segment_a_packet() -> None:
     assert again == queue
 
 
-def test_a_daemon_that_is_not_there_is_not_waited_for() -> None:
+def test_a_missing_daemon_causes_no_wait() -> None:
     XRay("127.0.0.1:1").export(SPANS)  # UDP is not connected, so a missing listener causes no error
     with pytest.raises(Unavailable, match="no-such-host"):
         XRay("no-such-host.invalid:2000").export(SPANS)
@@ -103,12 +103,12 @@ def test_cloud_trace_gets_a_batch() -> None:
 @pytest.mark.parametrize(
     ("status", "kind"), [(403, Refused), (429, Unavailable), (503, Unavailable)]
 )
-def test_cloud_trace_says_no(status: int, kind: type[Exception]) -> None:
+def test_a_refusal_of_cloud_trace(status: int, kind: type[Exception]) -> None:
     with serve(lambda *_: (status, {})) as url, pytest.raises(kind, match=f"HTTP {status}"):
         CloudTrace("p", anonymous(), url).export(SPANS)
 
 
-def test_nobody_at_the_other_end() -> None:
+def test_a_server_that_does_not_answer() -> None:
     for exporter in (
         CloudTrace("p", anonymous(), "http://127.0.0.1:1"),
         otlp("http://127.0.0.1:1"),

@@ -110,7 +110,7 @@ def test_no_write_is_skipped_however_late(actions: list[tuple[str, str, int]]) -
         assert seen.get(name) == row.written or row.written <= tip
 
 
-def test_what_is_not_late_is_given_once() -> None:
+def test_a_write_that_is_not_late_is_returned_once() -> None:
     rows = Collection()
     position = begin(rows.now)
     seen: dict[str, int] = {}
@@ -141,7 +141,7 @@ def test_a_long_backlog_is_read_once() -> None:
     assert len(seen) == given == 600
 
 
-def test_an_hour_of_silence_costs_no_second_look() -> None:
+def test_an_hour_without_changes_needs_no_repeated_read() -> None:
     rows = Collection()
     rows.write("a", 0)
     rows.wait(SECOND)

@@ -61,7 +61,7 @@ ACTIONS = st.lists(
 
 @settings(max_examples=300, deadline=None)
 @given(ACTIONS, st.integers(0, 3), st.integers(1, 3))
-def test_no_change_is_missed_or_the_loss_is_told(
+def test_every_change_is_seen_or_the_loss_is_reported(
     actions: list[tuple[str, int]], empty: int, page: int
 ) -> None:
     stream = Stream(KEYS, empty=empty, page=page)
@@ -215,18 +215,18 @@ def test_a_removal_takes_back_the_image_before_it() -> None:
 class TestShards:
     OLD, OPEN = StreamShard("a", "", True), StreamShard("b", "a", False)
 
-    def test_begins_with_what_is_open(self) -> None:
+    def test_a_reader_begins_with_the_open_shards(self) -> None:
         assert begin([self.OLD, self.OPEN]) == {"a": FINISHED, "b": ""}
 
-    def test_reads_children_of_what_is_finished_or_gone(self) -> None:
+    def test_children_of_finished_or_vanished_shards_are_read(self) -> None:
         listed = [self.OLD, self.OPEN, StreamShard("c", "never listed", False)]
         assert readable({"a": "7", "b": "", "c": ""}, listed) == ["a", "c"]
         assert readable({"a": FINISHED, "b": "", "c": ""}, listed) == ["b", "c"]
 
-    def test_forgets_what_is_finished_and_gone(self) -> None:
+    def test_finished_shards_that_vanished_are_forgotten(self) -> None:
         assert follow({"a": FINISHED, "b": "7"}, [self.OPEN]) == {"b": "7"}
 
-    def test_tells_what_is_gone_unfinished(self) -> None:
+    def test_a_shard_that_vanished_before_its_end_is_reported(self) -> None:
         with pytest.raises(Trimmed, match="has dropped a"):
             follow({"a": "7"}, [self.OPEN])
 

@@ -232,13 +232,13 @@ def test_on_the_first_of_a_month_a_bucket_is_as_large_as_it_was() -> None:
     assert watch.asked[0]["StartTime"] == datetime.fromtimestamp(START - 3 * 86_400, UTC)
 
 
-def test_a_bucket_that_s3_says_nothing_of_is_unknown() -> None:
+def test_a_bucket_without_metrics_has_an_unknown_size() -> None:
     found, _ = aws({})
     assert found["s3_gib_months"].units is None
     assert "up to two days later" in found["s3_gib_months"].source
 
 
-def test_what_cloudwatch_could_not_read_is_no_0() -> None:
+def test_a_metric_that_cloudwatch_could_not_read_is_not_0() -> None:
     with pytest.raises(Unavailable, match="CloudWatch: InternalError"):
         aws({}, status="InternalError")
     with pytest.raises(Refused, match="CloudWatch: Forbidden"):
@@ -289,7 +289,7 @@ def test_the_colder_class_of_s3_has_its_part_of_the_reads() -> None:
     assert hot["s3_gets"].units is None
 
 
-def test_one_refusal_leaves_the_other_meters() -> None:
+def test_one_refused_call_does_not_stop_the_other_meters() -> None:
     found, _ = aws({("Invocations", "mcloud-processor"): days(10)}, refused=True)
     assert found["lambda_requests"].units == 10
     for meter in ("lambda_gb_s", "dynamodb_gib_months", "log_gib_months"):
@@ -453,7 +453,7 @@ def test_conditions_of_alert_policies_are_counted() -> None:
     assert unknown["alert_condition_months"].units is None
 
 
-def test_google_bills_what_is_kept_beside_the_data() -> None:
+def test_google_bills_backups_and_retained_messages() -> None:
     """Recovery to a point in time, backups, messages that wait for days, and images."""
     kept = {
         "firestore_pitr_gib_months": "pitr_storage_bytes",

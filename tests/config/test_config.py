@@ -91,7 +91,7 @@ def test_the_flag_wins_then_the_variable_then_the_file(
     assert load(tmp_path, text, flag, **environment).profile == profile
 
 
-def test_an_unknown_profile_is_named_with_those_that_there_are(tmp_path: Path) -> None:
+def test_an_unknown_profile_is_reported_with_the_known_ones(tmp_path: Path) -> None:
     with pytest.raises(
         ConfigError, match=r"unknown profile 'prodd' in .*; choose from local, prod, test"
     ):
@@ -218,7 +218,7 @@ def test_a_value_of_a_wrong_type_is_named_with_its_line(
         ),
     ],
 )
-def test_a_site_says_in_which_cloud_it_is(tmp_path: Path, text: str, message: str) -> None:
+def test_a_site_needs_a_cloud(tmp_path: Path, text: str, message: str) -> None:
     assert wrong(tmp_path, text) == message
 
 
@@ -227,7 +227,7 @@ def test_the_local_profile_cannot_be_another(tmp_path: Path) -> None:
     assert wrong(tmp_path, text).startswith("1: the profile 'local' is built in")
 
 
-def test_what_is_no_toml_is_named_with_its_line(tmp_path: Path) -> None:
+def test_invalid_toml_is_reported_with_its_line(tmp_path: Path) -> None:
     assert "line 2, column 7" in wrong(tmp_path, 'profile = "x"\n[local\n')
 
 

@@ -34,7 +34,7 @@ def deployed(folder: Path, text: str = BOTH, **environment: str) -> config.Confi
     return found
 
 
-def test_each_source_gives_way_to_the_one_before_it(tmp_path: Path) -> None:
+def test_each_source_overrides_the_next_one(tmp_path: Path) -> None:
     def region() -> tuple[str, str]:
         found = config.load("prod", tmp_path, environment)
         each = explain(found)["sites.aws.region"]
@@ -86,7 +86,7 @@ def test_every_variable_of_the_bash_version_counts(tmp_path: Path) -> None:
     assert found.ignored == {}
 
 
-def test_the_rest_is_what_terraform_said(tmp_path: Path) -> None:
+def test_other_settings_are_terraforms_outputs(tmp_path: Path) -> None:
     found = deployed(tmp_path, SQS_QUEUE_URL="https://mine")
     assert site_resources(found) == {
         "aws": AwsResources(**{**AWS, "queue_url": "https://mine"}),
@@ -97,7 +97,7 @@ def test_the_rest_is_what_terraform_said(tmp_path: Path) -> None:
         site_resources(found)
 
 
-def test_variables_say_nothing_where_several_sites_could_be_meant(tmp_path: Path) -> None:
+def test_variables_are_ignored_if_several_sites_could_be_meant(tmp_path: Path) -> None:
     text = BOTH + '[profiles.prod.sites.west]\ncloud = "aws"\nregion = "us-west-2"\n'
     found = deployed(tmp_path, text, AWS_REGION="x", GCP_REGION="y")
     assert "region" not in found.sites["aws"].settings
@@ -107,7 +107,7 @@ def test_variables_say_nothing_where_several_sites_could_be_meant(tmp_path: Path
     assert found.origins["AWS_REGION"] == "environment AWS_REGION"
 
 
-def test_nor_where_no_site_is(tmp_path: Path) -> None:
+def test_variables_are_ignored_if_the_profile_has_no_such_site(tmp_path: Path) -> None:
     text = '[profiles.prod.sites.aws]\ncloud = "aws"\n'
     found = load(tmp_path, text, "prod", GCP_REGION="y")
     assert found.ignored == {"GCP_REGION": "the profile 'prod' has no site of gcp"}
@@ -121,7 +121,7 @@ def up(found: config.Config) -> Home:
     return home
 
 
-def test_nothing_moves_the_embedded_clouds_elsewhere(tmp_path: Path) -> None:
+def test_no_variable_moves_the_embedded_clouds(tmp_path: Path) -> None:
     names = {**variables.OF_SITES["aws"], **variables.OF_SITES["gcp"]}
     (tmp_path / ".env").write_text("".join(f"{name}=prod\n" for name in names))
     found = load(tmp_path, **dict.fromkeys(names, "prod"), TRADING_SYMBOL="ETHUSDT")
@@ -162,16 +162,14 @@ def test_what_terraform_made_on_the_embedded_clouds_is_used_there(tmp_path: Path
         ("TRADING_SYMBOL=A\r", "A"),
     ],
 )
-def test_a_line_of_env_is_read_as_everybody_reads_it(
-    tmp_path: Path, line: str, value: str | None
-) -> None:
+def test_a_line_of_env_is_read_as_by_a_shell(tmp_path: Path, line: str, value: str | None) -> None:
     (tmp_path / ".env").write_bytes(f"{line}\n".encode())
     before = dict(os.environ)
     assert load(tmp_path).symbol == value
     assert os.environ == before
 
 
-def test_an_unreadable_line_is_named_where_it_is_ours(tmp_path: Path) -> None:
+def test_an_unreadable_line_with_a_known_variable_is_reported(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("what is this\n\nS3_BUCKET='raw\n")
     with pytest.raises(ConfigError, match=r"\.env:3: not of the form NAME=value"):
         load(tmp_path)
@@ -185,12 +183,12 @@ def test_an_unreadable_file_is_named(tmp_path: Path) -> None:
         load(tmp_path)
 
 
-def test_a_virtual_environment_called_env_is_none_of_ours(tmp_path: Path) -> None:
+def test_a_folder_called_env_is_ignored(tmp_path: Path) -> None:
     (tmp_path / ".env").mkdir()
     assert load(tmp_path).profile == "local"
 
 
-def test_explains_all_of_a_profile(tmp_path: Path) -> None:
+def test_all_settings_of_a_profile_are_explained(tmp_path: Path) -> None:
     text = f"""{PROD}
 [profiles.prod.sites.aws.variables]
 tags = {{ team = "desk" }}

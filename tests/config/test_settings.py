@@ -57,7 +57,9 @@ note = "x"
         ("[guard.bad]", "guard.bad must be a whole number, not a table"),
     ],
 )
-def test_what_is_wrong_is_named_with_its_line(tmp_path: Path, line: str, words: str) -> None:
+def test_an_invalid_setting_is_reported_with_its_line(
+    tmp_path: Path, line: str, words: str
+) -> None:
     with pytest.raises(ConfigError) as caught:
         read(tmp_path, f"\n[guard]\n{line}\n")
     assert words in str(caught.value)

@@ -17,7 +17,7 @@ def sites(folder: Path, text: str) -> dict[str, config.SiteConfig]:
     return load(folder, text, "prod").sites
 
 
-def test_a_site_may_say_everything_of_its_stack(tmp_path: Path) -> None:
+def test_all_settings_of_a_stack(tmp_path: Path) -> None:
     text = f"""{SITE}name = "desk-7"
 region = "eu-west-1"
 
@@ -71,7 +71,7 @@ def test_a_stack_is_called_after_its_site(
 
 
 @pytest.mark.parametrize("site", ["a23456789012", "aws_west", "West", "west-"])
-def test_where_that_makes_no_name_one_is_asked_for(tmp_path: Path, site: str) -> None:
+def test_a_site_whose_name_makes_no_stack_name_needs_one(tmp_path: Path, site: str) -> None:
     text = f'[profiles.prod.sites.{site}]\ncloud = "aws"\n'
     said = wrong(tmp_path, text)
     assert said.startswith(f"1: a stack cannot be called 'mcloud-{site}': give a name of 4 to 18")
@@ -167,7 +167,9 @@ def test_two_projects_may_have_stacks_of_one_name(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_what_cannot_be_is_named_with_its_line(tmp_path: Path, text: str, message: str) -> None:
+def test_an_invalid_setting_is_reported_with_its_line(
+    tmp_path: Path, text: str, message: str
+) -> None:
     assert wrong(tmp_path, SITE + text) == message
 
 

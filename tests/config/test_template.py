@@ -46,7 +46,7 @@ def answers(draw: st.DrawFn) -> Answers:
 
 @settings(max_examples=60, deadline=None)
 @given(answers())
-def test_the_file_says_what_was_answered(said: Answers) -> None:
+def test_the_file_contains_the_answers(said: Answers) -> None:
     found = read(render(said))
     variables: dict[str, object] = {}
     if said.alert_email:
@@ -65,7 +65,7 @@ def test_the_file_says_what_was_answered(said: Answers) -> None:
 
 
 @pytest.mark.parametrize("sites", [("aws",), ("gcp",), ("aws", "gcp")])
-def test_what_it_proposes_holds_without_the_marks(sites: tuple[str, ...]) -> None:
+def test_the_proposed_lines_are_valid_when_uncommented(sites: tuple[str, ...]) -> None:
     text = render(Answers(sites=sites, gcp_project="my-project"))
     found = read(re.sub(r"(?m)^# (?=\[|[a-z_]+ = )", "", text))
     assert list(found.sites) == ["aws", "gcp"]
@@ -89,7 +89,7 @@ def test_what_it_proposes_holds_without_the_marks(sites: tuple[str, ...]) -> Non
         ("alert_email", ["aws", "gcp"]),
     ],
 )
-def test_an_answer_is_what_the_modules_take(answer: str, modules: list[str]) -> None:
+def test_answers_follow_the_patterns_of_the_modules(answer: str, modules: list[str]) -> None:
     pattern = PATTERNS[answer][0].pattern.replace("\\", "\\\\")
     for module in modules:
         variables = (ROOT / "terraform" / module / "variables.tf").read_text()
@@ -113,6 +113,6 @@ def test_an_answer_is_what_the_modules_take(answer: str, modules: list[str]) -> 
         ("budget", ""),
     ],
 )
-def test_what_is_no_answer_is_refused(answer: str, value: str) -> None:
+def test_an_invalid_answer_is_refused(answer: str, value: str) -> None:
     with pytest.raises(UsageError):
         check(answer, value)

@@ -174,7 +174,7 @@ def numbers(found: config.Config) -> Iterator[object]:
         yield from site.variables.values()
 
 
-def test_everything_is_in_order(tmp_path: Path) -> None:
+def test_the_examples_are_valid(tmp_path: Path) -> None:
     read_everything(tmp_path, document(EVERYTHING))
 
 
@@ -234,9 +234,7 @@ def test_a_name_of_another_version_is_refused(tmp_path: Path, where: Where) -> N
         (b"x = " + b"9" * 5000, "mcloud.toml: a number has too many digits"),
     ],
 )
-def test_what_an_editor_makes_of_mcloud_toml(
-    tmp_path: Path, content: bytes, words: str | None
-) -> None:
+def test_encodings_of_mcloud_toml(tmp_path: Path, content: bytes, words: str | None) -> None:
     path = tmp_path / config.FILE
     path.write_bytes(content)
     if words is None:
@@ -265,7 +263,7 @@ HOME = "/home/desk"
         (b"MCLOUD_STATE=${NONE:-}", "{folder}/.mcloud"),
     ],
 )
-def test_what_a_line_of_env_stands_for(
+def test_values_of_lines_in_env(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes, state: str
 ) -> None:
     monkeypatch.setenv("HOME", HOME)
@@ -286,7 +284,7 @@ def test_what_a_line_of_env_stands_for(
         (b"MCLOUD_STATE=${NONE}", ".env:1: MCLOUD_STATE refers to NONE, which is not set; set it"),
     ],
 )
-def test_what_is_wrong_in_env_is_named(tmp_path: Path, content: bytes, words: str) -> None:
+def test_errors_in_env_are_reported(tmp_path: Path, content: bytes, words: str) -> None:
     (tmp_path / ".env").write_bytes(content)
     with pytest.raises(McloudError) as caught:
         config.load(None, tmp_path, {})
@@ -295,7 +293,9 @@ def test_what_is_wrong_in_env_is_named(tmp_path: Path, content: bytes, words: st
 
 @pytest.mark.parametrize("value", ["'${HOME}/x'", "$HOME/x", "~nobody-of-that-name/x"])
 @pytest.mark.parametrize("variable", ["MCLOUD_STATE", "MCLOUD_TERRAFORM", "TF_PLUGIN_DIR"])
-def test_a_path_that_means_nothing_is_refused(tmp_path: Path, variable: str, value: str) -> None:
+def test_a_path_with_an_unknown_variable_or_user_is_refused(
+    tmp_path: Path, variable: str, value: str
+) -> None:
     (tmp_path / ".env").write_text(f"{variable}={value}\n")
     with pytest.raises(McloudError, match=r"is not replaced there|there is no such user"):
         config.load(None, tmp_path, {"HOME": HOME})

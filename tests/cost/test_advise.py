@@ -34,13 +34,13 @@ def only(*usages: SiteUsage, title: str) -> Advice:
     return found
 
 
-def test_a_thrifty_site_hears_nothing() -> None:
+def test_a_thrifty_site_gets_no_advice() -> None:
     assert said(THRIFTY) == {}
     assert said(usage("aws", {}), usage("gcp", {})) == {}
     assert said(usage("aws", {}, problem="away")) == {}
 
 
-def test_messages_of_few_trades_are_to_wait() -> None:
+def test_small_messages_should_be_combined() -> None:
     """30 million messages of ten trades per month: the PUTs alone cost $150."""
     packed = usage(
         "aws",
@@ -75,7 +75,7 @@ def test_one_wait_serves_all_sites() -> None:
     assert each.saving == pytest.approx(2 * fewer * Decimal("5e-6"))
 
 
-def test_full_messages_are_not() -> None:
+def test_full_messages_need_no_advice() -> None:
     full = usage(
         "aws",
         {"messages": 15_000_000, "s3_puts": 15_000_000},
@@ -89,7 +89,7 @@ def test_the_advice_knows_the_default_freshness() -> None:
     assert ProduceSettings().freshness == FRESHNESS
 
 
-def test_memory_that_only_waits() -> None:
+def test_less_memory_is_advised_for_a_waiting_function() -> None:
     """3.2 million GB-s per month, of which 400,000 are free. Half of it is too much."""
     busy = usage(
         "aws",
@@ -108,14 +108,14 @@ def test_memory_that_only_waits() -> None:
     assert not any("MB" in name for name in said(small))
 
 
-def test_logs_that_nobody_reads() -> None:
+def test_a_shorter_retention_of_logs_is_advised() -> None:
     logs = usage("aws", {"log_gib_months": 50, "log_retention_days": 30})
     each = only(logs, title="keep logs")
     # 100 GiB-months, of which 5 are free; keeping 7 of 30 days leaves 23.3.
     assert each.saving == pytest.approx(Decimal(100 * 23) / 30 * Decimal("0.03"))
 
 
-def test_old_trades_in_the_dearest_class() -> None:
+def test_a_colder_class_is_advised_for_old_trades() -> None:
     """3,000 GiB are stored during the whole month, without growth."""
     old = usage(
         "aws",
@@ -149,7 +149,7 @@ def test_even_writes_are_cheaper_by_the_hour() -> None:
     assert not any("provision" in name for name in said(burst))
 
 
-def test_what_runs_every_day_may_be_promised() -> None:
+def test_a_commitment_is_advised_for_daily_usage() -> None:
     steady = usage("aws", {}, more=(daily("lambda_gb_s", [1_000_000] * 15),))
     each = only(steady, title="commit")
     assert each.saving == pytest.approx(
@@ -159,7 +159,7 @@ def test_what_runs_every_day_may_be_promised() -> None:
     assert not any("commit" in name for name in said(now_and_then))
 
 
-def test_two_sites_where_one_would_do() -> None:
+def test_sending_to_the_cheapest_site_is_advised() -> None:
     counts = {"messages": 1_000_000, "s3_puts": 1_000_000, "gcs_class_a": 1_000_000}
     given = {"trades": {"BTCUSDT": 900_000_000}, "messages": 1_000_000}
     aws, gcp = (

@@ -38,7 +38,7 @@ def look(path: Path, ask: Callable[[], Bill], now: float, settled: float = NOW +
     return remembered(path, now, ask, hours=6, settled=settled)
 
 
-def test_it_is_asked_for_once_in_hours(path: Path) -> None:
+def test_a_bill_is_requested_once_every_few_hours(path: Path) -> None:
     ask = Asked()
     first = look(path, ask, NOW)
     assert first.cost == Decimal("0.01")
@@ -50,7 +50,7 @@ def test_it_is_asked_for_once_in_hours(path: Path) -> None:
     assert ask.times == 2
 
 
-def test_a_month_that_is_settled_is_asked_for_once(path: Path) -> None:
+def test_the_bill_of_a_settled_month_is_requested_once(path: Path) -> None:
     ask = Asked()
     look(path, ask, NOW, settled=NOW - 1)
     look(path, ask, NOW + 10**8, settled=NOW - 1)
@@ -70,7 +70,7 @@ def test_a_clock_that_went_back_and_a_damaged_file_ask_again(path: Path) -> None
     assert path.parent.stat().st_mode & 0o777 == 0o700
 
 
-def test_a_bill_of_a_clock_that_was_far_ahead_is_not_kept_for_good(path: Path) -> None:
+def test_a_bill_requested_with_a_clock_far_ahead_is_not_kept(path: Path) -> None:
     ask = Asked()
     look(path, ask, NOW + 10**8, settled=NOW + 1)
     look(path, ask, NOW, settled=NOW + 1)

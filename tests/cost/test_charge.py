@@ -73,7 +73,7 @@ def test_a_free_tier_by_the_day_is_not_one_by_the_month() -> None:
     assert one("gcp", "firestore_writes", 20_002, days=two).net == Decimal("0.0000009")
 
 
-def test_what_is_not_known_by_the_day_is_spread() -> None:
+def test_usage_without_daily_figures_is_spread_evenly() -> None:
     dates = DATES[:2]
     days = {"2026-11-01": Decimal(20_000)}
     # 10,000 more, half of which count for the first day, where nothing more is free.
@@ -127,7 +127,7 @@ def test_a_price_that_is_announced_costs_nothing_before_its_day() -> None:
 
 
 @given(METERS, st.lists(UNITS, min_size=1, max_size=5))
-def test_it_does_not_matter_among_how_many_sites_it_is_parted(
+def test_the_total_does_not_depend_on_the_number_of_sites(
     key: tuple[str, str], parts: list[Decimal]
 ) -> None:
     together = one(*key, sum(parts))

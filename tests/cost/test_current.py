@@ -67,7 +67,7 @@ def test_the_meters_are_read_every_half_an_hour(clouds: Clouds) -> None:
     assert figure.per_hour_by_site == {"aws": Decimal("1.25")}
 
 
-def test_by_the_hour_is_by_the_last_two_hours(clouds: Clouds) -> None:
+def test_the_hourly_cost_is_that_of_the_last_two_hours(clouds: Clouds) -> None:
     for number in range(12):
         figure = clouds.look()
         clouds.now += FRESH
@@ -97,7 +97,7 @@ def test_a_new_month_begins_at_its_beginning(clouds: Clouds) -> None:
     assert (clouds.asked, figure.month_to_date, figure.per_hour_now) == (2, 0, None)
 
 
-def test_what_is_damaged_is_made_again(clouds: Clouds) -> None:
+def test_a_damaged_cache_is_replaced(clouds: Clouds) -> None:
     clouds.look()
     path = clouds.config.state / "cost" / "prod" / "current.json"
     for damaged in (

@@ -89,7 +89,7 @@ def test_a_free_tier_by_the_day_is_that_of_every_day_to_come() -> None:
     assert make_report([days], MONTH, NOW).net == 15 * 5_000 * Decimal("0.9e-6")
 
 
-def test_what_is_there_used_or_not_is_certain() -> None:
+def test_fixed_costs_are_certain() -> None:
     found = forecast([usage("aws", {"kms_key_months": "0.5"})], MONTH, NOW)
     assert found.total == (1, 1, 1)
     stored = forecast([usage("aws", {"s3_gib_months": "500"})], MONTH, NOW)
@@ -102,7 +102,7 @@ def test_measured_from_the_middle() -> None:
     assert forecast([young], MONTH, NOW).total.expected == 17 * Decimal("0.625")
 
 
-def test_minutes_say_next_to_nothing() -> None:
+def test_a_few_minutes_of_usage_are_too_little() -> None:
     young = usage("aws", {"dynamodb_writes": 100}, start=NOW - 300)
     found = forecast([young], MONTH, NOW)
     assert found.rests_on.startswith("5 min of use")
@@ -117,7 +117,7 @@ def test_minutes_say_next_to_nothing() -> None:
     assert not forecast([young], MONTH, at("2026-12-01")).early
 
 
-def test_a_month_that_is_over_is_what_it_was() -> None:
+def test_a_past_month_has_its_actual_cost() -> None:
     found = forecast([usage("aws", {"dynamodb_writes": 8_000_000})], MONTH, at("2027-02-01"))
     assert found.total == (5, 5, 5)
     assert found.rests_on == "the month is over"
@@ -155,14 +155,14 @@ def test_the_range_holds_what_is_expected_and_what_was_used(
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
-def test_an_even_month_is_foretold_at_any_time(share: float) -> None:
+def test_steady_usage_is_forecast_exactly_at_any_time(share: float) -> None:
     now = MONTH.start + share * MONTH.seconds
     counts = {"dynamodb_writes": Decimal(8_000_000) * Decimal(share)}
     found = forecast([usage("aws", counts)], MONTH, now)
     assert abs(found.total.expected - 5) < Decimal("1e-9")
 
 
-def test_what_is_stored_stays_and_goes_on_to_grow() -> None:
+def test_stored_data_stays_and_continues_to_grow() -> None:
     """10 GiB are added every day. The rate of earlier days would ignore the stored data."""
     days = [Decimal(10 * day) / 30 for day in range(1, 31)]
     found = forecast([usage("aws", {}, more=(daily("s3_gib_months", days[:15]),))], MONTH, NOW)
@@ -172,7 +172,7 @@ def test_what_is_stored_stays_and_goes_on_to_grow() -> None:
     assert found.total.high == pytest.approx((2 * sum(days) - stays) * Decimal("0.023"))
 
 
-def test_what_was_stored_in_the_middle_of_the_month_is_there_to_its_end() -> None:
+def test_data_stored_in_mid_month_counts_until_its_end() -> None:
     late = daily("s3_gib_months", [1] * 5, first=11)
     found = forecast([usage("aws", {}, more=(late,))], MONTH, NOW)
     assert found.total == pytest.approx([20 * Decimal("0.023")] * 3)

@@ -89,7 +89,7 @@ def test_without_free_tiers() -> None:
     assert "without free tiers" in report.notes[0]
 
 
-def test_what_is_unknown_is_not_0() -> None:
+def test_an_unknown_meter_is_not_0() -> None:
     report = made(
         usage("aws", {"s3_puts": 1000}, more=(metered("s3_gets", None, source="unknown: off"),))
     )
@@ -132,7 +132,7 @@ def test_the_clouds_side_by_side() -> None:
     assert rows["total"].saving == Decimal("2.95") - Decimal("80.109375")
 
 
-def test_a_service_that_no_meter_tells_of_is_not_for_nothing() -> None:
+def test_a_service_without_a_readable_meter_has_an_unknown_cost() -> None:
     google = usage("gcp", {"firestore_writes": None, "pubsub_bytes": 5})
     rows = {row.service: row for row in made(AWS, google).comparison}
     assert rows["database"].gcp_net is rows["database"].saving is None
@@ -223,7 +223,7 @@ BLIND = usage("aws", {"sqs_requests": None, "s3_puts": None}, trades={"BTCUSDT":
 
 @pytest.mark.parametrize("site", [AWAY, BLIND])
 @pytest.mark.parametrize("by", BY)
-def test_what_is_unknown_is_nowhere_0(site: SiteUsage, by: str) -> None:
+def test_an_unknown_cost_is_nowhere_shown_as_0(site: SiteUsage, by: str) -> None:
     money = Money(CostSettings(budget_usd=20.0), {"aws": Decimal(15)})
     report = made(site, by=by, money=money, forecast=forecast([site], MONTH, NOW))
     document = encode(report.report)
@@ -254,7 +254,7 @@ def test_one_site_that_is_away_leaves_the_other() -> None:
     )
 
 
-def test_other_services_that_no_meter_tells_are_unknown_in_the_comparison() -> None:
+def test_services_without_a_readable_meter_are_unknown_in_the_comparison() -> None:
     site = usage("aws", {"sqs_requests": 5, "log_bytes": None, "egress_bytes": None})
     rows = {row.service: row.aws_net for row in made(site).comparison}
     assert rows["other"] is None

@@ -52,6 +52,6 @@ def test_budgets(tmp_path: Path) -> None:
         ("[cost.budgets]\naws = true", "2: cost.budgets.aws must be a number"),
     ],
 )
-def test_what_is_wrong_is_named(tmp_path: Path, text: str, message: str) -> None:
+def test_invalid_settings_are_reported(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         read(tmp_path, text)

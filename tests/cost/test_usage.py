@@ -87,7 +87,7 @@ def test_real_sites_are_asked(config: Config) -> None:
     assert (gcp.problem, gcp.metered, gcp.estimated_region) == ("away", (), False)
 
 
-def test_one_that_hangs_costs_the_deadline_and_no_more(config: Config) -> None:
+def test_a_site_that_hangs_delays_the_report_only_until_the_deadline(config: Config) -> None:
     release = threading.Event()
     sites: Any = {
         "aws": Fake("aws", "aws", [metered("s3_puts", 7)], Unavailable("no table")),
@@ -130,7 +130,7 @@ def test_the_meters_of_embedded_clouds(tmp_path: Path, monkeypatch: pytest.Monke
     assert later.start == MONTH.next.start
 
 
-def test_whoever_asks_often_asks_no_store(config: Config) -> None:
+def test_frequent_callers_do_not_query_the_stores(config: Config) -> None:
     sites: Any = {"aws": Fake("aws", "aws", [metered("s3_puts", 7)], AssertionError("asked"))}
     (aws,) = collect(config, sites, MONTH, NOW, only_meters=True)
     assert aws.units("s3_puts") == 7

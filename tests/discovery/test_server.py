@@ -65,7 +65,7 @@ def test_nothing_else_leaves_the_machine(google: Google) -> None:
         ("", {"schemaSettings": {"encoding": "XML"}}, "schemaSettings.encoding is none of"),
     ],
 )
-def test_what_does_not_fit_the_document_is_refused(
+def test_a_request_that_violates_the_document_is_refused(
     google: Google, path: str, document: object, fault: str
 ) -> None:
     answer = make_session().ask("PUT", TOPIC + path, document=document)

@@ -8,7 +8,7 @@ from mcloud.doctor.site import clock_finding
 from mcloud.errors import Refused, Unavailable
 
 
-def test_one_that_hangs_or_fails_hides_no_other() -> None:
+def test_a_check_that_hangs_or_fails_does_not_hide_the_others() -> None:
     released = threading.Event()
 
     def hang() -> AccessFinding:

@@ -36,7 +36,7 @@ def looked(config: Config, *producers: Running[ProducerState]) -> dict[str, Doct
 
 
 @pytest.mark.parametrize(("profile", "state"), [("local", WARNING), ("prod", FAULT)])
-def test_what_a_profile_needs_is_a_fault_where_it_lacks(
+def test_a_missing_tool_is_a_fault_only_if_the_profile_needs_it(
     tmp_path: Path, profile: str, state: str
 ) -> None:
     found = looked(at(tmp_path, profile, MCLOUD_TERRAFORM="no-such-terraform"))
@@ -73,7 +73,7 @@ def test_a_version_that_cannot_lock_the_state_of_a_site(tmp_path: Path) -> None:
     assert "needs Terraform 1.10 or newer" in found.finding
 
 
-def test_a_mirror_that_is_not_there(tmp_path: Path) -> None:
+def test_a_missing_provider_mirror(tmp_path: Path) -> None:
     binary = tmp_path / "tofu"
     binary.write_text("#!/bin/sh\necho OpenTofu v1.8.0\n")
     binary.chmod(0o755)
@@ -176,7 +176,7 @@ def test_a_damaged_spool_is_remembered(tmp_path: Path) -> None:
         ("TF_LOG_PROVIDER", "prod", OK),
     ],
 )
-def test_what_becomes_of_the_variables_of_terraform(
+def test_the_treatment_of_terraforms_variables_is_shown(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, profile: str, state: str
 ) -> None:
     for each in [each for each in os.environ if each.startswith("TF_")]:

@@ -105,7 +105,7 @@ def test_every_rule_says_what_it_knows() -> None:
     ]
 
 
-def test_what_is_silenced_is_shown_with_its_silence() -> None:
+def test_a_silenced_alert_is_shown_with_its_silence() -> None:
     silence = ListedSilence(
         *("rule", "a", "aws", "an [upgrade]", "somebody", 0.0, 0.0, 86_400.0),
         id="a1b2c3",
@@ -129,7 +129,7 @@ def test_what_is_silenced_is_shown_with_its_silence() -> None:
     assert row == ["a1b2c3", "active", "rule a of aws", start, until, "somebody", "an [upgrade]"]
 
 
-def test_much_that_is_in_order_is_one_line_of_its_worst() -> None:
+def test_many_figures_in_order_share_the_line_of_the_worst() -> None:
     fine = [figure(value=value, age_s=value) for value in (3.0, 1.0, 2.0, 1.5)]
     bad = figure(state="firing", names=("gcp",))
     drawn = report(

@@ -37,7 +37,7 @@ def snapshot(*sites: SiteSnapshot, **change: Any) -> Snapshot:
     return replace(Snapshot(AT, {site.name: site for site in sites}), **change)
 
 
-def test_who_leads() -> None:
+def test_the_primary_is_shown() -> None:
     behind = replace(WEST, record=Observation(None, AT))
     assert leading(snapshot(SITE)).plain == "primary aws, epoch 3, manual: drill"
     assert leading(snapshot(SITE, behind)).plain == (
@@ -53,7 +53,7 @@ def test_who_leads() -> None:
     assert leading(snapshot(behind, replace(SITE, record=Observation()))).plain == "primary unknown"
 
 
-def test_who_watches() -> None:
+def test_guards_and_watchers_are_shown() -> None:
     guard = Running("guard", True, guard_state(paused="", doing=[]))
     quiet = Running("alerts", True, watcher(firing=[], unknown=0))
     loud = Running("alerts", True, watcher(firing=[FIRING]))
@@ -77,7 +77,7 @@ def test_who_watches() -> None:
     assert said(**ended) == said()
 
 
-def test_what_a_guard_says_of_its_canaries() -> None:
+def test_the_last_canaries_are_shown() -> None:
     took = {"aws": 0.31, "gcp": None, "west": 1.0}
     sites = {name: {**SITE_STATEMENT, "canary_s": seconds} for name, seconds in took.items()}
     guard = Running("guard", True, guard_state(sites=sites))
@@ -88,7 +88,7 @@ def test_what_a_guard_says_of_its_canaries() -> None:
     assert canaries(snapshot(SITE, machine=Observation(Machine(guards=(ended,)), AT))) is None
 
 
-def test_a_pause_that_a_site_knows_of_is_told_where_no_guard_runs() -> None:
+def test_a_pause_on_the_sites_is_shown_without_a_local_guard() -> None:
     def paused(at: float, by: str, *, is_so: bool) -> SiteSnapshot:
         note = Pause(paused=is_so, by=by, why="", at=at)
         return replace(SITE, name=by, guards=Observation({"pause": note}, AT))
@@ -99,7 +99,7 @@ def test_a_pause_that_a_site_knows_of_is_told_where_no_guard_runs() -> None:
     assert said.startswith("guard none runs here;")
 
 
-def test_what_it_costs() -> None:
+def test_the_cost_is_shown() -> None:
     def said(**change: Any) -> str:
         return money(snapshot(cost=Observation(replace(COST, **change), AT))).plain
 
@@ -114,7 +114,7 @@ def test_what_it_costs() -> None:
     assert money(snapshot(cost=Observation(problem="no access"))).plain == "cost unknown: no access"
 
 
-def test_a_budget_that_will_not_do_has_colour() -> None:
+def test_a_budget_that_will_be_exceeded_has_colour() -> None:
     over = money(snapshot(cost=Observation(replace(COST, budget=Decimal(4)), AT)))
     assert "yellow" in {span.style for span in over.spans}
     assert "yellow" not in {

@@ -44,7 +44,7 @@ def test_every_site_with_cause_and_remedy() -> None:
     ]
 
 
-def test_what_mends_several_is_said_once() -> None:
+def test_a_shared_remedy_is_printed_once() -> None:
     away = [DoctorCheck(each, "aws", "fault", "away", "mend it") for each in ("queue", "candles")]
     assert drawn(away, 80)[1:4] == [
         "FAULT  queue    away",
@@ -65,7 +65,7 @@ def test_brackets_are_no_markup() -> None:
     assert "          → give [exchange] a name" in lines
 
 
-def test_nothing_wrong_says_so() -> None:
+def test_no_problems_are_reported_as_such() -> None:
     assert drawn([CHECKS[0]], 80)[-1] == "no problems; 1 in order"
 
 

@@ -192,7 +192,7 @@ def test_colour_has_a_meaning(
     assert style in {text.style, *(span.style for span in text.spans)}
 
 
-def test_what_is_in_order_has_no_colour() -> None:
+def test_figures_in_order_have_no_colour() -> None:
     for label, make in FIGURES.items():
         if label != "services":
             text = make(SITE, AT).text
@@ -208,7 +208,7 @@ class TestChart:
             "▁▂█ █",
         ]
 
-    def test_nothing_says_so_instead_of_drawing_zero(self) -> None:
+    def test_a_chart_without_values_is_a_message(self) -> None:
         assert chart([], 20) == ["no data"]
         assert chart([(AT, None)], 20, 3) == ["no data", "", ""]
         assert chart([(AT, 0)], 20) == ["▁"]

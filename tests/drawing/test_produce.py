@@ -61,7 +61,7 @@ def listing(
     return produce.listing(runs, now)
 
 
-def test_a_sound_producer() -> None:
+def test_a_producer_without_problems() -> None:
     assert draw(panel(STATE)) == [
         "12,345 trades, 31/s, lag 0.2 s  spool 0.0 MiB",
         "site   acked  waiting  breaker  publish",
@@ -72,7 +72,7 @@ def test_a_sound_producer() -> None:
     ]
 
 
-def test_one_in_trouble_says_with_what() -> None:
+def test_a_producer_with_problems_names_them() -> None:
     away = {**SITE, "waiting_trades": 1_999, "breaker": "open", "error": "SQS is down"}
     refused = {**SITE, "trades": 0, "latency": None, "refused": True, "error": "no access"}
     trouble = {
@@ -196,12 +196,12 @@ def test_a_list_of_all() -> None:
         (200_000, "2 d 7 h ago"),
     ],
 )
-def test_how_long_ago_it_ended(seconds: float, words: str) -> None:
+def test_the_time_since_the_end_is_shown(seconds: float, words: str) -> None:
     (_, line) = draw(listing([("default", False, {**STATE, "ended": True})], now=AT + seconds))
     assert f"ended {words} " in line
 
 
-def test_one_that_runs_and_says_nothing_says_since_when() -> None:
+def test_a_silent_producer_shows_the_time_of_its_silence() -> None:
     (_, line) = draw(listing([("default", True, STATE)], now=AT + 59))
     assert line.startswith("default   running, silent for 59.0 s  4711")
 

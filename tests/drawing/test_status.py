@@ -40,7 +40,7 @@ def test_two_sound_sites() -> None:
     ]
 
 
-def test_the_rest_is_who_leads_who_watches_what_runs_and_what_is_wrong() -> None:
+def test_primary_guards_processes_and_problems_are_shown() -> None:
     dead = replace(SITE, dead_letters=Observation(Depth(3, 0, AT), AT))
     machine = Machine((Running("default", True, producer(**STATE | {"at": AT})),))
     lines = draw(status(replace(snapshot(dead), machine=Observation(machine, AT))), 120)

@@ -57,7 +57,7 @@ def test_a_timeline() -> None:
     ]
 
 
-def test_no_word_of_clocks_where_they_agree() -> None:
+def test_clocks_are_mentioned_only_if_they_differ() -> None:
     stages = [{**stage, "after_ms": 5 if stage["time"] else None} for stage in STAGES]
     traced = {**TRACED, "sites": {"aws": {**TRACED["sites"]["aws"], "stages": stages}}}
     assert SKEW[:20] not in "\n".join(shown(traced))

@@ -49,7 +49,7 @@ def test_sites_that_are_equal() -> None:
     ]
 
 
-def test_nothing_is_not_called_equal() -> None:
+def test_empty_sites_are_not_called_equal() -> None:
     assert shown(view(report(symbols=())))[-1].startswith("there is nothing to compare")
 
 
@@ -117,7 +117,7 @@ NOTHING = RepairPlanDocument(
 )
 
 
-def test_a_plan_says_only_what_is_to_be_done() -> None:
+def test_a_plan_lists_only_its_steps() -> None:
     plan = replace(
         NOTHING,
         candles_to_merge=25,
@@ -135,7 +135,7 @@ def test_a_plan_says_only_what_is_to_be_done() -> None:
     ]
 
 
-def test_a_plan_says_what_the_exchange_makes_of_it() -> None:
+def test_a_plan_shows_the_requests_to_the_exchange() -> None:
     plan = replace(NOTHING, trades_to_fetch=1_650_282_914, exchange_requests=1_650_283)
     assert shown(plan_lines(RepairDocument("binance", 412_570.75, plan))) == [
         "1,650,282,914 trades come from binance: 1,650,283 requests, at least 4 d 18 h"

@@ -101,7 +101,7 @@ def without(service: str, calls: dict[Key, Call]) -> dict[Key, bool]:
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_a_service_refuses_alone_and_comes_back(
+def test_an_outage_of_a_service_affects_only_this_service_and_ends(
     home: Path, calls: dict[Key, Call], service: str
 ) -> None:
     for site in ("aws", "gcp"):
@@ -111,14 +111,14 @@ def test_a_service_refuses_alone_and_comes_back(
     assert all(answered(calls).values())
 
 
-def test_a_site_refuses_alone(home: Path, calls: dict[Key, Call]) -> None:
+def test_an_outage_of_a_site_affects_only_this_site(home: Path, calls: dict[Key, Call]) -> None:
     for site in ("aws", "gcp"):
         outage.begin(home, site, None, "refuse", None)
         assert answered(calls) == {key: key[0] != site for key in calls}
         outage.end(home)
 
 
-def test_a_service_throttles_a_share_that_is_known(home: Path, calls: dict[Key, Call]) -> None:
+def test_a_throttled_service_refuses_a_known_share(home: Path, calls: dict[Key, Call]) -> None:
     for site, service in calls:
         outage.begin(home, site, service, "throttle", None)
         here = {key: each for key, each in calls.items() if key == (site, service)}

@@ -37,7 +37,7 @@ from mcloud.runs import Run
         ),
     ],
 )
-def test_recorded_trades_arrive_whatever_happens(
+def test_recorded_trades_arrive_despite_all_faults(
     tmp_path: Path,
     embedded: State,
     recordings: Path,

@@ -68,7 +68,9 @@ def terminal(tmp_path: Path) -> Iterator[Terminal]:
 
 
 @pytest.mark.slow
-def test_killed_again_and_again_it_skips_nothing(terminal: Terminal, sites: Sites) -> None:
+def test_a_replicator_that_is_killed_repeatedly_skips_nothing(
+    terminal: Terminal, sites: Sites
+) -> None:
     run = Run(terminal.folder / "state" / "replicators" / "replicator")
     parts = [TRADES[begin : begin + 100] for begin in range(0, len(TRADES), 100)]
     for kill, part in enumerate(parts[:-1]):
@@ -128,7 +130,7 @@ def test_a_detached_one_from_start_to_end(terminal: Terminal, sites: Sites) -> N
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupt_ends_it_in_order(
+def test_an_interrupt_stops_it_without_loss(
     terminal: Terminal, sites: Sites, number: signal.Signals
 ) -> None:
     run = Run(terminal.folder / "state" / "replicators" / "replicator")
@@ -156,7 +158,7 @@ def test_an_interrupt_ends_it_in_order(
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
-def test_what_cannot_be_meant_is_refused(
+def test_invalid_arguments_are_refused(
     terminal: Terminal, sites: Sites, arguments: tuple[str, ...], words: str
 ) -> None:
     done = terminal.run("replicate", *arguments)

@@ -220,7 +220,7 @@ def test_an_emptied_site_is_restored_though_interrupted_six_times(
 
 
 @pytest.mark.slow
-def test_an_emptied_site_is_not_the_truth(terminal: Terminal, sites: Sites) -> None:
+def test_an_emptied_site_is_not_used_as_a_source(terminal: Terminal, sites: Sites) -> None:
     fill(sites.sites["gcp"], TRADES[:600])
     refused = run(terminal, 1, "restore", "gcp", "--from", "aws", "--yes")
     assert "aws has less data than gcp" in refused.stderr
@@ -312,9 +312,7 @@ def _restore(source: Site, target: Site, folder: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_trade_of_two_days_is_named_chosen_between_and_nowhere_any_more(
-    terminal: Terminal, sites: Sites
-) -> None:
+def test_contradictions_are_found_and_resolved(terminal: Terminal, sites: Sites) -> None:
     """Contradictions of four kinds are found and resolved.
 
     One id has a content on another day at both sites, another is in a wrong candle at one site, one

@@ -80,7 +80,7 @@ def judged(snapshot: Snapshot, before: AlertStates) -> AlertStates:
 
 @settings(max_examples=40)
 @given(data=st.data())
-def test_what_is_seen_of_a_site_goes_on_and_names_what_is_damaged(data: st.DataObject) -> None:
+def test_the_snapshot_of_a_site_works_and_names_damaged_documents(data: st.DataObject) -> None:
     site = of_site(data)
     snapshot = collect({"aws": cast(Site, site), "gcp": cast(Site, FakeSite("gcp"))})
     told = json_of(document(snapshot))
@@ -102,7 +102,7 @@ def test_what_is_seen_of_a_site_goes_on_and_names_what_is_damaged(data: st.DataO
 
 @settings(max_examples=40)
 @given(data=st.data())
-def test_what_runs_here_goes_on_and_names_what_is_damaged(data: st.DataObject) -> None:
+def test_local_processes_work_and_name_damaged_documents(data: st.DataObject) -> None:
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         for kind, state in STATES.items():
@@ -190,7 +190,7 @@ def test_a_record_is_written_where_it_can_be_and_the_damage_is_named() -> None:
     assert (view.answered, view.readable, view.behind) == (["aws", "gcp"], ["gcp"], [])
 
 
-def test_where_every_record_is_damaged_nothing_is_written() -> None:
+def test_nothing_is_written_if_every_record_is_damaged() -> None:
     aws, gcp, sites = pair()
     aws.control.stored = gcp.control.stored = BROKEN
     with pytest.raises(McloudError, match=r"no site has a control record .*documents repair"):
@@ -198,7 +198,7 @@ def test_where_every_record_is_damaged_nothing_is_written() -> None:
     assert aws.control.stored is gcp.control.stored is BROKEN
 
 
-def test_the_last_epoch_is_refused_and_not_passed() -> None:
+def test_the_highest_epoch_is_refused() -> None:
     aws, _, sites = pair()
     aws.control.stored = replace(RECORD, epoch=LAST_EPOCH)
     with pytest.raises(McloudError, match="is the highest possible: it was edited"):
@@ -206,7 +206,7 @@ def test_the_last_epoch_is_refused_and_not_passed() -> None:
 
 
 @pytest.mark.parametrize("over", [{"since": "x"}, {"epoch": 10**30}, {"version": 2}])
-def test_a_damaged_debt_is_not_written_over(over: dict[str, Any]) -> None:
+def test_a_damaged_debt_is_not_overwritten(over: dict[str, Any]) -> None:
     aws, gcp, sites = pair()
     broken = {**EXAMPLES["debt"][1], **over}
     aws.control.documents["debt", "gcp"] = broken
@@ -236,7 +236,9 @@ def test_a_debt_that_is_forgotten_is_over_everywhere() -> None:
     assert gcp.control.documents == aws.control.documents
 
 
-def test_repair_takes_what_counts_elsewhere_and_keeps_what_it_replaces(tmp_path: Path) -> None:
+def test_repair_uses_the_valid_copy_of_another_site_and_keeps_the_damaged_one(
+    tmp_path: Path,
+) -> None:
     aws, gcp, sites = pair()
     aws.control.stored, gcp.control.stored = BROKEN, RECORD
     pause.tell(sites, paused=True, by="me", why="", at=1e9, seconds=1.0)
@@ -269,7 +271,7 @@ def test_repair_takes_what_counts_elsewhere_and_keeps_what_it_replaces(tmp_path:
     assert [each.damaged.where for each in on_sites(sites, tmp_path)[0]] == ["the audit x"]
 
 
-def test_what_another_site_may_have_is_not_deleted_while_that_does_not_answer(
+def test_a_document_that_an_unavailable_site_may_have_is_not_deleted(
     tmp_path: Path,
 ) -> None:
     """Without this, the first site would lead, even if the other one knows better."""
@@ -288,7 +290,7 @@ def test_what_another_site_may_have_is_not_deleted_while_that_does_not_answer(
     assert "gcp does not answer, and may have the valid document" in found[0].plan
 
 
-def test_a_guard_whose_every_look_fails_is_lost(tmp_path: Path) -> None:
+def test_a_guard_whose_checks_all_fail_is_lost(tmp_path: Path) -> None:
     """It runs and writes its state, but would not fail over."""
     with rig(tmp_path) as it:
         it.step(2)

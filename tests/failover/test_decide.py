@@ -135,7 +135,7 @@ def test_a_move_by_hand_has_no_cooldown_and_a_dwell() -> None:
         (None, "not been healthy for long enough"),
     ],
 )
-def test_never_onto_a_site_that_is_unfit(change: dict[str, object] | None, why: str) -> None:
+def test_an_unfit_site_never_becomes_primary(change: dict[str, object] | None, why: str) -> None:
     story = healthy()
     if change is None:
         story.see(3, aws=UP, gcp=DOWN)  # not back for long enough
@@ -152,7 +152,7 @@ def test_an_unknown_lag_is_allowed_unless_it_is_required() -> None:
     assert strict.see(5, aws=DOWN, gcp=UP).action == NOTHING
 
 
-def test_both_sick_is_the_guard_itself_until_one_answers() -> None:
+def test_if_no_site_answers_the_guard_blames_itself() -> None:
     story = healthy()
     decision = story.see(10, aws=DOWN, gcp=DOWN)
     assert "this machine or its network" in decision.reason
@@ -161,13 +161,13 @@ def test_both_sick_is_the_guard_itself_until_one_answers() -> None:
     assert story.see(1, aws=DOWN, gcp=UP).action == FAIL_OVER
 
 
-def test_what_cannot_be_judged_is_not_bad() -> None:
+def test_an_unknown_state_is_not_bad() -> None:
     story = healthy()
     decision = story.see(30, aws=UNKNOWN, gcp=UP)
     assert (decision.action, decision.state.sites["aws"].bad) == (NOTHING, 0)
 
 
-def test_a_look_that_is_too_old_says_nothing() -> None:
+def test_a_check_that_is_too_old_is_ignored() -> None:
     story = healthy()
     story.see(2, aws=DOWN, gcp=UP)
     decision = story.see(30, gcp=UP)
@@ -177,7 +177,7 @@ def test_a_look_that_is_too_old_says_nothing() -> None:
     assert story.see(2, aws=DOWN, gcp=UP).action == NOTHING
 
 
-def test_a_machine_that_slept_begins_anew() -> None:
+def test_after_a_suspension_the_counts_start_again() -> None:
     story = healthy()
     story.see(2, aws=DOWN, gcp=UP)
     assert story.see(1, step=3600, aws=DOWN, gcp=UP).action == NOTHING

@@ -17,7 +17,7 @@ from mcloud.notify.notifier import Notifier
 from .sites import LiveSite
 
 
-def test_who_is_called_for_an_outage_hears_that_it_is_over() -> None:
+def test_a_channel_that_was_sent_an_outage_is_sent_its_end() -> None:
     """An incident that nothing resolves stays open: see `[channels.oncall]` in the guide."""
     told: list[Event] = []
 
@@ -40,7 +40,7 @@ def test_who_is_called_for_an_outage_hears_that_it_is_over() -> None:
     assert notifier.failures() == []
 
 
-def test_a_move_and_a_catch_up_of_two_guards_are_one_story_each() -> None:
+def test_events_of_two_guards_about_one_move_have_one_key() -> None:
     """Both guards have decided to move and have caught up, and both report it."""
     order = MoveOrder("id", "gcp", "automatic", "aws is down", "guard a", 10.0, 0, "aws", lost=1.0)
     record = ControlRecord(1, "gcp", "automatic", "aws is down", "guard a", 10.0)

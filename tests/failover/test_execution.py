@@ -91,7 +91,7 @@ def test_without_waiting_the_debt_is_on_the_sites(rig: Rig) -> None:
     assert not debts.read(rig.sites, 1.0)["aws"].paid
 
 
-def test_a_site_that_is_away_keeps_nothing_up(rig: Rig) -> None:
+def test_an_unavailable_site_does_not_delay_a_move(rig: Rig) -> None:
     rig.aws.die()
     there = {"gcp": rig.sites["gcp"]}
     came = carry_out(order(lost=4.0), there, rig.tools())
@@ -115,7 +115,7 @@ def test_a_site_that_was_left_is_caught_up_before_it_leads_again(rig: Rig) -> No
 
 
 @pytest.mark.parametrize("point", POINTS)
-def test_killed_anywhere_it_is_taken_up_and_ends_the_same(rig: Rig, point: str) -> None:
+def test_a_move_killed_at_any_point_is_resumed_with_the_same_result(rig: Rig, point: str) -> None:
     rig.feed(rig.aws, made(range(50)))
     carry_out(order("aws", id="first", leads="gcp"), rig.sites, rig.tools())
     mine = order(wait=True, recover=True)
@@ -144,7 +144,7 @@ def test_killed_anywhere_it_is_taken_up_and_ends_the_same(rig: Rig, point: str) 
 
 
 @pytest.mark.parametrize("point", POINTS[:9])
-def test_it_is_gone_on_with_only_once_the_record_is_written(rig: Rig, point: str) -> None:
+def test_a_move_is_resumed_only_after_its_record_was_written(rig: Rig, point: str) -> None:
     rig.kill_at = point
     with pytest.raises(Killed):
         carry_out(order(), rig.sites, rig.tools())
@@ -154,7 +154,7 @@ def test_it_is_gone_on_with_only_once_the_record_is_written(rig: Rig, point: str
 
 
 @pytest.mark.parametrize("point", ["after record", "before debt"])
-def test_what_a_cut_move_owes_is_noted_before_another_one_begins(rig: Rig, point: str) -> None:
+def test_the_debt_of_an_interrupted_move_is_noted_before_another_move(rig: Rig, point: str) -> None:
     """Otherwise nobody would know that the site that was left lacks later trades."""
     rig.kill_at = point
     with pytest.raises(Killed):
@@ -168,7 +168,7 @@ def test_what_a_cut_move_owes_is_noted_before_another_one_begins(rig: Rig, point
     assert ("a move", "debt") in steps[: steps.index(("back", "begin"))]
 
 
-def test_of_one_that_changed_nothing_another_one_notes_nothing(rig: Rig) -> None:
+def test_a_move_that_changed_nothing_leaves_no_debt(rig: Rig) -> None:
     rig.kill_at = "before record"
     with pytest.raises(Killed):
         carry_out(order(), rig.sites, rig.tools())
@@ -178,7 +178,7 @@ def test_of_one_that_changed_nothing_another_one_notes_nothing(rig: Rig) -> None
 
 
 @pytest.mark.parametrize(("mode", "moved", "epoch"), [("manual", True, 8), ("automatic", False, 7)])
-def test_what_was_decided_on_an_older_record(rig: Rig, mode: str, moved: bool, epoch: int) -> None:
+def test_a_decision_based_on_an_older_record(rig: Rig, mode: str, moved: bool, epoch: int) -> None:
     """A person's decision still counts; a guard decides again."""
     record = order("aws").record(None)
     for site in (rig.aws, rig.gcp):
@@ -211,7 +211,7 @@ def test_the_audit_log_is_private_and_a_cut_line_spoils_no_other(rig: Rig) -> No
     assert [each.step for each in rig.tools().audit.read(99)] == ["begin", *STEPS]
 
 
-def test_canaries_are_in_nobodys_data(rig: Rig) -> None:
+def test_canaries_appear_in_no_data(rig: Rig) -> None:
     for number in range(3):
         carry_out(order("gcp" if number % 2 else "aws", id=str(number)), rig.sites, rig.tools())
     gcp = list(rig.gcp.candles.range(CANARY, 0, 2**60))

@@ -206,7 +206,7 @@ def test_a_move_that_failed_in_the_middle_is_ended(tmp_path: Path) -> None:
         assert debts.read({"gcp": it.sites["gcp"]}, 1.0)["aws"].may_return
 
 
-def test_an_order_that_changed_nothing_is_not_carried_out_by_a_later_run(tmp_path: Path) -> None:
+def test_an_order_without_effect_is_not_executed_by_a_later_run(tmp_path: Path) -> None:
     """Its outage may have ended long ago."""
     with rig(tmp_path) as it:
         order = MoveOrder("a move", "gcp", "automatic", "it was down", "guard 0", 1e9, 0, "aws")
@@ -219,7 +219,7 @@ def test_an_order_that_changed_nothing_is_not_carried_out_by_a_later_run(tmp_pat
         assert not it.guards[0].moves
 
 
-def test_a_site_that_goes_while_one_epoch_is_mended_does_not_end_the_guard(tmp_path: Path) -> None:
+def test_a_failure_while_an_epoch_is_corrected_does_not_end_the_guard(tmp_path: Path) -> None:
     with rig(tmp_path) as it:
         for site, primary in ((it.aws, "aws"), (it.gcp, "gcp")):
             site.control.stored = ControlRecord(4, primary, "manual", "a test", "me", 1e9)
@@ -235,7 +235,7 @@ def test_a_site_that_goes_while_one_epoch_is_mended_does_not_end_the_guard(tmp_p
         assert it.aws.control.stored == it.gcp.control.stored
 
 
-def test_an_error_that_nobody_thought_of_does_not_end_the_guard(tmp_path: Path) -> None:
+def test_an_unexpected_error_does_not_end_the_guard(tmp_path: Path) -> None:
     with rig(tmp_path) as it:
         guard, stop = it.guards[0], threading.Event()
         looks: list[str] = []
@@ -258,7 +258,7 @@ def test_an_error_that_nobody_thought_of_does_not_end_the_guard(tmp_path: Path) 
         assert guard.history
 
 
-def test_a_site_that_was_left_once_more_goes_on_to_owe(tmp_path: Path) -> None:
+def test_a_site_that_is_replaced_again_keeps_its_debt(tmp_path: Path) -> None:
     with rig(tmp_path) as it:
         first, second = Debt("aws", 1, 10.0, may_return=True), Debt("aws", 3, 20.0)
         for debt in (first, second):
@@ -268,13 +268,13 @@ def test_a_site_that_was_left_once_more_goes_on_to_owe(tmp_path: Path) -> None:
         assert (left.epoch, left.since, left.paid) == (3, 10.0, False)
 
 
-def test_what_an_earlier_run_told_to_be_down_is_told_to_be_up(tmp_path: Path) -> None:
+def test_a_site_reported_down_by_an_earlier_run_is_reported_up(tmp_path: Path) -> None:
     with rig(tmp_path, were_down=("aws",)) as it:
         it.step(6)
         assert [(event.title, event.state) for event in it.told] == [("aws is up", RESOLVED)]
 
 
-def test_what_is_over_does_not_come_back_with_a_site_that_was_away(tmp_path: Path) -> None:
+def test_a_paid_debt_does_not_return_with_a_site_that_was_away(tmp_path: Path) -> None:
     with rig(tmp_path) as it:
         pause.tell(it.sites, paused=True, by="me", why="", at=1.0, seconds=1.0)
         it.aws.die()
@@ -284,7 +284,7 @@ def test_what_is_over_does_not_come_back_with_a_site_that_was_away(tmp_path: Pat
         assert not it.aws.control.kept("guard")["pause"]["paused"]
 
 
-def test_a_site_that_lies_about_the_record_is_put_right(tmp_path: Path) -> None:
+def test_a_site_with_a_wrong_record_is_corrected(tmp_path: Path) -> None:
     with rig(tmp_path) as it:
         it.gcp.control.stored = ControlRecord(9, "gcp", "manual", "a test", "me", 1e9)
         it.aws.control.stored = ControlRecord(4, "aws", "manual", "long ago", "me", 1.0)
@@ -306,7 +306,7 @@ def test_a_dead_function_is_a_backlog_and_then_an_outage(tmp_path: Path) -> None
         assert it.guards[0].moves[-1].record.primary == "gcp"
 
 
-def test_a_lag_counts_as_of_when_the_primary_was_there(tmp_path: Path) -> None:
+def test_the_lag_counts_from_when_the_primary_was_last_up(tmp_path: Path) -> None:
     with rig(tmp_path) as it:
         at = 1e9 + it.clock.now
         it.gcp.control.note_lag(Lag("aws", "gcp", "all", 400.0, 9, None, 0, at))
@@ -329,7 +329,7 @@ def test_every_decision_can_be_explained(tmp_path: Path) -> None:
         assert "fail over" in [each.action for each in history]
 
 
-def test_what_it_says_of_itself_is_what_the_dashboards_read(tmp_path: Path) -> None:
+def test_the_dashboards_read_the_guards_state_document(tmp_path: Path) -> None:
     with rig(tmp_path) as it:
         it.step(3)
         guard = Running("guard", True, it.guards[0].state())
@@ -342,7 +342,7 @@ def test_what_it_says_of_itself_is_what_the_dashboards_read(tmp_path: Path) -> N
     assert "gcp" in shown.plain
 
 
-def test_a_month_of_looking_costs_less_than_a_dollar(tmp_path: Path) -> None:
+def test_a_month_of_watching_costs_less_than_a_dollar(tmp_path: Path) -> None:
     """Requests are counted for half an hour of a guard with default settings, at list price."""
     with rig(tmp_path, rules=GuardSettings()) as it:
         watch = it.watches[0]

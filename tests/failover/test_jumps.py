@@ -86,7 +86,9 @@ def test_from_an_outage_to_equal_sites(tmp_path: Path, kind: str, at: int) -> No
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_leap_makes_no_backlog_of_a_moment_an_outage(tmp_path: Path, kind: str) -> None:
+def test_a_clock_jump_does_not_turn_a_short_backlog_into_an_outage(
+    tmp_path: Path, kind: str
+) -> None:
     """Messages in transit when the machine was suspended have had no time to arrive."""
     with rig(tmp_path, kind, at=8) as it:
         it.step(5)
@@ -96,7 +98,7 @@ def test_a_leap_makes_no_backlog_of_a_moment_an_outage(tmp_path: Path, kind: str
         assert not it.guards[0].moves
 
 
-def test_what_is_owed_is_asked_for_again_where_a_site_did_not_tell(tmp_path: Path) -> None:
+def test_debts_are_read_again_soon_after_a_failed_read(tmp_path: Path) -> None:
     """It is asked again within a minute, since a site that is just back may be slow once."""
     with rig(tmp_path) as it:
         watch = it.watches[0]

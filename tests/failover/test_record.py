@@ -48,7 +48,7 @@ def test_a_site_with_a_stale_record_is_outvoted_and_gets_the_right_one() -> None
     assert aws.control.stored == record(7, "gcp")
 
 
-def test_what_was_seen_before_outvotes_the_only_site_that_answers() -> None:
+def test_the_known_record_outvotes_an_older_one_of_the_only_answering_site() -> None:
     aws, gcp, sites = pair()
     aws.control.stored = record(3, "aws")
     gcp.die()

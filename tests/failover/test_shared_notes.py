@@ -51,7 +51,7 @@ def once(do: Callable[[], object]) -> Callable[[str], None]:
     return before
 
 
-def test_of_two_who_write_at_once_neither_is_lost() -> None:
+def test_two_concurrent_writes_are_both_kept() -> None:
     pair = Pair()
     for word, other in (("a", "b"), ("c", "d")):
         pair.aws.control.faults.before = once(partial(pair.add, other))
@@ -60,7 +60,7 @@ def test_of_two_who_write_at_once_neither_is_lost() -> None:
     assert pair.aws.control.documents == pair.gcp.control.documents
 
 
-def test_where_each_reached_another_site_first_both_are_kept() -> None:
+def test_concurrent_writes_that_start_at_different_sites_are_both_kept() -> None:
     pair = Pair()
     pair.add("first")
 
@@ -76,7 +76,7 @@ def test_where_each_reached_another_site_first_both_are_kept() -> None:
     assert pair.aws.control.documents == pair.gcp.control.documents
 
 
-def test_whoever_loses_every_race_says_so() -> None:
+def test_losing_every_race_raises_contention() -> None:
     pair = Pair()
     pair.add("first")
 
@@ -99,7 +99,7 @@ def test_a_site_that_is_away_is_named() -> None:
         pair.add("second")
 
 
-def test_levelling_takes_nothing_back() -> None:
+def test_copying_notes_does_not_restore_old_ones() -> None:
     """The document of a site may be outdated by the time it gets that of another site."""
     pair = Pair()
     pair.add("first")

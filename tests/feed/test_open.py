@@ -61,7 +61,7 @@ def test_each_symbol_falls_to_one_shard(exchange: LocalExchange, of: int) -> Non
         ("all:EURO", None, "no symbol is quoted in 'EURO'"),
     ],
 )
-def test_what_cannot_be_read_is_refused(
+def test_an_unknown_source_is_refused(
     exchange: LocalExchange, symbols: str, shard: str | None, words: str
 ) -> None:
     with pytest.raises(UsageError) as caught:
@@ -84,7 +84,7 @@ def test_a_simulation_has_the_usual_symbol_unless_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("source", ["mars", "replay", "replay:", "simulate:5", ""])
-def test_there_is_no_such_source(source: str) -> None:
+def test_an_unknown_source_is_reported_with_the_known_ones(source: str) -> None:
     with pytest.raises(UsageError, match=r"unknown source .*; choose from simulate, replay:FILE"):
         open_feed(FeedChoice(source))
     with pytest.raises(UsageError, match=r"unknown source .*; choose from simulate, replay:FILE"):
@@ -135,7 +135,7 @@ def test_trades_and_aggregates_of_a_symbol_are_not_mixed(
         open_recording(f"replay:{folder}")
 
 
-def test_of_a_folder_each_symbol_and_each_file_has_trades_or_is_named(folder: Path) -> None:
+def test_symbols_and_files_of_a_folder_without_trades_are_reported(folder: Path) -> None:
     write(folder / "hour.jsonl", ['{"e":"depthUpdate","s":"ETHUSDT"}'])
     recording = open_recording(f"replay:{folder}")
     assert list(recording) == TRADES
@@ -148,7 +148,7 @@ def test_of_a_folder_each_symbol_and_each_file_has_trades_or_is_named(folder: Pa
     assert fine.report.complete
 
 
-def test_a_market_is_said_of_recordings_only(folder: Path) -> None:
+def test_a_market_is_only_accepted_for_recordings(folder: Path) -> None:
     for source in ("simulate", "binance"):
         with pytest.raises(UsageError, match="--market is for recordings only"):
             open_source(FeedChoice(source, market="um"), threading.Event())
@@ -169,7 +169,7 @@ def test_a_folder_without_recordings_is_named(tmp_path: Path, path: str) -> None
         open_recording(f"replay:{tmp_path}/{path}")
 
 
-def test_only_an_exchange_is_shared_out() -> None:
+def test_a_shard_is_only_accepted_for_exchanges() -> None:
     with pytest.raises(UsageError, match="--shard is for exchanges only"):
         open_feed(FeedChoice("simulate", shard="1/2"))
 

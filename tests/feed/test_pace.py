@@ -44,7 +44,7 @@ def test_speeds(text: str, speed: float | None) -> None:
         *("1_0x", " 1x", "1x\n", "٣x", "9" * 400 + "x"),
     ],
 )
-def test_everything_else_is_refused(text: str) -> None:
+def test_other_speeds_are_refused(text: str) -> None:
     with pytest.raises(UsageError, match="invalid speed") as raised:
         parse_speed(text)
     assert "realtime" in raised.value.remedy
@@ -61,7 +61,7 @@ def test_each_trade_comes_at_its_own_time(speed: float, scale: float) -> None:
     assert [when for _, when in seen] == pytest.approx([t * scale for t in (0, 0, 0.1, 2.5, 60)])
 
 
-def test_at_once() -> None:
+def test_at_full_speed_no_trade_waits() -> None:
     clock = Clock()
     trades = at(0, 100_000)
     assert list(pace(trades, None, clock=clock, sleep=clock.sleep)) == trades

@@ -38,7 +38,7 @@ def test_json_lines_are_read_in_each_form(tmp_path: Path, suffix: str, form: obj
     assert replay.warnings == ()
 
 
-def test_the_content_decides_and_not_the_name(tmp_path: Path) -> None:
+def test_the_format_is_detected_by_the_content(tmp_path: Path) -> None:
     path = tmp_path / "BTCUSDT-trades-2024-08-08.csv"
     path.write_bytes(gzip.compress("\n".join(map(files.combined, TRADES)).encode()))
     assert list(open_replay(path)) == TRADES
@@ -226,7 +226,7 @@ def test_events_show_their_market(
         (files.without_market(CM[0]), "spot", "", "BTCUSD_PERP is of the market cm, not of spot"),
     ],
 )
-def test_what_disagrees_about_a_market_is_named(
+def test_contradictions_about_the_market_are_reported(
     tmp_path: Path, after: int, line: str, market: str | None, folder: str, words: str
 ) -> None:
     file = tmp_path / folder / "a.jsonl"
@@ -257,7 +257,7 @@ def test_trades_and_aggregates_of_a_symbol_in_one_recording(tmp_path: Path, afte
     assert list(open_replay(path, ["BTCUSDT", "BTCUSDT.agg"])) == trades + aggregates
 
 
-def test_there_is_no_such_market(tmp_path: Path) -> None:
+def test_an_unknown_market_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path / "a.jsonl", map(files.combined, TRADES))
     with pytest.raises(UsageError, match="unknown market 'usdm'; choose from spot, um, cm"):
         open_replay(path, market="usdm")

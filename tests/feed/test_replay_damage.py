@@ -153,7 +153,7 @@ def test_only_the_end_mark_of_a_gzip_is_missing(tmp_path: Path) -> None:
     assert replay.report.truncated == "the compressed data is cut short after line 2"
 
 
-def test_a_wrong_checksum_and_trailing_junk_are_said(tmp_path: Path) -> None:
+def test_a_wrong_checksum_and_trailing_data_are_reported(tmp_path: Path) -> None:
     path = write(tmp_path / "a.jsonl.gz", map(files.combined, TRADES))
     whole = path.read_bytes()
     for damaged in (whole[:-8] + struct.pack("<II", 1, 1), whole + b"\x01junk"):
@@ -184,7 +184,7 @@ def test_any_byte_flipped_in_a_gzip_ends_in_a_report_or_a_usage_error(
     assert set(replay) <= set(TRADES) or replay.report.truncated or replay.report.bad
 
 
-def test_a_wrong_checksum_in_a_zip_is_said(tmp_path: Path) -> None:
+def test_a_wrong_checksum_in_a_zip_is_reported(tmp_path: Path) -> None:
     trades = many(20_000)
     path = write(tmp_path / "BTCUSDT-trades-2024-08-08.zip", map(files.csv_trade, trades))
     whole = bytearray(path.read_bytes())
@@ -287,7 +287,7 @@ def test_zip_files_that_cannot_be_used(tmp_path: Path) -> None:
     refused(path, "cannot be unpacked", "password")
 
 
-def test_symbols_that_are_none(tmp_path: Path) -> None:
+def test_invalid_symbols_are_refused(tmp_path: Path) -> None:
     path = write(tmp_path / "a.jsonl", map(files.combined, TRADES))
     with pytest.raises(UsageError, match="no symbol is given"):
         open_replay(path, [])
@@ -324,7 +324,7 @@ def test_a_row_with_one_character_changed_is_bad_or_a_trade(
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
-def test_damage_is_told_however_a_zip_was_packed(tmp_path: Path, method: int) -> None:
+def test_damage_is_reported_for_every_kind_of_zip(tmp_path: Path, method: int) -> None:
     path = tmp_path / "a.zip"
     with zipfile.ZipFile(path, "w", method) as made:
         made.writestr("a.jsonl", "\n".join(files.single(trade) for trade in TRADES * 500))

@@ -65,7 +65,7 @@ def told(embedded: State, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict
     sqs.delete_queue(QueueUrl=queue)
 
 
-def test_finds_and_tells_the_topic_once(
+def test_an_anomaly_is_published_once(
     embedded: State, function: ModuleType, told: list[dict[str, Any]]
 ) -> None:
     fill(open_site("aws", embedded.resources()["aws"]))

@@ -128,7 +128,7 @@ def minutely(symbol: str, count: int) -> list[Trade]:
     return [each._replace(time=START + n * 60_000) for n, each in enumerate(trades(symbol, count))]
 
 
-def test_what_there_was_no_time_for_goes_back_to_the_queue(
+def test_trades_that_are_not_stored_in_time_return_to_the_queue(
     processor: Processor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if processor.site.cloud == "gcp":
@@ -209,7 +209,7 @@ def test_volumes_that_fit_no_candle_are_poison_and_the_rest_is_kept(processor: P
     assert stored_rows(processor.site, ["FNHUGEUSDT"]) == expected_rows(good)
 
 
-def test_a_second_trade_under_an_id_is_reported_and_the_first_stays(
+def test_a_second_trade_with_the_same_id_is_reported_and_the_first_kept(
     processor: Processor, capsys: pytest.CaptureFixture[str]
 ) -> None:
     batch = trades("FNTWICEUSDT", 64, first=64)

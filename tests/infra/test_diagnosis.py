@@ -40,7 +40,7 @@ def test_text_without_json_has_its_place() -> None:
     assert found["detail"].startswith("An argument named")
 
 
-def test_what_is_not_known_is_told_with_its_place(run: FailedRun) -> None:
+def test_an_unknown_error_is_reported_with_its_location(run: FailedRun) -> None:
     broken = {
         "summary": "Invalid reference",
         "detail": "There is\nno such thing.",
@@ -54,7 +54,7 @@ def test_what_is_not_known_is_told_with_its_place(run: FailedRun) -> None:
     )
 
 
-def test_nothing_said_is_said(run: FailedRun) -> None:
+def test_a_failure_without_output_is_reported(run: FailedRun) -> None:
     assert str(explain([], run)) == "Terraform failed and did not say why; run again with -vv"
 
 
@@ -118,7 +118,7 @@ def test_a_state_that_could_not_be_saved(run: FailedRun) -> None:
         ("cannot write: no space left on device", "the disk is full"),
     ],
 )
-def test_what_is_known_has_a_cause_and_a_remedy(text: str, words: str, run: FailedRun) -> None:
+def test_known_errors_have_a_cause_and_a_remedy(text: str, words: str, run: FailedRun) -> None:
     error = said(text, run)
     assert words in error
     assert "\n" not in error

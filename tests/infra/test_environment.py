@@ -44,7 +44,7 @@ def test_the_first_rule_that_matches_decides(name: str, treatment: object) -> No
     assert withheld({name: "x"}) == ([name] if treatment is DROPPED else [])
 
 
-def test_what_mcloud_sets_is_set_whatever_the_shell_says() -> None:
+def test_variables_of_mcloud_override_the_shell() -> None:
     given = dict.fromkeys(OWN, "something else")
     assert {**reaching_terraform(given), **OWN} == reaching_terraform(given)
     assert reaching_terraform({"PATH": "/bin", "AWS_PROFILE": "a"}) == {

@@ -90,7 +90,7 @@ def test_a_function_that_a_plan_would_leave_with_earlier_code(
     assert failed_functions(shown) == ([f"{kind}.trades"] if fails else [])
 
 
-def test_drift_is_apart() -> None:
+def test_drift_is_listed_separately() -> None:
     plan = parse(sample("drift"))
     assert [(each.address, each.action, each.changed) for each in plan.drift] == [
         (
@@ -148,7 +148,7 @@ def test_programs_get_everything_of_a_plan() -> None:
     )
 
 
-def test_what_terraform_only_learned_is_no_drift() -> None:
+def test_values_that_terraform_only_learned_are_no_drift() -> None:
     learned = entry({"tags": None, "url": "u"}, {"tags": {}, "url": "u"}, "update")
     code = entry({"tags": {}, "size": 1}, {"tags": {}, "size": 2}, "update")
     assert parse({"resource_drift": [learned], "resource_changes": [code]}).drift == ()
@@ -163,7 +163,7 @@ def test_what_somebody_deleted_is_drift() -> None:
     assert plan.at_risk == ()  # it is lost already
 
 
-def test_what_an_interrupt_left_half_made_is_made_anew_and_holds_nothing() -> None:
+def test_an_unfinished_resource_is_replaced_and_holds_no_data() -> None:
     begun = entry({"name": "q", "url": "u"}, {"name": "q"}, "delete", "create")
     begun["action_reason"] = "replace_because_tainted"
     learned = entry({"url": None}, {"url": "u"}, "update")

@@ -45,12 +45,12 @@ def test_it_is_for_its_owner_only_and_comes_back_as_it_was(tmp_path: Path) -> No
         ({"files": {**BASIS.files, "new.tf": "1"}}, "other contents of new.tf"),
     ],
 )
-def test_whatever_has_changed_is_named(change: dict[str, Any], why: str) -> None:
+def test_each_changed_input_is_named(change: dict[str, Any], why: str) -> None:
     assert why in BASIS.differs(replace(BASIS, **change))
 
 
 @pytest.mark.parametrize("content", [b"", b"PK", b"text", b"PK\3\4" + bytes(30)])
-def test_what_is_no_plan(tmp_path: Path, content: bytes) -> None:
+def test_a_file_that_is_not_a_plan_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "plan"
     path.write_bytes(content)
     with pytest.raises(UsageError, match="is not a plan that mcloud saved; write one with"):

@@ -40,7 +40,7 @@ def test_all_answer_at_once() -> None:
     assert sorted(site.asked) == ["archive", "candles", "function", "queue"]
 
 
-def test_one_that_is_late_is_asked_again_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_a_late_service_is_probed_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(smoke, "PAUSE", 0.0)
     site = Site(function=2)
     assert set(probe(site).values()) == {""}
@@ -48,7 +48,7 @@ def test_one_that_is_late_is_asked_again_and_no_other(monkeypatch: pytest.Monkey
     assert site.asked.count("queue") == 1
 
 
-def test_one_that_never_answers_says_why() -> None:
+def test_a_service_that_never_answers_is_reported_with_the_reason() -> None:
     found = probe(Site(function=99), patience=0.0)
     assert found == {"queue": "", "function": "not yet", "candles": "", "archive": ""}
 

@@ -37,7 +37,9 @@ def test_the_oldest_version_is_the_one_that_the_modules_need() -> None:
         assert tuple(map(int, needed[1].split("."))) == terraform.MIN_VERSION
 
 
-def test_none_at_all(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_without_terraform_and_opentofu_there_is_a_remedy(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(McloudError, match="neither terraform nor tofu is on the PATH; install one"):
         terraform.find_binary(BARE)
@@ -54,7 +56,7 @@ def test_opentofu_where_there_is_no_terraform(
     terraform.check_version(tofu)
 
 
-def test_the_one_that_is_named(tmp_path: Path) -> None:
+def test_the_configured_binary_is_used(tmp_path: Path) -> None:
     named = script(tmp_path, "terraform-1.9", "echo Terraform v1.9.0-beta1")
     assert terraform.find_binary(TerraformConfig(binary=named)) == named
     assert terraform.version(named) == ("Terraform", (1, 9, 0))
@@ -62,7 +64,7 @@ def test_the_one_that_is_named(tmp_path: Path) -> None:
         terraform.find_binary(TerraformConfig(binary="nowhere"))
 
 
-def test_grumbling_about_its_settings_is_passed_over(tmp_path: Path) -> None:
+def test_warnings_before_the_version_are_ignored(tmp_path: Path) -> None:
     said = "echo 'There are some problems with the CLI configuration:' >&2; echo Terraform v1.6.1"
     assert terraform.version(script(tmp_path, "t", said)) == ("Terraform", (1, 6, 1))
 
@@ -190,7 +192,7 @@ def test_a_stop_ends_the_wait_for_a_lock_at_once(tmp_path: Path) -> None:
         runner.apply("plan", lambda event: None)
 
 
-def test_too_old(tmp_path: Path) -> None:
+def test_an_old_version_is_refused(tmp_path: Path) -> None:
     old = script(tmp_path, "terraform", "echo Terraform v1.4.7")
     with pytest.raises(McloudError) as error:
         terraform.check_version(old)
@@ -212,7 +214,7 @@ def test_too_old(tmp_path: Path) -> None:
         ("1.10.0", {"type": "s3"}, True),
     ],
 )
-def test_what_the_lock_of_a_state_in_s3_needs(
+def test_the_lock_of_a_state_in_s3_needs_a_newer_version(
     tmp_path: Path, product: str, number: str, backend: dict[str, Any], is_enough: bool
 ) -> None:
     binary = script(tmp_path, "terraform", f"echo {product} v{number}")
@@ -231,7 +233,7 @@ def test_what_the_lock_of_a_state_in_s3_needs(
         ("exit 1", "is neither Terraform nor OpenTofu: it printed nothing"),
     ],
 )
-def test_something_else(tmp_path: Path, body: str, words: str) -> None:
+def test_a_program_that_is_not_terraform_is_refused(tmp_path: Path, body: str, words: str) -> None:
     with pytest.raises(McloudError, match=words):
         terraform.version(script(tmp_path, "terraform", body))
 
@@ -242,7 +244,7 @@ def test_a_misspelt_method_is_no_command(tmp_path: Path) -> None:
         runner.aply("plan")
 
 
-def test_what_fails_without_a_word_is_an_error(tmp_path: Path) -> None:
+def test_a_failure_without_output_is_an_error(tmp_path: Path) -> None:
     broken = script(tmp_path, "terraform", "echo 'panic: oh no'; exit 11")
     runner = Terraform(tmp_path, broken, environment={}, stop=Event())
     with pytest.raises(McloudError, match="Terraform failed and did not say why; run again"):
@@ -256,7 +258,7 @@ def test_once_stopped_nothing_is_started(tmp_path: Path) -> None:
         Terraform(tmp_path, "true", environment={}, stop=stop).init()
 
 
-def test_trouble_on_our_side_waits_for_terraform_to_end(tmp_path: Path) -> None:
+def test_an_error_in_mcloud_waits_for_terraform_to_end(tmp_path: Path) -> None:
     """An example is a pipe whose reader has ended."""
     os.mkfifo(tmp_path / "go")
     begun = """echo '{"type": "apply_start"}'; read line < go; touch saved"""
@@ -288,7 +290,7 @@ def test_an_interrupt_is_passed_on_once_and_waited_for(tmp_path: Path) -> None:
     assert (tmp_path / "saved").exists()
 
 
-def test_where_no_bytes_can_be_reserved_they_are_written(
+def test_space_is_reserved_by_writing_if_fallocate_is_missing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delattr(os, "posix_fallocate", raising=False)
@@ -301,7 +303,7 @@ def test_where_no_bytes_can_be_reserved_they_are_written(
     assert told == [{"type": "apply_start"}]
 
 
-def test_a_stop_hides_no_trouble_with_the_lock(tmp_path: Path) -> None:
+def test_a_stop_does_not_hide_an_error_of_the_lock(tmp_path: Path) -> None:
     error = (
         '{"type": "diagnostic", "diagnostic": {"severity": "error",'
         ' "summary": "Error releasing the state lock", "detail": "AccessDenied"}}'

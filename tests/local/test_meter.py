@@ -27,7 +27,7 @@ def test_counts_by_resource_and_month(tmp_path: Path) -> None:
     assert meter.since(tmp_path, "aws") == NOVEMBER
 
 
-def test_goes_on_where_it_stopped(tmp_path: Path) -> None:
+def test_counts_continue_after_a_restart(tmp_path: Path) -> None:
     for _ in range(2):
         counting = Meter(tmp_path, "gcp", lambda: NOVEMBER)
         counting.add("pubsub_bytes", "trades", 1000)
@@ -70,7 +70,7 @@ def test_before_anything_is_counted_there_are_no_meters(tmp_path: Path) -> None:
     assert meter.since(tmp_path, "aws") is None
 
 
-def test_what_could_not_be_written_is_the_next_time(tmp_path: Path) -> None:
+def test_counts_that_could_not_be_written_are_written_later(tmp_path: Path) -> None:
     counting = Meter(tmp_path, "aws")
     (tmp_path / "data").write_text("in the way of a folder")
     counting.add("sqs_requests", "trades")

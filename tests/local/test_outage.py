@@ -54,21 +54,23 @@ def test_one_of_several_is_ended(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_a_service_that_is_out_is_out_alone(tmp_path: Path, service: str) -> None:
+def test_an_outage_of_a_service_does_not_affect_other_services(
+    tmp_path: Path, service: str
+) -> None:
     outage.begin(tmp_path, "aws", service, "refuse", None)
     seen = Outages(tmp_path, "aws")
     assert [each for each in (*SERVICES, None) if seen.on(each)] == [service]
     assert not any(Outages(tmp_path, "gcp").on(each) for each in (*SERVICES, None))
 
 
-def test_a_site_that_is_out_is_out_with_all_that_it_has(tmp_path: Path) -> None:
+def test_an_outage_of_a_site_affects_all_its_services(tmp_path: Path) -> None:
     outage.begin(tmp_path, "aws", None, "hang", None)
     seen = Outages(tmp_path, "aws")
     assert all(seen.stops(each) for each in SERVICES)
     assert seen.on(None)
 
 
-def test_of_two_the_one_of_the_service_counts(tmp_path: Path) -> None:
+def test_an_outage_of_a_service_has_precedence_over_that_of_its_site(tmp_path: Path) -> None:
     outage.begin(tmp_path, "aws", None, "slow", None)
     outage.begin(tmp_path, "aws", "queue", "refuse", None)
     seen = Outages(tmp_path, "aws")
@@ -76,7 +78,7 @@ def test_of_two_the_one_of_the_service_counts(tmp_path: Path) -> None:
     assert len(outage.active(tmp_path)) == 2
 
 
-def test_a_second_one_takes_the_place_of_the_first(tmp_path: Path) -> None:
+def test_a_second_outage_replaces_the_first(tmp_path: Path) -> None:
     outage.begin(tmp_path, "aws", "queue", "refuse", None)
     second = outage.begin(tmp_path, "aws", "queue", "slow", 5)
     assert outage.active(tmp_path) == [second]

@@ -75,7 +75,7 @@ def test_calls_when_it_is_due_and_one_at_a_time(
 
 
 @pytest.mark.slow
-def test_a_minute_later_both_sites_have_looked(tmp_path: Path) -> None:
+def test_within_a_minute_both_sites_are_checked(tmp_path: Path) -> None:
     home = tmp_path / "local"
     thresholds = '{"jump_least": 0.02}'
     state = control.up(Options(str(home), *children.free_ports(4), thresholds=thresholds))

@@ -81,7 +81,7 @@ def test_the_life_of_both_sites(own: Terminal, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_what_terraform_left_goes_with_the_data(own: Terminal) -> None:
+def test_states_of_terraform_are_set_aside_with_the_data(own: Terminal) -> None:
     state = own.folder / "state"
     assert own.run("local", "up").returncode == 0
     left = [state / kind / "local" / "aws" for kind in ("terraform", "outputs")]
@@ -98,7 +98,7 @@ def test_what_terraform_left_goes_with_the_data(own: Terminal) -> None:
     assert other.exists()
 
 
-def test_what_cannot_be_asked_for(own: Terminal) -> None:
+def test_impossible_requests_are_refused(own: Terminal) -> None:
     google = own.run("plan", "gcp", "--provisioner", "terraform")
     assert google.returncode == 2
     assert "Terraform cannot be used with the embedded Google Cloud" in google.stderr

@@ -183,7 +183,7 @@ def test_keeps_the_state_when_asked(folder: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_start_that_is_interrupted_keeps_what_was_kept(folder: Path) -> None:
+def test_an_interrupted_start_keeps_the_stored_data(folder: Path) -> None:
     ports = options(folder)
     item = ArchiveObject("raw/kept", b"bytes")
     for site in sites(control.up(ports)):
@@ -201,7 +201,7 @@ def test_a_start_that_is_interrupted_keeps_what_was_kept(folder: Path) -> None:
 
 
 @pytest.mark.slow
-def test_what_a_killed_supervisor_left_is_forgotten(folder: Path) -> None:
+def test_state_of_a_killed_supervisor_is_discarded(folder: Path) -> None:
     ports = options(folder)
     item = ArchiveObject("raw/left", b"bytes")
     state = control.up(ports)
@@ -213,7 +213,7 @@ def test_what_a_killed_supervisor_left_is_forgotten(folder: Path) -> None:
         assert site.archive.put(item)
 
 
-def test_another_aws_of_the_users_is_used(folder: Path, embedded: State) -> None:
+def test_a_running_aws_emulator_of_the_user_is_used(folder: Path, embedded: State) -> None:
     address = embedded.outputs["aws"]["endpoint_url"].removeprefix("http://")
     state = control.up(options(folder, external={"aws": address}))
     assert state.services["aws"].pid is None
@@ -283,7 +283,7 @@ def test_reads_the_state_of_another_version(folder: Path) -> None:
     assert home.read() is None
 
 
-def test_uses_what_the_user_runs_already(embedded: State) -> None:
+def test_running_emulators_of_the_user_are_used(embedded: State) -> None:
     named = embedded.outputs["gcp"]
     environment = {
         "PUBSUB_EMULATOR_HOST": named["pubsub_endpoint"],

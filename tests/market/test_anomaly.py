@@ -48,7 +48,7 @@ def kinds(found: list[Anomaly]) -> list[tuple[int, str]]:
     return [((each.start - START) // MINUTE, each.kind) for each in found]
 
 
-def test_nothing_is_out_of_line_in_steady_minutes() -> None:
+def test_steady_minutes_have_no_anomaly() -> None:
     assert detect(steady(300), 0) == []
 
 
@@ -87,7 +87,7 @@ def test_down_after_up_is_another_jump() -> None:
     assert kinds(detect(bad, 0)) == [(20, "price-jump"), (21, "price-jump")]
 
 
-def test_what_jumps_about_anyhow_needs_more_to_be_out_of_line() -> None:
+def test_a_volatile_price_needs_a_larger_jump() -> None:
     wild = [
         each._replace(high=each.close * Decimal("1.02"), low=each.close / Decimal("1.02"))
         for each in steady(40)
@@ -141,7 +141,7 @@ def test_a_minute_that_still_grows_is_not_complete_and_has_no_drift_yet() -> Non
         assert not detect(changed(grown, 29, **{field: value}), 0)[0].complete
 
 
-def test_behind_a_hole_it_begins_anew() -> None:
+def test_after_a_hole_the_history_starts_again() -> None:
     """Ten minutes and their trades are missing, and the price is different afterwards."""
     elsewhere = steady(10, price="120", first=40)
     assert detect(steady(30) + elsewhere, 0) == []
@@ -189,7 +189,7 @@ def test_thresholds_as_json() -> None:
         *('{"jump_score": NaN}', '{"jump_score": true}', '{"volume_least": 1}'),
     ],
 )
-def test_refuses_what_are_no_thresholds(text: str) -> None:
+def test_invalid_thresholds_are_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"not thresholds|unknown threshold|number from|Expecting"):
         Thresholds.from_json(text)
 
@@ -209,7 +209,9 @@ def histories(draw: st.DrawFn) -> list[Minute]:
 
 
 @given(histories(), st.data())
-def test_what_is_within_reach_decides(history: list[Minute], data: st.DataObject) -> None:
+def test_the_result_depends_only_on_candles_within_reach(
+    history: list[Minute], data: st.DataObject
+) -> None:
     """The result for a minute does not depend on when and over which range it is computed."""
     thresholds = Thresholds(window=10, drift_least=0.001, drift_score=1.0)
     everything = detect(history, 0, thresholds)

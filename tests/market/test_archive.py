@@ -76,7 +76,7 @@ def test_every_trade_comes_back_from_the_object_of_its_hour(trades: list[Trade])
         "notes.txt",
     ],
 )
-def test_a_key_of_somebody_else_says_nothing(key: str) -> None:
+def test_a_foreign_key_is_not_parsed(key: str) -> None:
     assert parse_key(key) is None
 
 
@@ -102,7 +102,7 @@ def test_an_object_is_intact_under_its_own_key_however_it_was_compressed(
         ("-4-", "-5-"),
     ],
 )
-def test_right_lines_under_a_name_that_tells_something_else(part: str, other: str) -> None:
+def test_valid_lines_under_a_wrong_name_are_damage(part: str, other: str) -> None:
     made = [
         Trade("BTCUSDT", id_, Decimal(5), Decimal(1), 1_723_161_180_000 + id_, True)
         for id_ in (100, 101, 103, 104)
@@ -185,7 +185,7 @@ def test_the_longest_lines_of_the_largest_object_can_be_read_back() -> None:
     assert archive.MAX_TRADES * len(line) <= archive.MAX_INFLATED
 
 
-def test_nothing_makes_no_object() -> None:
+def test_no_trades_make_no_object() -> None:
     assert pack([]) == []
 
 
@@ -230,7 +230,7 @@ def test_a_line_that_is_no_trade_is_named(line: bytes) -> None:
         unpack(gzip.compress(gzip.decompress(good.body) + line + b"\n"))
 
 
-def test_what_follows_an_object_is_not_lost_silently() -> None:
+def test_data_after_the_gzip_stream_is_an_error() -> None:
     (one,) = pack([TRADE])
     (two,) = pack([TRADE._replace(id=6)])
     with pytest.raises(BadArchive):

@@ -81,7 +81,7 @@ def test_keys_are_listed_in_the_order_of_ids() -> None:
         "raw/symbol=A/B/block=0000000000000100000.jsonl.gz",
     ],
 )
-def test_what_is_no_key_of_a_block(key: str) -> None:
+def test_other_keys_are_not_those_of_a_block(key: str) -> None:
     assert parse_block_key(key) is None
 
 
@@ -133,6 +133,6 @@ def test_an_index_says_what_blocks_hold(trades: list[Trade], is_cut: bool) -> No
         {"version": 1, "blocks": [{"first_id": 0, "tag": "a", "hours": [[0, "x", 1, "a"]]}]},
     ],
 )
-def test_an_index_that_cannot_be_read_says_nothing(document: object) -> None:
+def test_an_unreadable_index_is_ignored(document: object) -> None:
     body = zlib.compress(json.dumps(document).encode(), wbits=31)
     assert unpack_index(index_key(BlockKey("BTCUSDT", 0)), body) == {}

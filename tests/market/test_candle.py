@@ -120,7 +120,7 @@ def test_merging_is_folding_the_union(trades: list[Trade], data: st.DataObject) 
 
 
 @given(WITH_VOIDS, st.data())
-def test_folding_what_is_there_changes_nothing(trades: list[Trade], data: st.DataObject) -> None:
+def test_folding_known_trades_changes_nothing(trades: list[Trade], data: st.DataObject) -> None:
     candle = folded(trades)
     assert fold(candle, data.draw(subsets(trades))) == (candle, ())
 
@@ -185,13 +185,13 @@ def test_a_damaged_stored_form_is_a_value_error_or_a_candle(
         "0/62:",  # more voids than any market has
     ],
 )
-def test_what_is_no_stored_form_is_a_value_error(text: str) -> None:
+def test_an_invalid_stored_form_raises_value_error(text: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         Candle.decode("BTCUSDT", "2024-08-08T23:53:00Z", text)
 
 
 @given(ONE_MINUTE, st.data())
-def test_of_two_trades_under_one_id_the_first_stays(
+def test_the_first_of_two_trades_with_one_id_is_kept(
     trades: list[Trade], data: st.DataObject
 ) -> None:
     trade = data.draw(st.sampled_from(trades))

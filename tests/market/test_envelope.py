@@ -92,7 +92,7 @@ def test_round_trip(trades: list[Trade]) -> None:
 
 
 @given(SETS)
-def test_the_attributes_say_what_is_inside(trades: list[Trade]) -> None:
+def test_the_attributes_describe_the_content(trades: list[Trade]) -> None:
     message = encode(trades, one_in=1)
     encoding = "json" if message.body.startswith("{") else "zlib+base64"
     assert message.attributes == {
@@ -157,7 +157,7 @@ def test_the_widest_trade_fits_the_smallest_limit(time: int, id_: int) -> None:
     assert decode(message.body).trades == (trade,)
 
 
-def test_what_cannot_be_packed() -> None:
+def test_invalid_trades_cannot_be_packed() -> None:
     one, other = VALID_TRADES
     stranger = one._replace(symbol="ETHUSDT")
     for trades in ([], [other, one], [one, one], [one, stranger, other]):
@@ -261,7 +261,7 @@ def test_an_attribute_that_contradicts_is_malformed() -> None:
         decode(body(), {"symbol": "ETHUSDT"})
 
 
-def test_a_bomb_is_never_inflated() -> None:
+def test_a_decompression_bomb_is_refused() -> None:
     deflater = zlib.compressobj(9)
     bomb = b"".join(deflater.compress(bytes(1 << 20)) for _ in range(128)) + deflater.flush()
     message = base64.b64encode(bomb).decode()

@@ -107,7 +107,7 @@ def test_a_quiet_minute_has_the_last_close_and_no_volume() -> None:
 
 
 @pytest.mark.parametrize("minute", [1, 3], ids=["next minute", "later minute"])
-def test_behind_a_hole_everything_begins_anew(minute: int) -> None:
+def test_after_a_hole_every_indicator_starts_again(minute: int) -> None:
     """The id 8 is missing between two minutes, which may or may not be neighbours."""
     steps = steps_of((0, 7, "10"), (minute, 9, "16"), (minute + 1, 10, "17"))
     assert len(steps) == 3
@@ -187,7 +187,7 @@ def test_parses_a_list_once_each() -> None:
         ("volatility:1", "from 2 to 1000, not '1'"),
     ],
 )
-def test_refuses_what_is_no_indicator(text: str, message: str) -> None:
+def test_invalid_indicators_are_refused(text: str, message: str) -> None:
     with pytest.raises(BadIndicator) as caught:
         parse(text)
     assert message in str(caught.value)
@@ -284,7 +284,7 @@ def test_returns_and_volatility_equal_the_judge(steps: list[TimelineStep], lengt
 
 
 @given(series(), st.integers(1, 8), st.data())
-def test_what_is_within_reach_decides(
+def test_values_depend_only_on_bars_within_reach(
     steps: list[TimelineStep], length: int, data: st.DataObject
 ) -> None:
     """Reading only as far back as ``reach`` gives the same value in the first row shown."""

@@ -58,7 +58,7 @@ def bounds(draw: st.DrawFn, width: int) -> tuple[int, int]:
 
 @pytest.mark.parametrize("interval", INTERVALS)
 @given(data=st.data())
-def test_a_timeline_equals_the_judge(interval: str, data: st.DataObject) -> None:
+def test_a_timeline_equals_the_oracle(interval: str, data: st.DataObject) -> None:
     width = INTERVALS[interval]
     market = data.draw(markets(backwards=True))
     kept = [each for each in market if data.draw(st.integers(0, 5))]
@@ -123,7 +123,7 @@ def test_a_timeline_equals_the_judge(interval: str, data: st.DataObject) -> None
 
 @given(market=markets(), data=st.data())
 @pytest.mark.parametrize("interval", INTERVALS)
-def test_what_is_filled_was_quiet_in_the_whole_market(
+def test_filled_intervals_were_quiet_in_the_whole_market(
     interval: str, market: list[Trade], data: st.DataObject
 ) -> None:
     """No interval with trades is shown as one without, whichever trades are lost."""
@@ -195,7 +195,7 @@ def test_the_candles_next_to_the_bounds_prove_their_edges() -> None:
         ),
     ],
 )
-def test_a_hole_says_where_it_is(hole: CandleHole, text: str) -> None:
+def test_the_text_of_a_hole_has_its_position(hole: CandleHole, text: str) -> None:
     assert str(hole) == text
 
 

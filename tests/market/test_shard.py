@@ -23,6 +23,6 @@ def test_a_symbol_stays_in_its_shard() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "1", "0/4", "5/4", "two", "²/4", "1/2/3", "-1/4"])
-def test_what_is_no_shard_is_refused(text: str) -> None:
+def test_an_invalid_shard_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="invalid shard"):
         Shard.parse(text)

@@ -73,7 +73,7 @@ def test_how_many_are_sampled() -> None:
 
 
 @given(st.text("0123456789abcdefABCDEF-", max_size=60) | st.text(max_size=60))
-def test_nothing_else_is_taken_for_one(text: str) -> None:
+def test_an_invalid_traceparent_is_ignored(text: str) -> None:
     parent = parse(text)
     if parent is not None:
         assert re.match(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}", text)
@@ -94,7 +94,7 @@ def test_nothing_else_is_taken_for_one(text: str) -> None:
         ("", None),
     ],
 )
-def test_what_w3c_says_of_versions_and_flags(text: str, expected: Any) -> None:
+def test_versions_and_flags_follow_w3c(text: str, expected: Any) -> None:
     assert parse(text) == expected
 
 

@@ -120,7 +120,7 @@ def test_the_market_of_a_future_shows_in_its_name() -> None:
 
 
 @pytest.mark.parametrize("mark", ["NA", "INSURANCE_FUND", "ADL"])
-def test_what_no_market_made_is_a_void(mark: str) -> None:
+def test_a_trade_that_no_market_made_is_a_void(mark: str) -> None:
     trade = Trade.from_binance(DATA | {"X": mark, "p": "0", "q": "0"})
     assert trade == Trade.from_binance(DATA | {"X": mark}) == Trade.void(*trade[:2], trade.time)
     assert trade.is_void
@@ -133,7 +133,7 @@ def test_an_unknown_mark_is_no_void(mark: object) -> None:
         Trade.from_binance(DATA | {"X": mark})
 
 
-def test_of_several_voids_of_one_id_the_earliest_counts() -> None:
+def test_the_earliest_of_several_voids_of_one_id_counts() -> None:
     early, late = (Trade.void("BTCUSDT.um", 5, time) for time in (10, 20))
     other = Trade.void("BTCUSDT.um", 6, 20)
     assert without_filled_voids([late, early, other]) == [early, other]
@@ -150,6 +150,6 @@ def test_names_of_any_script_are_symbols(symbol: str) -> None:
 @pytest.mark.parametrize(
     "symbol", ["A-B", "A/B", "A:B", "A[B", "A\x7f", "A\u00a0B", "A\u200bB", "é"]
 )
-def test_what_is_no_letter_is_no_part_of_a_name(symbol: str) -> None:
+def test_a_symbol_consists_of_letters_and_digits(symbol: str) -> None:
     with pytest.raises(BadTrade):
         check_symbol(symbol)

@@ -65,7 +65,7 @@ def channel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Ch
     return make
 
 
-def test_a_webhook_gets_what_slack_takes(web: Web, channel: Callable[..., Channel]) -> None:
+def test_a_webhook_gets_the_format_of_slack(web: Web, channel: Callable[..., Channel]) -> None:
     url = f"{web.url}/services/{SECRET}"
     desk = channel('type = "webhook"', 'url_env = "MCLOUD_WEBHOOK_URL"', MCLOUD_WEBHOOK_URL=url)
     assert desk.deliver(FIRING) == "HTTP 200 ok"
@@ -91,7 +91,7 @@ def test_a_secret_may_be_in_a_dotenv(
         (503, "", Unavailable),
     ],
 )
-def test_what_a_webhook_answers_is_told_without_its_url(
+def test_the_answer_of_a_webhook_is_reported_without_its_url(
     web: Web, channel: Callable[..., Channel], status: int, text: str, kind: type[Exception]
 ) -> None:
     web.answer = (status, f"{text} /services/{SECRET} \x1b[31m")
@@ -112,7 +112,7 @@ def test_when_to_try_again_is_passed_on(status: int, said: str, seconds: float |
     assert getattr(caught.value, "retry_after", None) == seconds
 
 
-def test_what_was_taken_is_delivered_although_the_answer_has_no_end() -> None:
+def test_a_success_status_counts_although_the_body_is_endless() -> None:
     with rude.serve(rude.ALL["a body without end"]) as url:
         assert post(url, {}).endswith("(the answer was cut: longer than 65,536 bytes)")
 
@@ -177,7 +177,7 @@ def test_pagerduty(web: Web, channel: Callable[..., Channel]) -> None:
     ]
 
 
-def test_a_secret_that_is_not_there_is_a_failure_and_no_error(
+def test_a_missing_secret_is_a_failed_delivery(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("HOOK", raising=False)
@@ -223,7 +223,7 @@ def test_without_channels_nothing_is_sent(tmp_path: Path) -> None:
         ('type = "sns"\nrepeat = 0', 3, "repeat must be 0.01 or more"),
     ],
 )
-def test_a_table_that_is_wrong_is_named_with_its_line(
+def test_an_invalid_table_is_reported_with_its_line(
     channel: Callable[..., Channel], lines: str, line: int, words: str
 ) -> None:
     with pytest.raises(ConfigError, match=rf"mcloud.toml:{line}: .*{words}") as caught:

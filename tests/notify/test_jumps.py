@@ -34,7 +34,7 @@ def test_what_failed_is_tried_again_after_its_pause(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_fires_for_long_is_told_again_after_its_interval(kind: str) -> None:
+def test_a_firing_alert_is_sent_again_after_its_interval(kind: str) -> None:
     memory, clock, repeat = SentMemory(), Jumping(), 3600.0
     memory.note("desk", FIRING, clock.wall())
     clock.jump(kind)

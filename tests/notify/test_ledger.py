@@ -122,7 +122,7 @@ class Watcher:
         )
 
 
-def test_two_watchers_send_what_fires_and_what_is_over_once() -> None:
+def test_two_watchers_send_each_alert_and_its_end_once() -> None:
     sites, sink, clock = two(), Sink(), Clock()
     watchers = [Watcher(sites, name, sink, clock) for name in "ab"]
     for event in (FIRING, FIRING, RESOLVED, RESOLVED):
@@ -174,7 +174,7 @@ def test_one_site_that_hangs_delays_only_the_first(gate: threading.Event) -> Non
 
 
 @pytest.mark.parametrize("how", ["refuse", "hang", "read only"])
-def test_where_no_site_keeps_it_everybody_sends(how: str, gate: threading.Event) -> None:
+def test_without_any_site_every_watcher_sends(how: str, gate: threading.Event) -> None:
     sites, sink, clock = two(), Sink(), Clock()
     for site in sites.values():
         if how == "hang":
@@ -250,7 +250,7 @@ class TestTheOneThatDies:
             left.send(FIRING)
             eventually(lambda taken=sink.taken: taken == [FIRING])
 
-    def test_one_that_gives_up_lets_another_try(self) -> None:
+    def test_after_a_failure_another_watcher_may_try(self) -> None:
         def answer(event: Event) -> str:
             raise Refused("HTTP 404")
 
@@ -278,7 +278,7 @@ class TestSitesThatWereApart:
         first.send(again)
         assert sink.taken == [FIRING, RESOLVED, again]
 
-    def test_what_this_folder_knows_counts_more_than_a_site_that_is_behind(self) -> None:
+    def test_the_local_memory_counts_more_than_an_older_record_of_a_site(self) -> None:
         sites, sink, clock = two(), Sink(), Clock()
         first = Watcher(sites, "a", sink, clock)
         first.send(FIRING)
@@ -301,7 +301,7 @@ class TestSitesThatWereApart:
         first.send(RESOLVED)
         assert sites["aws"].control.documents == sites["gcp"].control.documents
 
-    def test_who_claims_on_different_sites_does_not_wait_for_each_other(self) -> None:
+    def test_watchers_that_claim_on_different_sites_do_not_block_each_other(self) -> None:
         """One watcher reaches both sites, the other only the second. One of them sends."""
         sites, clock = two(), Clock()
         half = {"aws": LiveSite("aws"), "gcp": sites["gcp"]}
@@ -352,7 +352,7 @@ def test_a_clock_that_is_set_back_silences_nothing() -> None:
     assert len(sink.taken) == 2
 
 
-def test_what_happened_is_one_story_each_time() -> None:
+def test_each_event_without_an_end_is_sent() -> None:
     sites, sink, clock = two(), Sink(), Clock()
     for name in "ab":
         Watcher(sites, name, sink, clock).send(HAPPENED)
@@ -361,7 +361,7 @@ def test_what_happened_is_one_story_each_time() -> None:
     assert sink.taken == [HAPPENED, later]
 
 
-def test_the_same_figure_of_two_folders_is_two_stories() -> None:
+def test_the_same_figure_of_two_folders_is_sent_for_each() -> None:
     sites, sink, clock = two(), Sink(), Clock()
     local = replace(FIRING, key="spool-full default", is_of_folder=True)
     for name in "ab":
@@ -369,7 +369,7 @@ def test_the_same_figure_of_two_folders_is_two_stories() -> None:
     assert [event.fields["folder"] for event in sink.taken] == ["a", "b"]
 
 
-def test_that_it_is_over_is_not_told_where_nobody_was_told_that_it_fired() -> None:
+def test_a_resolution_is_not_sent_if_the_alert_was_never_sent() -> None:
     sites, sink = two(), Sink()
     Watcher(sites, "a", sink, Clock()).send(RESOLVED)
     assert sink.taken == []
@@ -462,7 +462,7 @@ def test_any_key_has_a_document_of_its_own(key: str) -> None:
 _ALLOWED = set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 -._:")
 
 
-def test_what_is_old_is_forgotten() -> None:
+def test_old_records_are_deleted() -> None:
     sites, clock = two(), Clock()
     sink = Sink()
     Watcher(sites, "a", sink, clock).send(FIRING)
@@ -471,7 +471,7 @@ def test_what_is_old_is_forgotten() -> None:
     assert [name for _, name in sites["aws"].control.documents] == ["desk other"]
 
 
-def test_what_it_costs_is_next_to_nothing() -> None:
+def test_the_ledger_costs_a_few_cents() -> None:
     """There are no requests while nothing changes, and then a few reads and writes."""
     sites, sink, clock = two(), Sink(), Clock()
     calls: Counter[str] = Counter()

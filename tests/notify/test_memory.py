@@ -18,7 +18,7 @@ def memory(request: pytest.FixtureRequest, tmp_path: Path) -> SentMemory:
     return SentMemory(tmp_path / "sub" / "told.json" if request.param == "file" else None)
 
 
-def test_what_fires_is_told_once_until_it_is_resolved(memory: SentMemory) -> None:
+def test_a_firing_alert_is_sent_once_until_it_is_resolved(memory: SentMemory) -> None:
     assert memory.is_news("a", FIRING, HOUR, NOW)
     memory.note("a", FIRING, NOW)
     assert not memory.is_news("a", FIRING, HOUR, NOW + 1)
@@ -29,20 +29,20 @@ def test_what_fires_is_told_once_until_it_is_resolved(memory: SentMemory) -> Non
     assert memory.is_news("a", FIRING, HOUR, NOW + 4)
 
 
-def test_what_still_fires_is_told_again_after_a_while(memory: SentMemory) -> None:
+def test_a_firing_alert_is_sent_again_after_the_repeat_interval(memory: SentMemory) -> None:
     memory.note("a", FIRING, NOW)
     assert not memory.is_news("a", FIRING, HOUR, NOW + HOUR - 1)
     assert memory.is_news("a", FIRING, HOUR, NOW + HOUR)
     assert memory.is_news("a", FIRING, HOUR, NOW - 10), "a clock set back silences nothing"
 
 
-def test_what_gets_worse_is_news_and_what_gets_better_is_not(memory: SentMemory) -> None:
+def test_a_higher_severity_is_news_and_a_lower_one_is_not(memory: SentMemory) -> None:
     memory.note("a", replace(FIRING, severity="warning"), NOW)
     assert memory.is_news("a", FIRING, HOUR, NOW + 1)
     assert not memory.is_news("a", replace(FIRING, severity="info"), HOUR, NOW + 1)
 
 
-def test_what_happened_again_is_news(memory: SentMemory) -> None:
+def test_a_repeated_event_is_news(memory: SentMemory) -> None:
     memory.note("a", HAPPENED, NOW)
     assert not memory.is_news("a", HAPPENED, HOUR, NOW + 1)
     assert memory.is_news("a", replace(HAPPENED, at=HAPPENED.at + 1), HOUR, NOW + 1)

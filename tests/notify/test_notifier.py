@@ -31,7 +31,7 @@ class Clock:
         return self.now
 
 
-def test_it_gets_there_once() -> None:
+def test_an_event_is_sent_once() -> None:
     sink = Sink()
     notifier = Notifier(sink.channel())
     for _ in range(5):
@@ -73,7 +73,7 @@ def gate() -> Iterator[threading.Event]:
     event.set()
 
 
-def test_one_that_hangs_holds_up_nobody(gate: threading.Event) -> None:
+def test_a_channel_that_hangs_delays_nobody(gate: threading.Event) -> None:
     def hang(event: Event) -> str:
         gate.wait()
         return ""
@@ -94,7 +94,7 @@ def test_one_that_hangs_holds_up_nobody(gate: threading.Event) -> None:
     assert len(fine.taken) == WAITING + 2, "nothing is taken after the end"
 
 
-def test_what_passes_is_tried_again() -> None:
+def test_a_transient_failure_is_retried() -> None:
     answers = iter([Unavailable("HTTP 503"), Unavailable("HTTP 429"), None])
 
     def answer(event: Event) -> str:
@@ -109,7 +109,7 @@ def test_what_passes_is_tried_again() -> None:
     assert (sink.asked, sink.taken, notifier.failures()) == (3, [FIRING], [])
 
 
-def test_a_no_is_taken_for_one_and_tried_again_later_only() -> None:
+def test_a_refusal_is_retried_only_later() -> None:
     def answer(event: Event) -> str:
         raise Refused("HTTP 404 no_service")
 
@@ -136,7 +136,7 @@ def test_a_no_is_taken_for_one_and_tried_again_later_only() -> None:
     notifier.close(PATIENCE)
 
 
-def test_what_passes_is_given_up_in_time() -> None:
+def test_a_lasting_transient_failure_is_given_up() -> None:
     def answer(event: Event) -> str:
         raise Unavailable("HTTP 503")
 
@@ -147,7 +147,7 @@ def test_what_passes_is_given_up_in_time() -> None:
     assert (sink.asked, notifier.failures()) == (1, ["desk: dead letters on aws: 3: HTTP 503"])
 
 
-def test_a_fault_of_ours_is_a_failure_too() -> None:
+def test_an_unexpected_exception_counts_as_a_failure() -> None:
     def answer(event: Event) -> str:
         raise KeyError("payload")
 
@@ -253,7 +253,7 @@ def test_no_wait_keeps_a_process_from_ending(seconds: float) -> None:
 
 
 @pytest.mark.parametrize("behaviour", rude.ALL)
-def test_a_rude_server_holds_up_no_other_channel(
+def test_a_misbehaving_server_delays_no_other_channel(
     behaviour: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seconds = 0.1 if behaviour in rude.TIMED else PATIENCE

@@ -75,7 +75,7 @@ def test_pagerduty_triggers_and_resolves_under_one_key() -> None:
     assert resolve["dedup_key"] == trigger["dedup_key"]
 
 
-def test_pagerduty_takes_so_much_and_no_more() -> None:
+def test_the_limits_of_pagerduty_are_kept() -> None:
     event = replace(FIRING, key="k" * 400, title="t" * 2000)
     said = payload.pagerduty(event, ORIGIN, "K")
     assert len(said["dedup_key"]) == 255
@@ -132,7 +132,7 @@ def test_what_happened_twice_is_two_incidents_or_two_changes() -> None:
 
 
 @pytest.mark.parametrize("title", ["naïve → €", "two\nlines\r\n", "\x00\x1b[31m", "x" * 500])
-def test_a_subject_is_what_sns_takes(title: str) -> None:
+def test_a_subject_has_the_format_of_sns(title: str) -> None:
     subject = payload.subject(replace(FIRING, title=title))
     assert subject.isascii()
     assert subject.isprintable()
@@ -140,7 +140,7 @@ def test_a_subject_is_what_sns_takes(title: str) -> None:
     assert subject[0].isalpha()
 
 
-def test_a_mail_says_it_all() -> None:
+def test_a_mail_has_all_fields() -> None:
     assert payload.plain(FIRING, ORIGIN).splitlines() == [
         "dead letters on aws: 3",
         "Look at them with `mcloud dlq list aws`.",

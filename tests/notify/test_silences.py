@@ -63,13 +63,13 @@ def gate() -> Iterator[threading.Event]:
         ("symbol", "BTCUSDT", "", "own", "sites.aws.candles.BTCUSDT.missing", True),
     ],
 )
-def test_what_it_covers(
+def test_the_figures_that_a_silence_covers(
     what: str, name: str, of: str, rule: str, figure: str, covers: bool
 ) -> None:
     assert replace(MADE, what=what, name=name, of=of).covers(rule, figure) is covers
 
 
-def test_what_fires_is_held_back_and_sent_at_the_end() -> None:
+def test_a_silenced_alert_is_sent_at_the_end_of_the_silence() -> None:
     sites, sink, clock = two(), Sink(), Clock()
     silences.keep(sites, MADE)  # type: ignore[arg-type]
     quiet = watching(sites, clock)
@@ -86,7 +86,7 @@ def test_what_fires_is_held_back_and_sent_at_the_end() -> None:
     assert sink.taken == [DOWN, UP]
 
 
-def test_what_a_guard_says_once_is_sent_at_the_end_too() -> None:
+def test_a_silenced_event_of_a_guard_is_sent_at_the_end() -> None:
     """It is not sent again, so the notifier has to remember it."""
     sites, sink, clock = two(), Sink(), Clock()
     silences.keep(sites, MADE)  # type: ignore[arg-type]
@@ -98,7 +98,7 @@ def test_what_a_guard_says_once_is_sent_at_the_end_too() -> None:
     assert {event.key for event in sink.taken} == {"other", DOWN.key}
 
 
-def test_what_is_over_is_told_where_it_was_told_to_fire_and_only_there() -> None:
+def test_a_resolution_is_sent_only_to_channels_that_were_sent_the_alert() -> None:
     sites, sink, clock = two(), Sink(), Clock()
     quiet = watching(sites, clock)
     watcher = Watcher(sites, "a", sink, clock, holds_back=quiet.holds_back)
@@ -117,7 +117,7 @@ def test_what_is_over_is_told_where_it_was_told_to_fire_and_only_there() -> None
 
 
 @pytest.mark.parametrize("shared", [True, False])
-def test_nothing_is_told_of_what_came_and_went_in_silence(shared: bool) -> None:
+def test_an_alert_that_begins_and_ends_in_a_silence_is_not_sent(shared: bool) -> None:
     from mcloud.notify.notifier import Notifier
 
     sites, sink, clock = two(), Sink(), Clock()
@@ -168,7 +168,7 @@ def test_a_window_of_the_future_begins_and_ends() -> None:
 
 class TestClocks:
     @pytest.mark.parametrize("back", [60.0, HOUR, 86_400.0, 400 * 86_400.0])
-    def test_one_that_is_set_back_makes_none_longer(self, back: float) -> None:
+    def test_setting_the_clock_back_does_not_extend_a_silence(self, back: float) -> None:
         sites, clock = two(), Clock()
         silences.keep(sites, MADE)  # type: ignore[arg-type]
         quiet = watching(sites, clock)
@@ -193,7 +193,7 @@ class TestClocks:
 
 
 class TestSitesThatAreAway:
-    def test_what_was_seen_counts_until_its_end(self) -> None:
+    def test_a_known_silence_counts_until_its_end(self) -> None:
         sites, clock = two(), Clock()
         silences.keep(sites, MADE)  # type: ignore[arg-type]
         quiet = watching(sites, clock)
@@ -223,7 +223,7 @@ class TestSitesThatAreAway:
         refuses(sites["gcp"])
         assert not watching(sites, clock).holds_back(DOWN)
 
-    def test_one_that_hangs_holds_up_for_its_deadline(self, gate: threading.Event) -> None:
+    def test_a_site_that_hangs_delays_only_until_the_deadline(self, gate: threading.Event) -> None:
         sites, clock = two(), Clock()
         silences.keep(sites, MADE)  # type: ignore[arg-type]
         sites["aws"].faults.before = lambda call: gate.wait(PATIENCE) and None
@@ -231,7 +231,7 @@ class TestSitesThatAreAway:
             site.control.kept = hang(gate, site.control.kept, site.name == "aws")  # type: ignore[method-assign]
         assert watching(sites, clock).holds_back(DOWN)
 
-    def test_where_none_answers_nothing_is_silenced(self) -> None:
+    def test_without_an_answering_site_nothing_is_silenced(self) -> None:
         sites = two()
         silences.keep(sites, MADE)  # type: ignore[arg-type]
         for site in sites.values():
@@ -295,14 +295,14 @@ def test_reading_never_raises_and_a_damaged_one_silences_nothing(
     assert told.silences[MADE.id] == MADE
 
 
-def test_none_is_longer_than_the_most() -> None:
+def test_no_silence_is_longer_than_the_maximum() -> None:
     for_ever = {**encode(MADE.document), "end": 2e11}
     read = Silence.read("a", for_ever)
     assert isinstance(read, Silence)
     assert read.end == MADE.begin + MOST
 
 
-def test_what_is_long_over_is_forgotten() -> None:
+def test_old_silences_are_deleted() -> None:
     sites = two()
     silences.keep(sites, MADE)  # type: ignore[arg-type]
     told, _ = silences.read(sites)  # type: ignore[arg-type]

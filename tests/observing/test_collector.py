@@ -83,7 +83,7 @@ def test_it_is_complete_once_everything_is_answered_or_late() -> None:
     assert rig.collector.answers == 1
 
 
-def test_what_is_under_way_is_not_asked_again_however_long_it_takes() -> None:
+def test_a_running_query_is_not_repeated() -> None:
     rig = Rig(5)
     assert rig.run(600, answering=False) == [1000]
     assert len(rig.waiting) == 1
@@ -91,7 +91,7 @@ def test_what_is_under_way_is_not_asked_again_however_long_it_takes() -> None:
     assert rig.run(2) == [1600]  # it was overdue
 
 
-def test_no_answer_shows_beside_what_was_known_and_goes_with_the_answer() -> None:
+def test_a_missing_answer_is_reported_beside_the_last_value() -> None:
     rig = Rig(5)
     rig.answer = 7
     rig.run(5)
@@ -105,7 +105,7 @@ def test_no_answer_shows_beside_what_was_known_and_goes_with_the_answer() -> Non
     assert (rig.seen.value, rig.seen.problem) == (8, "")
 
 
-def test_what_fails_keeps_its_last_answer_and_is_asked_less_and_less_often() -> None:
+def test_a_failing_query_keeps_its_last_answer_and_backs_off() -> None:
     rig = Rig(5)
     rig.answer = 7
     rig.run(5)
@@ -136,7 +136,7 @@ def test_another_pace_counts_from_the_last_time() -> None:
     assert rig.run(41) == [1024, 1044]
 
 
-def test_what_is_urgent_waits_for_no_long_interval() -> None:
+def test_an_urgent_query_does_not_wait_for_its_interval() -> None:
     rig = Rig(60)
     rig.run(12)
     rig.collector.tick()
@@ -147,7 +147,7 @@ def test_what_is_urgent_waits_for_no_long_interval() -> None:
     assert rig.count == 2  # the query is running
 
 
-def test_what_costs_money_can_be_slowed_down_but_not_sped_up() -> None:
+def test_a_billed_query_can_become_slower_but_not_faster() -> None:
     rig = Rig(60, hurries=False)
     rig.collector.pace = 0.2
     assert rig.collector.intervals() == {KEY: 60}

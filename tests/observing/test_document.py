@@ -133,7 +133,7 @@ def test_it_is_json_and_has_these_paths() -> None:
     assert site["services"]["queue"]["latency_s"] is not None
 
 
-def test_what_fails_is_unknown_with_the_reason_and_never_zero() -> None:
+def test_a_failed_query_is_unknown_with_its_reason() -> None:
     error = Unavailable("it is down")
     told = told_of(collect({"aws": FakeSite("aws", **dict.fromkeys(METHODS, error))}))
     assert (told["up"], told["primary"], told["epoch"]) == (False, None, None)
@@ -181,6 +181,6 @@ def test_a_site_without_trades_has_a_null_last_candle() -> None:
     assert site["candles"] == {}
 
 
-def test_without_sites_there_is_nothing_to_tell() -> None:
+def test_a_document_without_sites() -> None:
     told = told_of(collect({}))
     assert (told["sites"], told["up"], told["wrong"]) == ({}, True, [])

@@ -98,7 +98,7 @@ def test_every_figure_is_there_with_its_labels() -> None:
     assert set(HELP) - named == absent
 
 
-def test_what_is_unknown_is_absent_and_never_zero() -> None:
+def test_unknown_figures_are_absent_and_never_zero() -> None:
     error = Unavailable("it is down")
     dark = read(exposition(collect({"aws": FakeSite("aws", **dict.fromkeys(METHODS, error))})))
     assert {name for name, _ in dark} == {"mcloud_up", "mcloud_service_up", "mcloud_wrong"}

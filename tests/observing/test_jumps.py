@@ -30,7 +30,7 @@ def test_a_figure_is_as_old_as_it_is_after_a_jump(kind: str, age: float) -> None
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_is_due_is_asked_after_a_jump(kind: str) -> None:
+def test_due_queries_are_sent_after_a_jump(kind: str) -> None:
     clocks, key, asked = Jumping(), ("aws", "depth"), list[int]()
     collector = Collector(
         {key: TimedQuery(lambda: asked.append(1), 20.0)},
@@ -49,7 +49,7 @@ def test_what_is_due_is_asked_after_a_jump(kind: str) -> None:
 @pytest.mark.parametrize(
     ("since", "silent"), [(1.0, False), (FRESH + 1, True), (-5.0, False), (-5 * HOUR, True)]
 )
-def test_one_that_has_said_nothing_since_the_clock_was_set_back_is_silent(
+def test_a_run_without_a_state_since_the_clock_was_set_back_is_silent(
     since: float, silent: bool
 ) -> None:
     now = Jumping().wall()

@@ -32,7 +32,7 @@ def producer(**state: Any) -> list[Running[Any]]:
     return [Running("default", True, producer_state(**{**STATE, "at": time.time(), **state}))]
 
 
-def test_in_order_is_silent() -> None:
+def test_a_healthy_snapshot_has_no_problems() -> None:
     assert lines(FakeSite(), producers=producer()) == []
 
 
@@ -123,7 +123,7 @@ def test_a_producer_that_ended_is_wrong_only_for_what_it_lacks() -> None:
     assert len(lines(FakeSite(), producers=ended)) == 1
 
 
-def test_one_that_runs_and_says_nothing_hangs() -> None:
+def test_a_running_process_without_reports_hangs() -> None:
     (said,) = lines(FakeSite(), producers=producer(at=AT))
     assert said.startswith("default is running, but has reported nothing for ")
 
@@ -139,7 +139,7 @@ def test_notes_that_the_disk_does_not_take() -> None:
     assert line.startswith("the disk of /x is full; free some space, or set MCLOUD_STATE")
 
 
-def test_what_a_guard_says() -> None:
+def test_problems_that_a_guard_reports() -> None:
     def guard(**state: Any) -> list[Running[Any]]:
         return [Running("guard", True, guard_state(**{"at": time.time(), "sites": {}, **state}))]
 
@@ -206,7 +206,7 @@ def test_an_alert_that_fires_as_long_as_somebody_watches() -> None:
     assert lines(FakeSite(), alerts=[Running("alerts", False, state)]) == []
 
 
-def test_what_runs_here_is_read_from_its_folders(tmp_path: Any) -> None:
+def test_local_processes_are_read_from_their_folders(tmp_path: Any) -> None:
     assert machine(tmp_path) == Machine()
     run = run_of(tmp_path / "replicators", "default")
     run.create()

@@ -58,13 +58,13 @@ def test_the_newest_candle_counts_once_nothing_comes_any_more() -> None:
     assert ahead.missing == 3
 
 
-def test_where_nothing_is_recent_the_last_candle_is_asked_for() -> None:
+def test_without_recent_candles_the_last_one_is_read() -> None:
     fake = FakeSite(range=[], last=candle(0, 1))
     (seen,) = recent(fake, [beat()])  # type: ignore[arg-type]
     assert (seen.last, seen.holes) == (candle(0, 1), [])
 
 
-def test_of_many_symbols_those_that_traded_last_by_name() -> None:
+def test_only_the_symbols_that_traded_last_are_read() -> None:
     beats = [beat(f"S{number:02}USDT", minute=100 - number) for number in range(SYMBOLS + 5)]
     seen = recent(FakeSite(), beats)  # type: ignore[arg-type]
     assert [each.symbol for each in seen] == [f"S{number:02}USDT" for number in range(SYMBOLS)]

@@ -151,7 +151,7 @@ def test_clients_with_a_certificate(certificate: Tls, tmp_path: Path) -> None:
                     get(url, verify=str(certificate.cert), cert=pair)
 
 
-def test_one_that_says_nothing_holds_up_nobody(certificate: Tls) -> None:
+def test_a_silent_client_delays_nobody(certificate: Tls) -> None:
     """This includes the handshake, which runs in the thread of the client."""
     with serve(tls=certificate) as url:
         port = int(url.rpartition(":")[2].partition("/")[0])
@@ -178,7 +178,7 @@ def test_connections_are_bounded() -> None:
 
 
 @pytest.mark.parametrize("what", ["missing", "empty", "swapped", "another key", "no ca", "locked"])
-def test_files_that_are_none_are_named(certificate: Tls, tmp_path: Path, what: str) -> None:
+def test_unusable_tls_files_are_reported(certificate: Tls, tmp_path: Path, what: str) -> None:
     empty = tmp_path / "empty.pem"
     empty.write_text("")
     locked = tmp_path / "locked.key"
@@ -217,7 +217,7 @@ def test_addresses(text: str, found: tuple[str, int]) -> None:
 
 
 @pytest.mark.parametrize("text", ["", ":", "a:", "a:b", "a:0", "a:65536", "http://a:1", "a b:1"])
-def test_what_is_no_address(text: str) -> None:
+def test_invalid_addresses_are_refused(text: str) -> None:
     with pytest.raises(UsageError, match="invalid address"):
         address(text, 9464)
 

@@ -36,7 +36,7 @@ def release() -> Iterator[threading.Event]:
     event.set()
 
 
-def test_a_sound_site_is_told_as_it_is() -> None:
+def test_the_snapshot_of_a_healthy_site() -> None:
     site = collect({"aws": FakeSite()}).sites["aws"]
     assert site.up
     assert set(site.health) == set(SERVICES)
@@ -49,7 +49,7 @@ def test_a_sound_site_is_told_as_it_is() -> None:
     assert site.missing == 0
 
 
-def test_where_the_queue_does_not_tell_its_depth_the_metrics_do() -> None:
+def test_the_metrics_replace_a_missing_depth_of_the_queue() -> None:
     figures = replace(FIGURES, queue=Depth(4, None, AT), dead_letters=Depth(1, None, AT))
     site = collect({"gcp": FakeSite("gcp", figures=figures)}).sites["gcp"]
     assert site.queue.value == Depth(4, None, AT)
@@ -144,7 +144,7 @@ def test_a_site_whose_clients_cannot_be_made_in_time_leaves_the_others_some(
     assert snapshot.sites["gcp"].last is not None
 
 
-def test_the_highest_epoch_leads_whoever_has_it() -> None:
+def test_the_record_with_the_highest_epoch_is_valid() -> None:
     newer = ControlRecord(4, "gcp", "automatic", "aws is away", "guard", AT)
     sites = {
         "aws": FakeSite("aws", record=RECORD),
@@ -169,7 +169,7 @@ def test_what_runs_here_and_what_a_site_costs_are_asked_for_too() -> None:
 
 
 class TestWatch:
-    def test_it_keeps_what_was_known_of_a_site_that_goes_away(self) -> None:
+    def test_the_last_values_of_an_unavailable_site_are_kept(self) -> None:
         now = [AT]
         fake = FakeSite()
         watch = self.watch(fake, now)
@@ -184,7 +184,7 @@ class TestWatch:
         assert (site.queue.value, site.queue.problem) == (DEPTH, "gone")
         assert (site.figures.value, site.figures.at) == (FIGURES, AT)
 
-    def test_where_anything_does_not_answer_the_probes_tell_soon_whether_it_is_down(self) -> None:
+    def test_after_a_failed_query_the_probes_are_sent_sooner(self) -> None:
         now = [AT]
         fake = FakeSite()
         watch = self.watch(fake, now)

@@ -127,7 +127,9 @@ def keys(store: Store) -> list[str]:
     return list(store.kept(KIND))
 
 
-def test_finds_keeps_and_says_it_once(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_anomaly_is_stored_and_sent_once(
+    store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
     store.fill("AUSDT", [*steady(30), "105", *steady(3)])
     store.fill("BUSDT", steady(30))
     mine = watch(store)
@@ -144,7 +146,7 @@ def test_finds_keeps_and_says_it_once(store: Store, capsys: pytest.CaptureFixtur
     assert watch(store).look() == []
 
 
-def test_nothing_there_is_nothing_found(store: Store) -> None:
+def test_an_empty_site_has_no_anomalies(store: Store) -> None:
     assert watch(store).look() == []
     store.beats["NEWUSDT"] = Heartbeat("NEWUSDT", START, 1, 1, 0.0)
     assert watch(store).look() == []
@@ -227,13 +229,13 @@ def test_it_is_written_down_now_and_then(store: Store) -> None:
     assert store.writes == 30 * MINUTE // NOTED
 
 
-def test_of_a_long_absence_the_last_day_is_looked_at(store: Store) -> None:
+def test_after_a_long_absence_only_the_last_day_is_checked(store: Store) -> None:
     day = CATCH_UP // MINUTE
     store.fill("AUSDT", ["100"] * 50 + ["105"] + ["100"] * day + ["95"] + ["100"] * 10)
     assert [each.value for each in watch(store).look()] == [95]
 
 
-def test_the_oldest_go(store: Store) -> None:
+def test_the_oldest_anomalies_are_deleted(store: Store) -> None:
     old, young = to_timestamp(START - KEPT), to_timestamp(START - KEPT + 10 * MINUTE)
     for key in (f"{old} AUSDT drift", f"{young} AUSDT drift"):
         store.keep(KIND, key, {})
@@ -272,7 +274,7 @@ def test_a_symbol_that_fails_goes_on_where_it_was(store: Store) -> None:
     assert store.reads == 1 + 2 + OVERLAP // MINUTE + Thresholds().reach // MINUTE
 
 
-def test_a_minute_to_come_hides_no_minute_of_now(store: Store) -> None:
+def test_a_minute_in_the_future_does_not_hide_current_ones(store: Store) -> None:
     store.fill("AUSDT", steady(30))
     to_come = Store()
     to_come.fill("AUSDT", ["100"], first=10_000)
@@ -286,7 +288,7 @@ def test_a_minute_to_come_hides_no_minute_of_now(store: Store) -> None:
     assert [each.value for each in mine.look()] == [105]
 
 
-def test_what_cannot_be_told_is_told_by_the_next_look(store: Store) -> None:
+def test_an_anomaly_that_could_not_be_sent_is_sent_by_the_next_check(store: Store) -> None:
     """The same or another instance sends it exactly once."""
     store.fill("AUSDT", [*steady(30), "105"])
 
@@ -308,7 +310,7 @@ def test_what_cannot_be_told_is_told_by_the_next_look(store: Store) -> None:
     assert store.kept(UNTOLD) == {}
 
 
-def test_what_is_found_is_told_wherever_it_is_cut(store: Store) -> None:
+def test_a_check_that_is_killed_anywhere_loses_no_anomaly(store: Store) -> None:
     """The process dies at each write in turn. A notification before its death may be repeated."""
     for write in range(1, 20):
         mine = Store()

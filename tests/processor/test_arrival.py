@@ -42,7 +42,7 @@ arrivals = st.lists(
 
 
 @given(arrivals)
-def test_the_rows_say_what_the_messages_say(given_in: list[Arrival]) -> None:
+def test_arrivals_cover_exactly_the_messages(given_in: list[Arrival]) -> None:
     rows = in_rows(given_in)
     assert sum(row.trades for row in rows) == sum(each.trades for each in given_in)
     assert sum(row.messages for row in rows) == len(given_in)
@@ -87,7 +87,7 @@ def test_a_line_as_it_is_written(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "nonsense", "00-" + "a" * 32 + "-" + "b" * 16 + "-00"])
-def test_what_is_not_sampled_has_no_trace(text: str) -> None:
+def test_a_message_that_is_not_sampled_has_no_trace(text: str) -> None:
     trades = (Trade("BTCUSDT", 5, Decimal(1), Decimal(1), 0, True),)
     attributes = {"traceparent": text} if text else {}
     (came,) = Arrival.all_of(Envelope(trades), attributes, None)

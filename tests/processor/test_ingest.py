@@ -63,7 +63,7 @@ ERRORS = [Unavailable("away"), Refused("no"), Contention("busy"), ArithmeticErro
 
 
 @given(trades, st.randoms(use_true_random=False), st.sampled_from([0.0, 0.02, 0.5]), st.data())
-def test_what_is_reported_is_what_happened(
+def test_the_report_matches_the_stores(
     made: list[Trade], random: Random, rate: float, data: st.DataObject
 ) -> None:
     stores = Stores(random, rate, ERRORS)

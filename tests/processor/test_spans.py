@@ -51,14 +51,14 @@ def test_a_queue_whose_clock_is_ahead_makes_no_negative_span() -> None:
     assert (queue.start, queue.end) == (100.0, 100.0)
 
 
-def test_what_is_not_sampled_or_not_wanted_costs_nothing() -> None:
+def test_messages_without_sampling_cost_nothing() -> None:
     exporter = Exporter()
     Recorder("f", exporter).record([CAME._replace(sampled=None)], DONE)
     Recorder("f", None).record([CAME], DONE)
     assert exporter.calls == []
 
 
-def test_a_failure_is_said_once_and_then_there_is_a_pause(
+def test_a_failure_is_logged_once_and_followed_by_a_pause(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     exporter, now, numbers = Exporter(), [1000.0], count()

@@ -92,7 +92,7 @@ def test_all_kinds_are_tried() -> None:
 @pytest.mark.parametrize(
     ("kind", "fields"), [(kind, fields) for kind, some in FAULTS.items() for fields in some]
 )
-def test_what_was_traded_is_delivered_exactly(
+def test_all_trades_are_delivered_exactly(
     kind: str, fields: Mapping[str, Any], symbols: tuple[str, str], tmp_path: Path
 ) -> None:
     played = PLAYED[symbols]

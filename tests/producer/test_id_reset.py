@@ -38,14 +38,14 @@ def test_newer_trades_that_are_dropped_for_long_are_one_and_of_their_symbol_only
     assert "another --name" in anew.problem
 
 
-def test_after_a_restart_nothing_is_known_and_it_is_told_all_the_same() -> None:
+def test_a_reset_is_also_detected_after_a_restart() -> None:
     anew = IdReset()
     anew.look([at(0)], [])
     anew.look([at(LONG, 6)], [])
     assert "BTCUSDT" in anew.problem
 
 
-def test_a_trade_that_is_taken_ends_it() -> None:
+def test_an_admitted_trade_ends_the_problem() -> None:
     anew = IdReset()
     anew.look([at(0)], [])
     anew.look([at(LONG, 6)], [])

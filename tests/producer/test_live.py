@@ -127,7 +127,7 @@ def test_a_restart_fetches_what_was_traded_meanwhile(spool: Spool) -> None:
     assert history.asked == [("BTCUSDT", 11, 79)]
 
 
-def test_a_start_fetches_what_was_traded_meanwhile_though_nothing_follows(spool: Spool) -> None:
+def test_a_start_fetches_missed_trades_even_if_no_trade_follows(spool: Spool) -> None:
     queue = FakeQueue()
     produce(Script(trades(range(1, 11))), {"aws": queue}, spool, live=True)
     history = FakeHistory([*trades(range(1, 21)), *trades(range(9), "ETHUSDT")])
@@ -141,7 +141,7 @@ def test_a_start_fetches_what_was_traded_meanwhile_though_nothing_follows(spool:
     assert history.asked == [("BTCUSDT", 11, 10)]
 
 
-def test_a_lost_end_that_cannot_be_had_is_named_and_remembered(spool: Spool) -> None:
+def test_a_lost_end_that_cannot_be_fetched_is_reported_and_remembered(spool: Spool) -> None:
     history = FakeHistory(trades(range(1, 6)), *[Unavailable("no answer")] * 999)
     told: list[ProducerProgress] = []
 
@@ -162,7 +162,7 @@ def test_a_lost_end_that_cannot_be_had_is_named_and_remembered(spool: Spool) -> 
     assert len(cursor.holes()) == 1
 
 
-def test_what_only_comes_late_by_the_stream_was_not_lost(spool: Spool) -> None:
+def test_a_trade_that_the_stream_delivers_late_was_not_lost(spool: Spool) -> None:
     """REST may be ahead. Its trades are expected, and taken from whichever source is first."""
     queue = FakeQueue()
     history = FakeHistory(trades(range(1, 9)), *[Unavailable("no answer")] * 999)

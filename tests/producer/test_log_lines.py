@@ -74,7 +74,7 @@ def test_each_failed_attempt_has_its_reason() -> None:
     assert lines((once,), (twice,)) == [(WARNING, "hole BTCUSDT 6 to 7: no answer")]
 
 
-def test_what_is_left_of_a_hole_is_not_called_filled() -> None:
+def test_the_rest_of_a_hole_is_not_reported_as_filled() -> None:
     # The hole is split, shortened at its end, and joined with the hole after it.
     assert lines((hole(5, 20),), (hole(5, 9), hole(15, 20))) == []
     assert lines((hole(5, 20),), (hole(5, 19),)) == []

@@ -84,7 +84,7 @@ def test_a_message_that_was_sent_with_others_has_the_trace_of_their_parcel(tmp_p
         assert journey.traceparent != each.message.attributes["traceparent"]
 
 
-def test_what_was_spooled_before_there_was_a_record_is_there_as_far_as_it_goes(
+def test_messages_from_before_the_record_are_found_incompletely(
     tmp_path: Path,
 ) -> None:
     with MessageLog(tmp_path) as trail:
@@ -114,7 +114,7 @@ def test_it_is_never_larger_than_its_limit_and_keeps_the_newest(tmp_path: Path, 
     assert find(tmp_path, "BTCUSDT", 0) == []
 
 
-def test_a_disk_that_takes_nothing_stops_no_trade(tmp_path: Path) -> None:
+def test_a_disk_that_refuses_the_record_stops_no_trade(tmp_path: Path) -> None:
     nowhere = tmp_path / "gone"
     queue = FakeQueue()
     with Spool.open(tmp_path / "spool", ["aws"]) as spool, MessageLog(nowhere) as trail:

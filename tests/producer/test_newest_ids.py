@@ -13,7 +13,7 @@ class Clock:
         return self.now
 
 
-def test_nobody_is_asked_about_while_trades_come() -> None:
+def test_no_symbol_is_requested_while_its_trades_arrive() -> None:
     clock = Clock()
     tails = NewestIds(clock)
     assert tails.next() is None
@@ -72,7 +72,7 @@ def test_a_quiet_market_is_asked_about_ever_less_often() -> None:
     assert tails.next() == "BTCUSDT"
 
 
-def test_what_was_not_answered_is_asked_again_later() -> None:
+def test_a_failed_request_is_repeated_later() -> None:
     clock = Clock()
     tails = NewestIds(clock)
     tails.opened(["BTCUSDT", "ETHUSDT"])

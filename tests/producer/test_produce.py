@@ -79,7 +79,7 @@ def test_repeats_are_sent_once_and_different_trades_under_one_id_both(path: Path
     assert (done.read, done.sites["aws"].trades) == (4, 2)
 
 
-def test_nothing_in_nothing_out(path: Path) -> None:
+def test_an_empty_source_sends_nothing(path: Path) -> None:
     queue = FakeQueue()
     done = run(path, [], {"aws": queue})
     assert (done.read, done.last_time, done.complete, queue.calls) == (0, 0, True, 0)
@@ -104,7 +104,7 @@ def test_a_trade_is_on_the_disk_before_a_queue_sees_it(path: Path) -> None:
     assert queue.trades == sorted(stream(3_000))
 
 
-def test_what_an_earlier_run_left_goes_first(path: Path) -> None:
+def test_messages_of_an_earlier_run_are_sent_first(path: Path) -> None:
     first, second = stream(3_000)[:1_000], stream(3_000)[1_000:]
     away = FakeQueue(Refused("no access"), for_ever=True)
     left = run(path, first, {"aws": away}, batch=100)
@@ -187,7 +187,7 @@ def test_stop_does_not_wait_for_a_feed_that_hangs(path: Path, release: threading
     assert done.complete
 
 
-def test_a_site_that_stays_away_is_given_up_some_time_after_stop(path: Path) -> None:
+def test_an_unavailable_site_is_given_up_some_time_after_stop(path: Path) -> None:
     stop = threading.Event()
     away, good = FakeQueue(Unavailable("gone"), for_ever=True), FakeQueue()
 
@@ -250,7 +250,7 @@ def test_a_full_spool_still_takes_what_was_read(path: Path, release: threading.E
     assert done.complete
 
 
-def test_a_disk_without_room_is_waited_for_and_said(
+def test_a_full_disk_is_reported_and_waited_for(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "RETRY", 0.01)
@@ -272,7 +272,7 @@ def test_a_disk_without_room_is_waited_for_and_said(
     assert problem.startswith(f"no room for the spool {path}")
 
 
-def test_stopped_without_room_it_says_what_is_wrong(path: Path) -> None:
+def test_a_run_stopped_with_a_full_disk_reports_the_problem(path: Path) -> None:
     stop = threading.Event()
 
     def tell(progress: ProducerProgress) -> None:

@@ -158,7 +158,7 @@ def test_a_failure_is_the_holes_reason_and_the_others_go_on(
     assert sorted(filled.got) == [*trades(range(5, 8)), *trades(range(20, 23))]
 
 
-def test_answers_are_held_against_the_question(rig: Callable[..., Rig]) -> None:
+def test_answers_are_checked_against_the_request(rig: Callable[..., Rig]) -> None:
     """Only missing trades are accepted, whatever a server returns."""
     history = FakeHistory([], trades([3, 4, 5, 6, 9, 12]))
     filled = rig(history, hole(5, 10))
@@ -167,7 +167,7 @@ def test_answers_are_held_against_the_question(rig: Callable[..., Rig]) -> None:
     assert [(each.first, each.last) for each in filled.cursor.holes()] == [(7, 8), (10, 10)]
 
 
-def test_it_does_not_run_ahead_of_who_takes(rig: Callable[..., Rig]) -> None:
+def test_it_fetches_only_a_few_pages_in_advance(rig: Callable[..., Rig]) -> None:
     history = FakeHistory(trades(range(20_000)))
     filled = rig(history, hole(0, 19_999))
     deadline = time.monotonic() + PATIENCE

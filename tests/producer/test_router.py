@@ -147,7 +147,7 @@ def test_the_cheapest_changes_when_a_free_tier_is_used_up(make: Callable[..., Ro
     eventually(lambda: router.route.sites == ("aws",))
 
 
-def test_after_every_look_somebody_follows_until_it_is_stopped(make: Callable[..., Router]) -> None:
+def test_follow_is_called_after_every_check_until_the_stop(make: Callable[..., Router]) -> None:
     followed: list[Route] = []
 
     def follow(route: Route) -> None:
@@ -167,7 +167,7 @@ def test_after_every_look_somebody_follows_until_it_is_stopped(make: Callable[..
     assert {route.sites for route in followed} == {("gcp",)}
 
 
-def test_what_waits_for_the_old_site_goes_to_the_new(
+def test_messages_waiting_for_the_old_site_move_to_the_new_one(
     make: Callable[..., Router], tmp_path: Path
 ) -> None:
     away, good = FakeQueue(Unavailable("gone"), for_ever=True), FakeQueue()

@@ -84,7 +84,9 @@ def test_a_name_that_is_known_is_not_written_again(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_what_is_left_is_sent_without_mixing_sources(about: SourceAbout, command: str) -> None:
+def test_leftover_messages_are_sent_without_mixing_sources(
+    about: SourceAbout, command: str
+) -> None:
     """Live trades of the same symbol are not appended to simulated or recorded ones."""
     assert resume_command("my own", about) == command
 
@@ -166,7 +168,7 @@ def test_futures_of_an_earlier_version_are_not_sent_as_spot_trades(
         check_spool(run, spool)
 
 
-def test_what_a_spot_producer_left_is_sent(tmp_path: Path) -> None:
+def test_messages_that_a_spot_producer_left_are_sent(tmp_path: Path) -> None:
     run = Run(tmp_path / "producers" / "spot")
     run.create()
     with Spool.open(spool_of(run), SITES) as spool:

@@ -106,7 +106,9 @@ class Clock:
     ids=["sound", "down", "throttled in part", "all of it"],
 )
 @pytest.mark.parametrize("threads", [1, 5])
-def test_all_of_it_arrives_once(spool: Spool, start: Start, answers: tuple, threads: int) -> None:  # type: ignore[type-arg]
+def test_every_message_arrives_once(
+    spool: Spool, start: Start, answers: tuple, threads: int
+) -> None:  # type: ignore[type-arg]
     queue = FakeQueue(*answers)
     spool.append([entry(id_) for id_ in range(300)])
     sender = start(queue, threads=threads)
@@ -207,7 +209,7 @@ def test_the_breaker_opens_and_lets_one_through(
     assert sender.delivery.breaker == CLOSED
 
 
-def test_of_many_threads_one_tries_a_site_that_was_away(
+def test_only_one_thread_tries_a_recovering_site(
     spool: Spool, start: Start, release: threading.Event
 ) -> None:
     clock = Clock()
@@ -251,7 +253,7 @@ def test_an_outage_of_days_is_waited_out() -> None:
     assert breaker.wait() == LONGEST_PAUSE
 
 
-def test_a_call_that_hangs_costs_nobody_else_anything(
+def test_a_call_that_hangs_delays_no_other(
     spool: Spool, start: Start, release: threading.Event
 ) -> None:
     hanging, good = FakeQueue(lambda: release.wait(PATIENCE)), FakeQueue()
@@ -268,7 +270,7 @@ def test_a_call_that_hangs_costs_nobody_else_anything(
     assert sorted(arrived(hanging)) == sorted(bodies(range(50)))
 
 
-def test_what_was_accepted_and_could_not_be_noted_is_noted_later(
+def test_accepted_messages_that_could_not_be_settled_are_settled_later(
     spool: Spool, start: Start, tmp_path: Path
 ) -> None:
     queue = FakeQueue([THROTTLED])
@@ -299,7 +301,9 @@ def test_a_message_that_cannot_be_read_is_reported_and_ends_no_thread(
     assert arrived(queue) == bodies([1])
 
 
-def test_closed_it_takes_nothing_more(spool: Spool, start: Start, release: threading.Event) -> None:
+def test_a_closed_sender_takes_no_messages(
+    spool: Spool, start: Start, release: threading.Event
+) -> None:
     queue = FakeQueue(lambda: release.wait(PATIENCE), for_ever=True)
     spool.append([entry(id_) for id_ in range(50)])
     sender = start(queue)
@@ -336,7 +340,7 @@ def eventually(condition: Callable[[], bool]) -> None:
         time.sleep(0.005)
 
 
-def test_what_the_function_cannot_read_waits_and_holds_nothing_up(
+def test_messages_that_the_function_cannot_read_wait_without_delaying_others(
     spool: Spool, start: Start
 ) -> None:
     highest = 1
@@ -409,9 +413,7 @@ def newer(id_: int, *, sites: Iterable[str] = SITES) -> SpoolEntry:
     return SpoolEntry(message, "BTCUSDT", id_, id_, 1, id_, frozenset(sites))
 
 
-def test_what_waits_for_the_function_is_in_the_spool_of_the_next_run(
-    spool: Spool, start: Start
-) -> None:
+def test_held_messages_stay_in_the_spool_for_the_next_run(spool: Spool, start: Start) -> None:
     spool.append([newer(1)])
     sender = start(FakeQueue(), reads=lambda: Reads(1))
     eventually(lambda: sender.delivery.error)
@@ -419,7 +421,7 @@ def test_what_waits_for_the_function_is_in_the_spool_of_the_next_run(
     assert spool.pending("aws").messages == 1
 
 
-def test_what_was_held_and_goes_to_another_site_is_no_trouble_of_the_first(
+def test_held_messages_that_move_to_another_site_are_no_problem_of_the_first(
     spool: Spool, start: Start
 ) -> None:
     spool.append([newer(1, sites={"aws"})])
@@ -548,7 +550,7 @@ def test_a_site_with_an_old_function_gets_messages_of_one_symbol(
     assert queue.trades == sorted(feed.trades)
 
 
-def test_nobody_asks_what_the_function_reads_for_messages_that_every_function_reads(
+def test_the_function_is_not_queried_for_messages_that_every_function_reads(
     spool: Spool, start: Start, feed: Feed
 ) -> None:
     def reads() -> Reads:

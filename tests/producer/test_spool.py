@@ -83,7 +83,7 @@ def test_pending_counts_what_is_not_settled(path: Path) -> None:
         assert spool.pending("aws") == Pending(2, 11, sizes[0] + sizes[2], 10)
 
 
-def test_what_is_taken_is_taken_until_it_is_released_or_the_process_ends(path: Path) -> None:
+def test_taken_messages_stay_taken_until_released_or_the_process_ends(path: Path) -> None:
     with Spool.open(path, SITES) as spool:
         fill(spool, range(6))
         first, second = spool.take("aws", 2)
@@ -96,7 +96,7 @@ def test_what_is_taken_is_taken_until_it_is_released_or_the_process_ends(path: P
     assert third.message.body.startswith("BTCUSDT 2 2")
 
 
-def test_settling_what_is_not_taken_does_nothing(path: Path) -> None:
+def test_settling_messages_that_are_not_taken_does_nothing(path: Path) -> None:
     with Spool.open(path, SITES) as spool:
         fill(spool, range(2))
         (taken,) = spool.take("aws", 1)
@@ -136,7 +136,7 @@ def test_a_message_for_nobody_or_for_a_stranger_or_not_in_ascii_is_refused(path:
         assert spool.resume_points() == []
 
 
-def test_a_site_that_was_removed_keeps_what_it_is_owed_until_somebody_decides(path: Path) -> None:
+def test_messages_for_a_removed_site_are_kept(path: Path) -> None:
     with Spool.open(path, SITES) as spool:
         fill(spool, range(3))
         spool.append([entry(3, sites=["gcp"])])
@@ -190,7 +190,7 @@ def test_a_full_spool_says_so_takes_more_and_has_room_again_below_nine_tenths(pa
         assert fed - spool.pending("aws").messages > 4
 
 
-def test_who_waits_for_room_is_woken(path: Path) -> None:
+def test_a_waiting_writer_is_woken_when_there_is_room(path: Path) -> None:
     with (
         Spool.open(path, ["aws"], limit_bytes=SMALLEST_LIMIT) as spool,
         ThreadPoolExecutor() as threads,
@@ -252,7 +252,7 @@ def test_threads_share_a_spool_and_every_message_goes_out_once_a_site(path: Path
     assert got == {site: Counter(bodies(range(300))) for site in SITES}
 
 
-def test_who_waits_for_messages_is_woken_by_one_and_by_the_end(path: Path) -> None:
+def test_a_waiting_sender_is_woken_by_a_message_and_by_the_end(path: Path) -> None:
     with Spool.open(path, SITES) as spool, ThreadPoolExecutor() as threads:
         waiting = threads.submit(spool.take, "aws", 1, PATIENCE)
         fill(spool, [1])

@@ -296,7 +296,7 @@ class Failing:
         return self._db.execute(statement, *parameters)
 
 
-def test_what_was_written_is_not_called_failed_because_its_size_is_unknown(path: Path) -> None:
+def test_a_write_does_not_fail_if_the_file_size_cannot_be_read(path: Path) -> None:
     with Spool.open(path, SITES) as spool:
         fill(spool, [1])
         sound, spool._db = spool._db, Failing(spool._db)  # type: ignore[assignment]

@@ -105,7 +105,7 @@ def test_a_damaged_note_says_nothing(note: Any) -> None:
     assert world.after(0) == 1
 
 
-def test_what_was_known_stays_while_the_store_is_away() -> None:
+def test_known_versions_stay_while_the_store_is_unavailable() -> None:
     world = World()
     world.noted()
     assert world.after(0) == VERSION
@@ -114,7 +114,7 @@ def test_what_was_known_stays_while_the_store_is_away() -> None:
     assert world.support.reads() == Reads(VERSION, problem="the store is down")
 
 
-def test_whoever_needs_a_version_waits_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_caller_can_wait_for_a_version(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World()
 
     def sleep(seconds: float) -> None:

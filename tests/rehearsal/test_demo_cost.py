@@ -16,7 +16,9 @@ def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(demo, "POLL", 0.001)
 
 
-def test_the_meters_are_read_once_they_rest(hurried: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_meters_are_read_after_they_have_stopped_changing(
+    hurried: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def counts() -> Iterator[dict[str, Any]]:
         for puts in (100, 100, 200):
             yield {"aws": {"s3_puts": puts}, "gcp": {}}
@@ -30,7 +32,7 @@ def test_the_meters_are_read_once_they_rest(hurried: None, monkeypatch: pytest.M
     assert (found["gcp"].gross, found["gcp"].net) == (Decimal("0.4"), 0)
 
 
-def test_meters_that_never_rest_are_read_as_they_are(
+def test_meters_that_keep_changing_are_read_after_a_time_limit(
     hurried: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(demo, "METERS_PATIENCE", 0.1)

@@ -249,7 +249,7 @@ def ids_named(report: VerifyReport, *kinds: str) -> set[int]:
 
 @settings(max_examples=40, deadline=None)
 @given(worlds())
-def test_contradictions_are_named_never_spread_and_put_right_where_that_is_proven(
+def test_contradictions_are_reported_not_copied_and_resolved_if_proven(
     world: World,
 ) -> None:
     before = {site.name: false_contents(site) for site in world.sites}
@@ -341,7 +341,7 @@ def test_shared_ids_are_those_of_sets(sets: dict[int, Ids]) -> None:
 
 
 @pytest.mark.parametrize("keep", ["aws", "gcp", "archive"])
-def test_a_candle_that_nothing_proves_is_put_to_a_person(keep: str, tmp_path: Path) -> None:
+def test_a_person_decides_about_a_candle_without_proof(keep: str, tmp_path: Path) -> None:
     """No archive has its raw trades, and the exchange no longer has them."""
     world = World([MemorySite(name) for name in NAMES])
     for site in world.sites:

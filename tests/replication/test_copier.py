@@ -60,7 +60,7 @@ def copies(tmp_path: Path) -> Iterator[Callable[..., Copies]]:
         yield make
 
 
-def test_where_there_is_much_to_copy_another_process_helps(
+def test_many_objects_are_copied_by_several_processes(
     copies: Callable[..., Copies],
 ) -> None:
     copying = copies(alone=2 * folder.OBJECTS)
@@ -72,7 +72,7 @@ def test_where_there_is_much_to_copy_another_process_helps(
     assert copying.copy() <= helpers() - before
 
 
-def test_what_a_process_does_not_do_is_done_all_the_same(copies: Callable[..., Copies]) -> None:
+def test_work_of_a_failed_process_is_done_by_the_others(copies: Callable[..., Copies]) -> None:
     copying = copies()
     eventually(copying.copy)
     (helper,) = helpers()
@@ -80,7 +80,7 @@ def test_what_a_process_does_not_do_is_done_all_the_same(copies: Callable[..., C
     eventually(lambda: not copying.copy())
 
 
-def test_a_ctrl_c_does_not_end_it(copies: Callable[..., Copies]) -> None:
+def test_ctrl_c_does_not_end_a_copying_process(copies: Callable[..., Copies]) -> None:
     copying = copies()
     eventually(copying.copy)
     (helper,) = helpers()
@@ -111,7 +111,7 @@ def test_its_errors_are_raised_here(
     eventually(fails)
 
 
-def test_where_it_cannot_open_a_site_the_work_goes_on_without_a_word(
+def test_the_work_continues_if_a_process_cannot_open_a_site(
     copies: Callable[..., Copies], capfd: pytest.CaptureFixture[str]
 ) -> None:
     copying = copies()
@@ -135,7 +135,7 @@ def test_it_ends_with_the_copier_even_while_a_copy_hangs(copies: Callable[..., C
     eventually(lambda: not helpers())
 
 
-def test_it_ends_with_the_process_that_it_helps_whatever_ended_that(tmp_path: Path) -> None:
+def test_a_copying_process_ends_with_its_parent(tmp_path: Path) -> None:
     with subprocess.Popen(
         [sys.executable, "-m", "replication.folder", str(tmp_path / "s"), str(tmp_path / "t")],
         cwd=Path(__file__).parents[1],

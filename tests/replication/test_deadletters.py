@@ -71,7 +71,7 @@ class Letters:
             self.visible[letter.id] = self.hidden.pop(letter.id)
 
 
-def test_a_letter_says_what_it_holds_or_what_is_wrong_with_it() -> None:
+def test_a_letter_shows_its_trades_or_its_error() -> None:
     queue = Letters(GOOD, Message("junk"))
     good, bad = map(read, queue.dead_letters(10))
     assert (good.reason, len(good.envelope.trades if good.envelope else ())) == ("", 5)
@@ -139,7 +139,7 @@ def test_a_limit_is_kept() -> None:
     assert (len(queue.visible), len(queue.hidden)) == (130, 0)
 
 
-def test_what_the_queue_refuses_stays() -> None:
+def test_letters_that_the_queue_refuses_stay() -> None:
     queue = Letters(GOOD, GOOD)
     queue.refuses = [Unsent(1, "InternalError", permanent=False)]
     done = redrive(queue)
@@ -147,7 +147,7 @@ def test_what_the_queue_refuses_stays() -> None:
     assert list(queue.visible) == ["m1"]
 
 
-def test_nothing_is_lost_where_the_queue_does_not_answer() -> None:
+def test_nothing_is_lost_if_the_queue_does_not_answer() -> None:
     queue = Letters(GOOD, GOOD)
     queue.breaks = Unavailable("SQS: no answer")
     with pytest.raises(Unavailable):

@@ -87,7 +87,7 @@ def moved(progress: list[PairProgress]) -> int:
         pytest.param((slice(0, 600, 2), slice(100, 350), slice(1, 600, 2)), id="three sites"),
     ],
 )
-def test_what_was_apart_becomes_equal(
+def test_sites_that_were_apart_become_equal(
     embedded: State, opened: Opener, parts: tuple[slice, ...]
 ) -> None:
     sites = open_all(embedded, *("aws", "gcp", "aws-west")[: len(parts)])
@@ -205,7 +205,7 @@ def test_a_pair_has_one_replicator_here(embedded: State, opened: Opener) -> None
         pass
 
 
-def test_one_site_is_no_pair(embedded: State, opened: Opener) -> None:
+def test_one_site_is_not_a_pair(embedded: State, opened: Opener) -> None:
     with (
         pytest.raises(UsageError, match="nothing to replicate from aws to aws"),
         opened(open_all(embedded, "aws")),

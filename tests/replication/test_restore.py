@@ -138,7 +138,7 @@ def test_a_site_that_has_a_part_keeps_it_and_gets_the_rest(
     assert before.items() <= aws.archive.objects.items()
 
 
-def test_cut_off_at_every_step_and_gone_on_with(tmp_path: Path) -> None:
+def test_a_restoration_interrupted_at_every_step_continues(tmp_path: Path) -> None:
     """Each restoration is interrupted five times, at different steps."""
     trades = made(600, every=30_000)  # five hours
     source = MemorySite("gcp")
@@ -188,7 +188,7 @@ def killing(after: int) -> Callable[[str], None]:
     return reach
 
 
-def test_what_is_done_is_not_done_again(
+def test_finished_hours_are_not_restored_again(
     restore: Callable[..., Restore], aws: MemorySite, gcp: MemorySite
 ) -> None:
     aws.faults.after = killing(150)
@@ -242,7 +242,7 @@ def test_a_range_and_a_symbol_are_all_that_is_restored(
     assert check(aws, gcp, window=window, scope=Scope(symbols=frozenset({SYMBOL}))).ok
 
 
-def test_an_emptied_side_is_not_the_truth(
+def test_an_emptied_site_is_refused_as_a_source(
     restore: Callable[..., Restore], aws: MemorySite, gcp: MemorySite
 ) -> None:
     before = dict(gcp.archive.objects), dict(gcp.candles.stored)
@@ -274,7 +274,7 @@ def test_a_site_is_not_restored_from_itself(
         )
 
 
-def test_one_at_a_time(restore: Callable[..., Restore]) -> None:
+def test_a_site_is_restored_by_one_process_at_a_time(restore: Callable[..., Restore]) -> None:
     with restore().locked(), pytest.raises(McloudError, match="already"), restore().locked():
         pass
 
@@ -328,7 +328,7 @@ def test_the_functions_do_the_work(
     check_equal((aws, gcp), all_trades())
 
 
-def test_what_the_raw_trades_lack_comes_directly(
+def test_trades_without_raw_objects_are_copied_directly(
     restore: Callable[..., Restore], aws: MemorySite, gcp: MemorySite
 ) -> None:
     key = sorted(gcp.archive.objects)[3]
@@ -373,7 +373,9 @@ def test_messages_hold_every_trade_and_also_those_that_disagree() -> None:
     assert [int(each.attributes["count"]) for each in messages] == [1000, 1000, 500, 3]
 
 
-def test_an_estimate_says_what_it_takes(restore: Callable[..., Restore], gcp: MemorySite) -> None:
+def test_the_estimate_counts_data_requests_and_cost(
+    restore: Callable[..., Restore], gcp: MemorySite
+) -> None:
     estimate: RestoreEstimate = restore().survey()
     size = sum(map(len, gcp.archive.objects.values()))
     by_hand = (

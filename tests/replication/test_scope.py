@@ -33,7 +33,7 @@ def test_symbols_are_read_in_any_writing() -> None:
     ("what", "symbols", "shard"),
     [("", None, None), ("candle", None, None), ("raw", ",", None), ("raw", None, "0/2")],
 )
-def test_what_cannot_be_meant_is_refused(what: str, symbols: str | None, shard: str | None) -> None:
+def test_invalid_options_are_refused(what: str, symbols: str | None, shard: str | None) -> None:
     with pytest.raises(UsageError):
         Scope.parse(what, symbols, shard)
 
@@ -49,7 +49,7 @@ def test_a_state_is_known_until_it_grows() -> None:
     assert known.lacking(states([some]))
 
 
-def test_what_is_known_does_not_grow_for_ever() -> None:
+def test_the_memory_of_known_states_is_bounded() -> None:
     known = KnownStates(limit=10)
     for number in range(100):
         known.add({("BTCUSDT", number): b"state"})

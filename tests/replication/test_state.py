@@ -75,7 +75,7 @@ def test_scopes_know_nothing_of_each_other(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [b"not a database" * 100, b"SQLite format 3\0" + b"x" * 5000])
-def test_a_damaged_one_is_begun_anew(tmp_path: Path, damage: bytes) -> None:
+def test_a_damaged_state_starts_again(tmp_path: Path, damage: bytes) -> None:
     path = tmp_path / "pair.sqlite"
     path.write_bytes(damage)
     state = PairState(path, "all")
@@ -109,7 +109,7 @@ def test_a_disk_that_refuses_the_file_stops_nothing(tmp_path: Path) -> None:
     assert again.saved() == Checkpoint("p2", 8.0, False, {**marks, ("B", HOUR): 6.0})
 
 
-def test_one_of_a_newer_version_stays_as_it_is(tmp_path: Path) -> None:
+def test_a_state_of_a_newer_version_is_left_unchanged(tmp_path: Path) -> None:
     path = tmp_path / "state.sqlite"
     with closing(sqlite3.connect(path)) as db:
         db.execute("CREATE TABLE checkpoint (everything TEXT)")

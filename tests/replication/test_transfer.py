@@ -56,7 +56,7 @@ def test_the_clouds_of_the_sites_choose_the_service(monkeypatch: pytest.MonkeyPa
     ],
     ids=["aws-aws", "gcp-gcp", "embedded-aws", "embedded-storage", "embedded-pubsub"],
 )
-def test_where_no_service_is_the_direct_engine_does_it(
+def test_without_a_service_the_direct_engine_is_advised(
     source: AwsResources | GcpResources, target: Resources
 ) -> None:
     with pytest.raises(McloudError, match="transfer service") as refused:
@@ -205,7 +205,7 @@ def test_the_service_copies_the_raw_trades_and_the_rest_is_direct(
     assert not list(tmp_path.glob("transfer*"))
 
 
-def test_what_the_service_leaves_is_copied_directly(
+def test_objects_that_the_service_omits_are_copied_directly(
     restore: Callable[..., Restored], service: Service, aws: MemorySite, gcp: MemorySite
 ) -> None:
     service.kept = sorted(gcp.archive.objects)[3:5]
@@ -350,7 +350,7 @@ def test_a_service_that_stays_away_is_left_to_the_next_run(
     assert check(aws, gcp).ok
 
 
-def test_where_nothing_is_lacking_nothing_is_handed_over(
+def test_no_transfer_is_started_if_nothing_is_missing(
     restore: Callable[..., Restored], service: Service, aws: MemorySite
 ) -> None:
     """In particular, no transfer without folders is started, since it would copy everything."""
@@ -359,7 +359,7 @@ def test_where_nothing_is_lacking_nothing_is_handed_over(
     assert service.started == []
 
 
-def test_what_the_service_keeps_is_told(
+def test_resources_that_cannot_be_removed_are_reported(
     restore: Callable[..., Restored], service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(name: str) -> None:

@@ -134,7 +134,7 @@ def test_sites_that_had_the_same_trades_in_any_way_are_equal(data: st.DataObject
 
 @settings(max_examples=60, deadline=None)
 @given(st.data())
-def test_whatever_is_at_one_site_only_is_brought_to_the_others(data: st.DataObject) -> None:
+def test_data_of_only_one_site_is_copied_to_the_others(data: st.DataObject) -> None:
     everything = data.draw(several_symbols())
     sites = [MemorySite(name) for name in ("aws", "gcp", "third")]
     for site in sites:
@@ -165,7 +165,9 @@ def test_a_candle_without_its_mark_is_named_and_written_as_it_is(
     }
 
 
-def test_the_proof(aws: MemorySite, gcp: MemorySite) -> None:
+def test_removed_objects_candles_and_ids_are_found_and_repaired(
+    aws: MemorySite, gcp: MemorySite
+) -> None:
     """Twenty raw objects, twenty candles and five ids inside candles are removed."""
     fill(TRADES, aws, gcp)
     assert check(aws, gcp).ok
@@ -211,7 +213,9 @@ def test_the_proof(aws: MemorySite, gcp: MemorySite) -> None:
     check_equal((aws, gcp), TRADES)
 
 
-def test_what_no_candle_has_comes_from_the_raw_trades(aws: MemorySite, gcp: MemorySite) -> None:
+def test_trades_missing_in_all_candles_come_from_the_raw_trades(
+    aws: MemorySite, gcp: MemorySite
+) -> None:
     fill(TRADES, aws, gcp)
     inside = Ids([(5, 5), (100, 101), (3_999, 4_010), (7_000, 7_000)])
     without(aws, inside)
@@ -224,7 +228,9 @@ def test_what_no_candle_has_comes_from_the_raw_trades(aws: MemorySite, gcp: Memo
     check_equal((aws, gcp), TRADES)
 
 
-def test_what_no_site_has_comes_from_the_exchange(aws: MemorySite, gcp: MemorySite) -> None:
+def test_trades_missing_on_all_sites_come_from_the_exchange(
+    aws: MemorySite, gcp: MemorySite
+) -> None:
     ids = Ids([(1, 5), (3_000, 5_500), (7_900, 7_900)])
     fill([each for each in TRADES if each.id not in ids], aws, gcp)
     report = check(aws, gcp)
@@ -239,7 +245,7 @@ def test_what_no_site_has_comes_from_the_exchange(aws: MemorySite, gcp: MemorySi
     check_equal((aws, gcp), TRADES)
 
 
-def test_what_the_exchange_has_not_is_said(aws: MemorySite) -> None:
+def test_trades_that_the_exchange_lacks_are_reported(aws: MemorySite) -> None:
     gone = Ids([(20, 29)])
     fill([each for each in TRADES[:100] if each.id not in gone], aws)
     report = check(aws)
@@ -377,7 +383,7 @@ def test_only_the_hours_of_the_window_are_looked_at(aws: MemorySite, gcp: Memory
     }
 
 
-def test_only_what_was_asked_for_is_looked_at(aws: MemorySite, gcp: MemorySite) -> None:
+def test_only_the_selected_symbols_and_kinds_are_compared(aws: MemorySite, gcp: MemorySite) -> None:
     fill(TRADES[:400], aws)
     feed(aws, made(40, "ETHUSDT"))
     assert kinds(check(aws, gcp, deep=False, scope=Scope(frozenset({"raw"})))) == {"unarchived"}
@@ -483,7 +489,7 @@ def test_a_false_candle_whose_raw_trades_are_gone_is_left_and_told(aws: MemorySi
     assert aws.candles.stored == before
 
 
-def test_what_two_sites_have_is_copied_from_one(aws: MemorySite, gcp: MemorySite) -> None:
+def test_data_of_two_sites_is_copied_from_one_of_them(aws: MemorySite, gcp: MemorySite) -> None:
     third = MemorySite("third")
     fill(TRADES[:800], aws, gcp)
     steps = mend(check(aws, gcp, third), aws, gcp, third)
@@ -547,7 +553,7 @@ def test_a_store_that_refuses_everything_has_no_damaged_candles(aws: MemorySite)
         check(aws)
 
 
-def test_what_was_on_its_way_is_not_off(aws: MemorySite, gcp: MemorySite) -> None:
+def test_data_in_transit_is_not_reported(aws: MemorySite, gcp: MemorySite) -> None:
     """The rest of a message arrives before the second survey, and only the loss is reported."""
     fill(TRADES[:400], aws)
     fill(TRADES[:160], gcp)
@@ -593,7 +599,7 @@ def test_a_plan_says_what_it_would_do(aws: MemorySite, gcp: MemorySite) -> None:
     )
 
 
-def test_one_step_that_fails_holds_up_no_other(aws: MemorySite, gcp: MemorySite) -> None:
+def test_a_failed_step_does_not_stop_the_others(aws: MemorySite, gcp: MemorySite) -> None:
     fill(TRADES[:800], gcp)
     steps = plan(check(aws, gcp), open_(aws, gcp), has_exchange=False)
 

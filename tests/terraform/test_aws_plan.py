@@ -47,7 +47,7 @@ def test_mapping_answers_by_the_message(planned: list[dict[str, Any]]) -> None:
     assert scaling["maximum_concurrency"] == 10
 
 
-def test_nothing_is_reserved_and_nothing_traced_unless_somebody_wants_it(
+def test_concurrency_and_tracing_are_off_by_default(
     planned: list[dict[str, Any]],
 ) -> None:
     """A new account may run 10 functions in all, and Lambda refuses to reserve any of them."""
@@ -205,11 +205,11 @@ def test_the_anomaly_function_must_not_change_candles(aws_plan: dict[str, Any]) 
             assert tables == {"aws_dynamodb_table.control.arn", "aws_dynamodb_table.control"}
 
 
-def test_the_schedule_calls_the_function_and_keeps_what_it_misses(aws_plan: dict[str, Any]) -> None:
+def test_failed_calls_of_the_schedule_are_kept(aws_plan: dict[str, Any]) -> None:
     assert allowed(aws_plan, "scheduler") == {"lambda:InvokeFunction", "sqs:SendMessage"}
 
 
-def test_alerts_are_published_by_whom_the_user_names(
+def test_only_the_named_roles_may_publish_alerts(
     aws_plan: dict[str, Any], planned: list[dict[str, Any]], small_aws_plan: dict[str, Any]
 ) -> None:
     granted = [each for each in planned if each["address"].startswith(PUBLISHER)]

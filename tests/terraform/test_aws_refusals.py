@@ -106,7 +106,7 @@ def test_refused_credentials(
     assert len(failed.stderr.splitlines()) == 1
 
 
-def test_no_provider_to_be_had(site: Terminal) -> None:
+def test_a_provider_that_cannot_be_fetched(site: Terminal) -> None:
     failed = site.run("plan")
     assert failed.returncode == 1
     assert failed.stderr.startswith("error: aws: a provider cannot be fetched: ")

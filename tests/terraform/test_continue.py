@@ -31,7 +31,7 @@ def test_an_unfinished_job_and_an_expired_token(site: Terminal, google: Google) 
 
 
 @pytest.mark.slow
-def test_three_attempts_and_no_more(site: Terminal, google: Google) -> None:
+def test_a_run_continues_at_most_three_times(site: Terminal, google: Google) -> None:
     google.refused = {"google_pubsub_topic": EXPIRED}
     done = site.run("deploy", "--yes")
     assert done.returncode == 1
@@ -49,7 +49,7 @@ def test_a_lasting_fault_beside_it_ends_the_run(site: Terminal, google: Google) 
 
 
 @pytest.mark.slow
-def test_nothing_beyond_what_was_confirmed(site: Terminal, google: Google) -> None:
+def test_a_plan_beyond_the_confirmed_one_is_not_applied(site: Terminal, google: Google) -> None:
     assert site.run("deploy", "--yes").returncode == 0
 
     def drift() -> None:

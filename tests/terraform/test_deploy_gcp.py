@@ -237,7 +237,7 @@ def test_a_store_that_would_be_replaced_is_named(site: Terminal, google: Google)
     assert done.returncode == 0, done.stderr
 
 
-def test_a_variable_of_the_shell_moves_no_site(site: Terminal) -> None:
+def test_a_variable_of_the_shell_does_not_move_a_site(site: Terminal) -> None:
     assert site.run("deploy", "--yes").returncode == 0
     moved = site.run("plan", GCP_REGION="europe-west1")
     assert moved.returncode != 0
@@ -563,7 +563,7 @@ def test_a_state_that_could_not_be_saved_is_saved_by_the_next_run(site: Terminal
     assert not errored.exists()
 
 
-def test_all_that_terraform_says_is_shown_on_request(site: Terminal, google: Google) -> None:
+def test_vv_shows_the_output_of_terraform(site: Terminal, google: Google) -> None:
     google.configuring = "It is not set up"
     said = site.run("plan", "-vv").stderr
     assert "Error: It is not set up" in said

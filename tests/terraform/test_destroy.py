@@ -282,7 +282,7 @@ def test_a_living_stack_survives(site: Terminal, google: Google, attack: Attack)
 
 
 @pytest.mark.slow
-def test_what_somebody_else_has_destroyed_is_named(site: Terminal, google: Google) -> None:
+def test_resources_destroyed_by_somebody_else_are_named(site: Terminal, google: Google) -> None:
     google.has = lambda kind: kind != "google_pubsub_topic"
     done = site.run("destroy", "gcp", *AGREED)
     assert done.returncode == 0, done.stderr

@@ -89,10 +89,12 @@ def test_everything_is_labelled(gcp_state: list[dict[str, Any]]) -> None:
 def test_a_project_of_a_domain_is_refused(gcp: Module, bundles: dict[str, str]) -> None:
     gcp.set(project="example.com:desk", bundle=bundles["gcp"])
     said = gcp.run("plan", "-input=false", "-no-color", codes=(1,))
-    assert "A project of a domain, such as example.com:desk, cannot be used" in " ".join(said.split())
+    assert "A project of a domain, such as example.com:desk, cannot be used" in " ".join(
+        said.split()
+    )
 
 
-def test_pubsub_calls_the_function_as_somebody(gcp_state: list[dict[str, Any]]) -> None:
+def test_pubsub_calls_the_function_with_its_own_account(gcp_state: list[dict[str, Any]]) -> None:
     function = only(gcp_state, "google_cloudfunctions2_function", "processor")
     uri = function["service_config"][0]["uri"]
     invoker = only(gcp_state, "google_service_account", "invoker")
@@ -107,7 +109,7 @@ def test_pubsub_calls_the_function_as_somebody(gcp_state: list[dict[str, Any]]) 
     assert subscription["retry_policy"] == [{"minimum_backoff": "30s", "maximum_backoff": "600s"}]
 
 
-def test_scheduler_calls_the_function_as_somebody(gcp_state: list[dict[str, Any]]) -> None:
+def test_scheduler_calls_the_function_with_its_own_account(gcp_state: list[dict[str, Any]]) -> None:
     function = only(gcp_state, "google_cloudfunctions2_function", "anomaly")
     uri = function["service_config"][0]["uri"]
     scheduler = only(gcp_state, "google_service_account", "scheduler")
@@ -141,7 +143,7 @@ def test_anomaly_function(gcp_state: list[dict[str, Any]]) -> None:
     assert build["source"] == processor["build_config"][0]["source"]
 
 
-def test_anomaly_function_may_keep_and_forget_documents_and_no_more(
+def test_the_anomaly_function_may_only_store_and_delete_documents(
     gcp_state: list[dict[str, Any]],
 ) -> None:
     account = only(gcp_state, "google_service_account", "anomaly")["member"]
@@ -154,7 +156,7 @@ def test_anomaly_function_may_keep_and_forget_documents_and_no_more(
     }
 
 
-def test_what_it_finds_is_an_alert(gcp_state: list[dict[str, Any]]) -> None:
+def test_anomalies_raise_an_alert(gcp_state: list[dict[str, Any]]) -> None:
     """The alert reads the log: message and fields are those of ``mcloud.processor.anomalies``."""
     policy = only(gcp_state, "google_monitoring_alert_policy", "anomaly")
     (matched,) = policy["conditions"][0]["condition_matched_log"]
@@ -170,7 +172,7 @@ def test_what_it_finds_is_an_alert(gcp_state: list[dict[str, Any]]) -> None:
     assert policy["notification_channels"] != []
 
 
-def test_database_can_go_back_and_cannot_go_away(gcp_state: list[dict[str, Any]]) -> None:
+def test_the_database_has_recovery_and_deletion_protection(gcp_state: list[dict[str, Any]]) -> None:
     database = only(gcp_state, "google_firestore_database", "this")
     assert database["type"] == "FIRESTORE_NATIVE"
     assert database["point_in_time_recovery_enablement"] == "POINT_IN_TIME_RECOVERY_ENABLED"
@@ -190,7 +192,7 @@ def test_protection_can_be_lifted(gcp: Module, bundles: dict[str, str]) -> None:
     assert only(planned, "google_storage_bucket", "raw")["force_destroy"]
 
 
-def test_the_operator_reads_the_bill_where_there_is_one(
+def test_the_operator_may_read_the_billing_export(
     gcp: Module, bundles: dict[str, str], gcp_state: list[dict[str, Any]]
 ) -> None:
     assert not any("bigquery" in each["type"] for each in gcp_state)
@@ -280,7 +282,7 @@ def test_the_replicator_sends_and_the_operator_does_not(gcp_state: list[dict[str
     )
 
 
-def test_what_is_read_by_is_indexed(gcp_state: list[dict[str, Any]]) -> None:
+def test_fields_of_queries_are_indexed(gcp_state: list[dict[str, Any]]) -> None:
     from mcloud.clouds.gcp.changes import STAMP
 
     exempt = {
@@ -498,7 +500,7 @@ def is_matched(conditions: str, entry: dict[str, str]) -> bool:
     )
 
 
-def test_the_dashboard_leaves_out_what_the_service_leaves_out(
+def test_the_dashboard_omits_positions_of_0(
     gcp_state: list[dict[str, Any]],
 ) -> None:
     """Cloud Monitoring leaves out positions of 0, so that each plan would show a change."""

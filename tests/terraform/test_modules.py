@@ -114,7 +114,7 @@ def test_two_stacks_share_no_name(cloud: str, request: pytest.FixtureRequest) ->
 
 
 @pytest.mark.parametrize("cloud", CLOUDS)
-def test_what_may_be_left_out(cloud: str, request: pytest.FixtureRequest) -> None:
+def test_optional_resources_can_be_omitted(cloud: str, request: pytest.FixtureRequest) -> None:
     everything = resources(request.getfixturevalue(f"{cloud}_plan")["planned_values"])
     least = resources(request.getfixturevalue(f"small_{cloud}_plan")["planned_values"])
     left_out = {each["type"] for each in everything} - {each["type"] for each in least}

@@ -102,7 +102,7 @@ def test_a_year_of_minutes_is_not_read() -> None:
         ),
     ],
 )
-def test_why_it_is_not_there(
+def test_the_reason_for_a_missing_candle(
     candles: list[tuple[int, list[int]]], trade_id: int, note: str
 ) -> None:
     assert Store([candle(*each) for each in candles]).locate(trade_id).note == note

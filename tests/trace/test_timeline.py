@@ -32,7 +32,7 @@ def why(name: str, *arguments: Any) -> str:
     return stage.source
 
 
-def test_all_that_can_be_known() -> None:
+def test_a_complete_timeline() -> None:
     assert list(times("aws", EVERYTHING, record({"aws": 1_240}), TRADE).values()) == [
         *(1_000, 1_100, 1_200, 1_240, 1_300, 1_310, 1_320)
     ]
@@ -93,7 +93,7 @@ def test_a_trade_on_its_way() -> None:
     assert why("stored", "aws", nothing, waiting, None) == "above the newest"
 
 
-def test_a_refusal_is_said() -> None:
+def test_a_refused_message_is_shown() -> None:
     refused = LogLine(None, "refused a message", {"reason": "volumes beyond 38 digits"})
     said = why("processed", "aws", SiteFindings(lines=(refused,)), None, None)
     assert said == "the function refused its message: volumes beyond 38 digits"

@@ -68,7 +68,7 @@ def test_waits_no_longer_than_needed() -> None:
     assert budget.ask(1) > 0
 
 
-def test_a_block_holds_everything() -> None:
+def test_a_ban_blocks_every_request() -> None:
     clock = Clock()
     budget = WeightBudget(LIMIT, clock=clock)
     budget.block(30)
@@ -113,7 +113,7 @@ def test_threads_together_stay_below() -> None:
 
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(1, 20), st.floats(0, 20)), max_size=60))
-def test_who_has_a_share_leaves_the_rest_to_the_others(
+def test_a_share_of_the_budget_leaves_the_rest_to_others(
     asked: list[tuple[bool, int, float]],
 ) -> None:
     clock = Clock()

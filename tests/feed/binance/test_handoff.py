@@ -32,7 +32,7 @@ def test_the_end_comes_after_the_last_trade() -> None:
     assert handoff.take(10) is None
 
 
-def test_so_does_an_error() -> None:
+def test_an_error_comes_after_the_last_trade() -> None:
     handoff = Handoff(100)
     handoff.put(trades(0, 1))
     handoff.close(OSError("broken"))
@@ -41,7 +41,7 @@ def test_so_does_an_error() -> None:
         handoff.take(10)
 
 
-def test_when_full_the_one_who_puts_waits_until_it_is_taken() -> None:
+def test_a_full_handoff_makes_the_producer_wait() -> None:
     handoff = Handoff(10)
     most = 0
     taken: list[Trade] = []

@@ -56,7 +56,7 @@ def repaired(trades: list[Trade], wanted: list[Trade], rest: BinanceRest) -> set
     return have
 
 
-def test_what_ten_cuts_cost_rest_gives_back() -> None:
+def test_trades_lost_in_ten_cuts_are_fetched_through_rest() -> None:
     trades = market(1000, 3)
     with LocalExchange(trades, speed=1.0, wait_for=2) as exchange:
         here = found(exchange)

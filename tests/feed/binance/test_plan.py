@@ -24,7 +24,7 @@ def test_each_symbol_goes_over_one_connection(symbols: list[str], streams: int) 
     assert len(groups) == -(-len(symbols) // streams)
 
 
-def test_the_busy_ones_part() -> None:
+def test_adjacent_symbols_go_to_different_connections() -> None:
     assert spread(["BTC", "ETH", "C", "D"], 2) == [("BTC", "C"), ("ETH", "D")]
 
 

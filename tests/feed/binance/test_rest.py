@@ -296,7 +296,7 @@ def test_endless_429s_end_in_an_error(api: Api) -> None:
         lambda api: setattr(api, "url", "http://127.0.0.1:1"),
     ],
 )
-def test_what_may_pass_is_unavailable(api: Api, prepare: Callable[[Api], None]) -> None:
+def test_transient_answers_raise_unavailable(api: Api, prepare: Callable[[Api], None]) -> None:
     prepare(api)
     with pytest.raises(Unavailable) as raised:
         api.rest().latest_id("BTCUSDT")
@@ -327,7 +327,7 @@ def test_no_retry_after_holds_up_for_ever(api: Api, said: str, seconds: float) -
         assert api.asked[1][0] - api.asked[0][0] == pytest.approx(seconds)
 
 
-def test_who_does_not_answer_is_named_without_our_own_objects(api: Api) -> None:
+def test_an_error_names_the_server_and_no_python_object(api: Api) -> None:
     api.url = "http://127.0.0.1:1"
     with pytest.raises(Unavailable) as raised:
         api.rest().latest_id("BTCUSDT")
@@ -351,7 +351,7 @@ def test_nonsense_in_place_of_the_symbols(api: Api) -> None:
         (404, b"", "check --exchange and --rest-url"),
     ],
 )
-def test_what_will_not_change_is_refused(api: Api, status: int, body: object, words: str) -> None:
+def test_permanent_refusals_raise_refused(api: Api, status: int, body: object, words: str) -> None:
     api.will_answer(status, body)
     with pytest.raises(Refused, match=words):
         api.rest().trades_from("BTCUSDT", 1, 1)
@@ -364,14 +364,14 @@ def test_the_key_is_sent_where_there_is_one(api: Api) -> None:
     assert api.headers["X-MBX-APIKEY"] == "k3y"
 
 
-def test_a_proxy_that_is_none_is_said_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_invalid_proxy_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("https_proxy", "socks5://me:secret@proxy.example:1080")
     with pytest.raises(ConfigError, match="https_proxy is not the URL of a proxy") as caught:
         BinanceRest(endpoints("binance")).latest_id("BTCUSDT")
     assert "secret" not in str(caught.value)
 
 
-def test_in_the_background_nobody_is_kept_waiting(api: Api) -> None:
+def test_background_requests_do_not_delay_others(api: Api) -> None:
     """It has a share of the budget, and all of the rest is available for repair."""
     budget = WeightBudget(1_000, clock=api.clock, margin=0)
     rest = api.rest(budget=budget)
@@ -399,7 +399,7 @@ KEY = "vmPUZE6mv9SD5VNHk4HlWFsOr6aKE2zvsw0MuIgwCIPy6utIco14y7Ju91duEh8A"
     "url",
     ["https://example.com", "http://127.0.0.1:9", "http://[::1]:9", "http://localhost:9"],
 )
-def test_a_key_goes_where_nobody_else_reads_it(url: str) -> None:
+def test_the_key_is_sent_only_over_encrypted_connections(url: str) -> None:
     BinanceRest(endpoints(rest_url=url), api_key=KEY)
 
 
@@ -415,7 +415,7 @@ def test_a_key_goes_where_nobody_else_reads_it(url: str) -> None:
         ("https://example.com", "schlüssel", "is not an API key"),
     ],
 )
-def test_a_key_that_would_be_read_or_is_none_is_refused_and_not_shown(
+def test_an_invalid_or_unprotected_key_is_refused_and_not_shown(
     url: str, key: str, words: str
 ) -> None:
     with pytest.raises(ConfigError) as caught:

@@ -320,7 +320,7 @@ RUDE = {
 }
 
 
-def test_a_rude_answer_to_the_handshake_is_one_attempt_that_failed(
+def test_an_invalid_handshake_counts_as_one_failed_attempt(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """This concerns the producer, and `mcloud doctor`, which leaves no thread behind."""
@@ -444,7 +444,7 @@ def test_a_404_later_on_is_tried_again() -> None:
         assert source.state.connections[0].last_error == "the exchange answered 404"
 
 
-def test_nobody_there_is_tried_again() -> None:
+def test_a_refused_connection_is_retried() -> None:
     server = Server(Server.trade_on)
     server.port = 1
     with reading(server) as (source, consumer):

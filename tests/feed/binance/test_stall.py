@@ -32,7 +32,7 @@ def test_the_one_most_out_of_its_pace_comes_first() -> None:
     assert paces.suspect(150) == "B"
 
 
-def test_a_stall_is_what_rest_has_and_the_stream_did_not_bring() -> None:
+def test_a_stall_is_a_trade_that_rest_has_and_the_stream_lacks() -> None:
     paces = trading({"BTCUSDT": 1.0}, 100)
     assert not paces.is_stalled("BTCUSDT", 100)
     assert paces.is_stalled("BTCUSDT", 101)
@@ -93,7 +93,7 @@ def test_ordinary_gaps_are_never_suspicious(gaps: list[float]) -> None:
         paces.seen("BTCUSDT", number, now)
 
 
-def test_what_was_lost_with_a_connection_is_held_against_the_next_one_once() -> None:
+def test_a_trade_lost_with_a_connection_counts_once_as_a_stall() -> None:
     paces = trading({"BTCUSDT": 1.0}, 100)
     assert paces.is_stalled("BTCUSDT", 105)
     assert not paces.is_stalled("BTCUSDT", 105)

@@ -37,7 +37,7 @@ def rest_ids(exchange: LocalExchange, symbol: str = "BTCUSDT") -> list[int]:
     return [trade["id"] for trade in get(url).json()]
 
 
-def test_cut_drops_all_connections_without_a_word(exchange: LocalExchange) -> None:
+def test_cut_drops_all_connections_without_a_close_frame(exchange: LocalExchange) -> None:
     with connect(exchange.ws_url + BTC) as one, connect(exchange.ws_url + "/ws") as two:
         assert receive_ids(one, 40) == IDS
         exchange.fault("cut")
@@ -56,7 +56,7 @@ def test_cut_drops_the_oldest_connection(exchange: LocalExchange) -> None:
         eventually(lambda: exchange.state()["connections"] == [["btcusdt@trade"]])
 
 
-def test_a_stalled_symbol_trades_on_unseen() -> None:
+def test_a_stalled_symbol_still_trades() -> None:
     trades = [*TRADES, *make_trades(40, "ETHUSDT")]
     with LocalExchange(trades) as exchange:
         exchange.fault("stall", symbol="BTCUSDT")

@@ -25,7 +25,7 @@ from .clients import make_trades
         ({"kind": "rest_429", "seconds": "soon"}, "not a number"),
     ],
 )
-def test_what_is_no_fault_is_refused(query: dict[str, str], words: str) -> None:
+def test_an_invalid_fault_is_refused(query: dict[str, str], words: str) -> None:
     with pytest.raises(UsageError, match=words):
         parse_fault(query)
 
@@ -62,13 +62,13 @@ def test_a_fault_without_an_end_is_lifted() -> None:
     assert faults.names(1e9) == []
 
 
-def test_a_fault_of_a_moment_does_not_go_on() -> None:
+def test_a_momentary_fault_does_not_last() -> None:
     faults = Faults()
     faults.begin(Fault("cut"), now=0.0)
     assert faults.names(0.0) == []
 
 
-def test_the_wire_is_straight_without_faults() -> None:
+def test_without_faults_trades_are_sent_unchanged() -> None:
     wire = Wire(Faults(), Random(1))
     trades = make_trades(5)
     assert [wire.put(trade, 0.0) for trade in trades] == [[trade] for trade in trades]
@@ -118,7 +118,7 @@ def test_after_reordering_nothing_is_held_back() -> None:
     assert wire.put(third, 1.0) == [third]
 
 
-def test_what_was_sent_can_be_repeated() -> None:
+def test_sent_trades_can_be_repeated() -> None:
     faults = Faults()
     wire = Wire(faults, Random(1))
     trades = make_trades(5)

@@ -7,7 +7,7 @@ def test_a_window_slides() -> None:
     assert [window.allows(now) for now in (10.0, 13.9, 14.0)] == [True, False, True]
 
 
-def test_what_is_refused_does_not_count() -> None:
+def test_a_refused_event_does_not_count() -> None:
     window = RateWindow(1, period=10.0)
     assert window.allows(0.0)
     assert not any(window.allows(now) for now in (1.0, 5.0, 9.0))
@@ -28,7 +28,7 @@ def test_too_much_weight_is_refused_until_the_minute_is_over() -> None:
     assert budget.spend(1, 120.0) == Verdict(1)
 
 
-def test_who_goes_on_is_banned_and_longer_each_time() -> None:
+def test_a_client_that_continues_is_banned_for_longer_each_time() -> None:
     budget = AddressBudget(Limits(refusals=2, ban=90.0, longest_ban=300.0), 1)
     assert [budget.spend(1, 0.0).status for _ in range(4)] == [200, 429, 429, 418]
     assert budget.spend(1, 89.0) == Verdict(1, 418, retry_after=1.0)

@@ -124,7 +124,7 @@ def test_pages(query: str, first: int, last: int) -> None:
     assert Exchange().ids(query) == list(range(first, last + 1))
 
 
-def test_what_has_not_happened_is_not_served() -> None:
+def test_future_trades_are_not_served() -> None:
     exchange = Exchange()
     assert exchange.ids("historicalTrades?symbol=BTCUSDT&fromId=2600") == []
     assert exchange.ids("historicalTrades?symbol=ETHUSDT&fromId=0") == []

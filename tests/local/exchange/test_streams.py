@@ -208,7 +208,7 @@ def test_new_connections_of_an_address_are_limited() -> None:
         assert get(exchange.rest_url + "/api/v3/ping").status == 200
 
 
-def test_who_does_not_answer_pings_is_disconnected() -> None:
+def test_a_client_that_does_not_answer_pings_is_disconnected() -> None:
     with (
         LocalExchange(TRADES, limits=Limits(ping=0.05, pong=0.1)) as exchange,
         _dumb_client(exchange, "/ws") as client,
@@ -265,7 +265,7 @@ def test_at_full_speed_the_play_waits_for_its_readers() -> None:
         assert receive_ids(client, 60_000) == [trade.id for trade in trades]
 
 
-def test_it_does_not_wait_for_ever() -> None:
+def test_a_reader_that_stays_slow_is_disconnected() -> None:
     last = make_trades(20, "ETHUSDT")  # so few that their reader is never too slow
     limits = Limits(backlog=1_000, patience=0.2)
     with (

@@ -175,7 +175,7 @@ def test_five_hundred_transforms_of_one_document(client: firestore.Client) -> No
         increment(501)
 
 
-def test_what_is_not_offered_names_itself(client: firestore.Client) -> None:
+def test_an_unsupported_feature_is_named(client: firestore.Client) -> None:
     client.document("c/a").set({})
     with pytest.raises(exceptions.MethodNotImplemented, match="PartitionQuery"):
         list(client.collection_group("c").get_partitions(3))

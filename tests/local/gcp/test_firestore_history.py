@@ -56,7 +56,7 @@ def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         written.text(START + 50, now)
 
 
-def test_what_was_before_a_restart_is_forgotten() -> None:
+def test_the_history_before_a_restart_is_unknown() -> None:
     nanoseconds = START * 1_000
     before = Firestore(lambda: nanoseconds)
     database = before._database("projects/p/databases/d")

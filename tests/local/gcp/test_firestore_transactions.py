@@ -164,7 +164,7 @@ def test_after_a_conflict_everyone_takes_turns_and_nobody_aborts(database: Datab
     assert asyncio.run(scenario()) == [True] * 10
 
 
-def test_what_is_not_contended_does_not_wait(database: Database) -> None:
+def test_transactions_without_contention_do_not_wait(database: Database) -> None:
     async def scenario() -> None:
         await database.contend("a")
         holder, other = database.begin(), database.begin()
@@ -244,7 +244,9 @@ def test_crossed_reads_do_not_deadlock(database: Database) -> None:
 
 
 @pytest.mark.parametrize("leave", ["roll back", "cancel"])
-def test_one_that_left_while_it_waited_is_passed_over(database: Database, leave: str) -> None:
+def test_a_client_that_disconnected_while_waiting_is_skipped(
+    database: Database, leave: str
+) -> None:
     async def scenario() -> bool:
         await database.contend("a")
         holder, gone, patient = database.begin(), database.begin(), database.begin()
