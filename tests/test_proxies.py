@@ -31,7 +31,7 @@ def settled(**given: str) -> dict[str, str]:
 
 @pytest.mark.parametrize("variable", ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"])
 @pytest.mark.parametrize("address", [PROXY, "proxy.example:3128", " proxy.example:3128 "])
-def test_all_clients_are_told_the_same(variable: str, address: str) -> None:
+def test_the_variables_are_equal_for_all_clients(variable: str, address: str) -> None:
     found = settled(**{variable: address})
     assert found["https_proxy"] == found["HTTPS_PROXY"] == PROXY  # gRPC only reads lower-case names
     assert ("http_proxy" in found) == ("all" in variable.lower())

@@ -83,7 +83,7 @@ def test_a_state_is_readable_after_the_clock_was_set(seconds: float, values: lis
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_is_resolved_is_told_to_a_channel_that_was_away(kind: str) -> None:
+def test_a_resolution_is_sent_to_a_channel_that_failed_before(kind: str) -> None:
     """Otherwise the incident would stay open there."""
     clock = Jumping()
     state = AlertStates()

@@ -117,7 +117,7 @@ def test_a_move_by_hand_of_a_healthy_pair(clouds: Clouds, tmp_path: Path) -> Non
     assert seconds < 3
 
 
-def test_what_two_sites_cost_to_watch(tmp_path: Path) -> None:
+def test_the_cost_of_watching_two_sites(tmp_path: Path) -> None:
     with rig(tmp_path, rules=GuardSettings()) as it:
         for _ in range(900):
             it.step()

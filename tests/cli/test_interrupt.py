@@ -122,7 +122,7 @@ def test_an_interrupt_that_python_drops_comes_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_what_a_killed_demo_started_ends_by_itself(mcloud: Terminal) -> None:
+def test_processes_of_a_killed_demo_end_by_themselves(mcloud: Terminal) -> None:
     process = mcloud.start("demo", "--count", 60_000)
     await_phase(process, "sending", lambda: demo_home(mcloud.folder))
     process.kill()

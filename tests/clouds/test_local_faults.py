@@ -265,7 +265,7 @@ def _tunnel(url: str, port: int, status: int) -> str:
     return url if status else f"http://127.0.0.1:{port}"
 
 
-def test_what_grpc_says() -> None:
+def test_messages_of_grpc_are_recognised() -> None:
     """The words are those of grpcio 1.7x, see ``test_a_name_by_grpc`` for a real one."""
     local = [
         "Getting metadata from plugin failed with error: the token server is away",

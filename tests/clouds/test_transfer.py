@@ -133,7 +133,7 @@ def checked(shape: Any, value: Any) -> int:
     return 1
 
 
-def test_what_was_made_for_a_task_that_is_refused_is_removed(
+def test_resources_of_a_refused_task_are_removed(
     datasync: tuple[DataSync, Stubber],
 ) -> None:
     service, stub = datasync

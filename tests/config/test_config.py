@@ -231,7 +231,7 @@ def test_invalid_toml_is_reported_with_its_line(tmp_path: Path) -> None:
     assert "line 2, column 7" in wrong(tmp_path, 'profile = "x"\n[local\n')
 
 
-def test_what_is_not_utf_8_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
     (tmp_path / config.FILE).write_bytes(b'profile = "\xff"\n')
     with pytest.raises(ConfigError, match=r"mcloud\.toml:1: profile has a byte that is not UTF-8"):
         load(tmp_path)

@@ -131,7 +131,7 @@ def test_no_variable_moves_the_embedded_clouds(tmp_path: Path) -> None:
     assert found.symbol == "ETHUSDT"
 
 
-def test_what_terraform_made_on_the_embedded_clouds_is_used_there(tmp_path: Path) -> None:
+def test_a_stack_that_terraform_made_on_the_embedded_clouds_is_used(tmp_path: Path) -> None:
     found = load(tmp_path)
     needed = {k: f"Terraform's {k}" for k in AWS if k != "endpoint_url"}
     found.outputs.write("aws", needed)

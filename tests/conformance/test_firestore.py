@@ -154,7 +154,7 @@ class TestPreconditions:
         document.delete(rows._client.write_option(last_update_time=newer))
         assert not document.get().exists
 
-    def test_of_many_conditional_writers_one_wins(
+    def test_one_of_many_conditional_writers_wins(
         self, rows: firestore.CollectionReference
     ) -> None:
         document = rows.document("a")

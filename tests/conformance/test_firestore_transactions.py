@@ -50,7 +50,9 @@ class TestTransactions:
         assert move(rows._client.transaction()) == 1
         assert ids(rows) == ["b"]
 
-    def test_of_two_that_conflict_one_commits(self, rows: firestore.CollectionReference) -> None:
+    def test_one_of_two_conflicting_transactions_commits(
+        self, rows: firestore.CollectionReference
+    ) -> None:
         document = rows.document("a")
         document.set({"n": 9})
         one, other = rows._client.transaction(), rows._client.transaction()

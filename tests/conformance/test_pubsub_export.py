@@ -238,7 +238,7 @@ class TestSettings:
     @pytest.mark.parametrize(
         "config", [{"avro_config": {}}, {"service_account_email": "a@b.iam.gserviceaccount.com"}]
     )
-    def test_what_is_not_offered_is_refused(self, site: Site, config: dict[str, Any]) -> None:
+    def test_unsupported_settings_are_refused(self, site: Site, config: dict[str, Any]) -> None:
         with pytest.raises(exceptions.MethodNotImplemented, match="does not offer"):
             site.subscription(site.cloud.topic(), site.bucket(), **config)
 

@@ -10,7 +10,7 @@ from .pubsub_client import PATIENCE, Cloud
 
 
 class TestPublish:
-    def test_what_arrives_is_what_was_published(self, cloud: Cloud) -> None:
+    def test_messages_arrive_unchanged(self, cloud: Cloud) -> None:
         topic = cloud.topic()
         subscription = cloud.subscription(topic)
         before = time.time()

@@ -172,7 +172,7 @@ class TestErrors:
             {"push_config": {"push_endpoint": "http://127.0.0.1:9/", "no_wrapper": {}}},
         ],
     )
-    def test_what_is_not_offered_is_refused(self, cloud: Cloud, settings: dict[str, Any]) -> None:
+    def test_unsupported_settings_are_refused(self, cloud: Cloud, settings: dict[str, Any]) -> None:
         if not cloud.is_ours:
             pytest.skip("Google's emulator has these")
         topic = cloud.topic()

@@ -199,7 +199,7 @@ def test_advice_as_json() -> None:
     assert encode(each.report)["saving_usd_a_month"] == "2.3"
 
 
-def test_what_is_free_in_its_class_stays_there() -> None:
+def test_data_within_a_free_tier_stays_in_its_class() -> None:
     """Standard storage has 5 GiB free, and Coldline none, so moving 3 of them costs money."""
     each = daily("gcs_gib_months", [Decimal(3) / 30] * 15)
     objects = metered("stored_objects", 100)

@@ -35,7 +35,7 @@ def test_the_days_that_a_span_touches() -> None:
     assert day_of(at("2026-11-30T23:59:59")) == "2026-11-30"
 
 
-def test_what_is_to_come_is_not_known_yet() -> None:
+def test_the_known_part_of_a_month_ends_now() -> None:
     month = Month(2026, 11)
     assert month.until(at("2026-11-25T12:00")) == at("2026-11-25T12:00")
     assert month.until(at("2027-11-25")) == month.end
@@ -51,6 +51,6 @@ def test_a_month_is_read_as_it_is_written(year: int, number: int) -> None:
 
 
 @pytest.mark.parametrize("text", ["2026", "2026-13", "2026-00", "2026-1", "26-01", "now", ""])
-def test_what_is_no_month(text: str) -> None:
+def test_invalid_months_are_refused(text: str) -> None:
     with pytest.raises(UsageError, match="invalid month"):
         Month.parse(text)

@@ -52,7 +52,9 @@ def test_a_check_that_hangs_or_fails_does_not_hide_the_others() -> None:
         (-600.0, FAULT, "600.0 s behind"),
     ],
 )
-def test_a_clock_is_told_in_seconds(ahead: float, state: str, words: str) -> None:
+def test_the_difference_of_a_clock_is_shown_in_seconds(
+    ahead: float, state: str, words: str
+) -> None:
     finding = clock_finding(ahead, 0.6)
     assert finding.state == state
     assert words in finding.text

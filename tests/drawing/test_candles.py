@@ -151,7 +151,7 @@ def lines(text: Text) -> list[str]:
     return text.plain.split("\n")
 
 
-def test_a_bar_without_trades_is_told_from_one_with_trades() -> None:
+def test_a_bar_without_trades_differs_from_one_with_trades() -> None:
     still = [each._replace(trade_count=0) if each is BARS[3] else each for each in BARS]
     traded, filled = (lines(candlesticks(each, 40, 8)) for each in (BARS, still))
     assert traded != filled

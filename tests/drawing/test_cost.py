@@ -104,7 +104,7 @@ def test_a_forecast() -> None:
     assert basis.startswith("by the end of 2026-11; based on 15.0 days of use, too few")
 
 
-def test_a_free_tier_that_runs_out_is_told() -> None:
+def test_a_free_tier_that_runs_out_is_shown() -> None:
     lines = shown(forecast_view(forecast([usage("aws", {"sqs_requests": 750_000})], MONTH, NOW)))
     assert lines[-1] == "the free tier of aws sqs_requests is used up on 2026-11-21"
 

@@ -166,7 +166,7 @@ def test_a_figure(label: str, change: dict[str, Any], shown: str) -> None:
 
 @pytest.mark.parametrize("label", FIGURES)
 @pytest.mark.parametrize("seen", [Observation(), Observation(problem="it is down")])
-def test_what_is_unknown_never_looks_like_a_number(label: str, seen: Observation[Any]) -> None:
+def test_an_unknown_figure_never_looks_like_a_number(label: str, seen: Observation[Any]) -> None:
     parts = ("queue", "dead_letters", "figures", "heartbeats", "lags", "record", "recent", "cost")
     dark = replace(SITE, health=dict.fromkeys(SERVICES, seen), **dict.fromkeys(parts, seen))
     text = FIGURES[label](dark, AT).text.plain

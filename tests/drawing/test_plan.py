@@ -28,7 +28,7 @@ def test_a_line_each_with_its_risk() -> None:
     assert lines[2].endswith("! loses raw trades of mcloud-raw-1")
 
 
-def test_drift_stands_apart_and_is_told_where_it_is_undone() -> None:
+def test_drift_is_listed_separately_with_its_reversal() -> None:
     drift = Change(FUNCTION.address, FUNCTION.kind, UPDATE, changed=("memory 2 → 1",))
     lines = drawn(StackPlan((FUNCTION,), drift=(drift,)))
     assert lines[0] == "aws: 1 to change, 1 drifted"

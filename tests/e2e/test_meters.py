@@ -285,7 +285,7 @@ def test_cloud_storage(embedded: State, home: Path) -> None:
     settles(home, "gcp", name, expected)
 
 
-def test_what_a_message_costs_on_its_way(embedded: State, home: Path) -> None:
+def test_the_billed_units_of_a_message(embedded: State, home: Path) -> None:
     """A message through the function takes one call, a receive and a delete, and one delivery."""
     aws, google = embedded.outputs["aws"], embedded.outputs["gcp"]
     sqs = make_client("sqs", aws["region"], aws["endpoint_url"])
@@ -345,9 +345,7 @@ def _once(service: str, to: dict[str, str]) -> Any:
 
 
 @pytest.mark.parametrize("cloud", ["aws", "gcp"])
-def test_what_calls_cost_by_the_table_is_what_is_billed(
-    embedded: State, home: Path, cloud: str
-) -> None:
+def test_the_table_of_call_costs_equals_the_meters(embedded: State, home: Path, cloud: str) -> None:
     """Each call is made several times on its own stores, and compared with ``cost.calls``."""
     candles, control = f"candles-{NAME}", f"control-{NAME}"
     resources = embedded.resources()[cloud]

@@ -76,7 +76,7 @@ def test_a_key_is_in_no_text_and_not_sent_in_the_clear() -> None:
         open_live(choice, threading.Event())
 
 
-def test_a_simulation_has_the_usual_symbol_unless_told(tmp_path: Path) -> None:
+def test_a_simulation_has_the_usual_symbol_by_default(tmp_path: Path) -> None:
     (tmp_path / "symbols").write_text("btcusdt ETHUSDT\nadausdt\n")
     assert open_feed(FeedChoice("simulate")).symbols == (SYMBOL,)
     named = open_feed(FeedChoice("simulate", str(tmp_path / "symbols")))

@@ -88,7 +88,7 @@ def test_a_cloud_that_stays_away_ends_the_run() -> None:
         empty(bucket, Event(), lambda deleted: None)
 
 
-def test_what_the_cloud_keeps_ends_the_run_early() -> None:
+def test_a_locked_version_ends_the_run_early() -> None:
     bucket = MemoryBucket(100_000)
     bucket.errors = [Refused("locked")]
     with pytest.raises(Refused, match="locked"):

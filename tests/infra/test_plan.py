@@ -155,7 +155,7 @@ def test_values_that_terraform_only_learned_are_no_drift() -> None:
     assert parse({"resource_drift": [learned]}).drift == ()
 
 
-def test_what_somebody_deleted_is_drift() -> None:
+def test_a_deleted_resource_is_drift() -> None:
     gone = entry({"name": "mcloud-trades"}, None, "delete")
     again = entry(None, {"name": "mcloud-trades"}, "create")
     plan = parse({"resource_drift": [gone], "resource_changes": [again]})

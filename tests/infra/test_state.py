@@ -70,7 +70,7 @@ def test_files_that_hold_resources_are_found_the_fullest_first(tmp_path: Path) -
     assert str(unknown[0]) == f"{secret} may hold some"
 
 
-def test_what_is_set_aside_is_kept_each_time(tmp_path: Path) -> None:
+def test_files_that_were_set_aside_are_all_kept(tmp_path: Path) -> None:
     def once(content: str) -> Path:
         things = {"terraform": tmp_path / "site", "outputs.json": tmp_path / "site.json"}
         (things["terraform"] / ".terraform" / "providers" / "big").mkdir(parents=True)

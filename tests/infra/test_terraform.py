@@ -87,9 +87,7 @@ CHATTER = {
 
 
 @pytest.mark.parametrize(("before", "after"), CHATTER.values(), ids=CHATTER)
-def test_what_a_wrapper_prints_around_terraform_changes_nothing(
-    tmp_path: Path, before: str, after: str
-) -> None:
+def test_the_output_of_a_wrapper_is_ignored(tmp_path: Path, before: str, after: str) -> None:
     real = shutil.which("terraform") or shutil.which("tofu")
     if real is None:
         pytest.skip("terraform is not installed")

@@ -13,7 +13,7 @@ from .events import FIRING, RESOLVED, Sink
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_failed_is_tried_again_after_its_pause(kind: str) -> None:
+def test_a_failed_notification_is_retried_after_its_pause(kind: str) -> None:
     refuses = [True]
 
     def answer(event: Event) -> str:

@@ -189,7 +189,7 @@ def test_without_any_site_every_watcher_sends(how: str, gate: threading.Event) -
     assert states == ["firing", "firing", "resolved", "resolved"], "twice, and never not at all"
 
 
-def test_what_was_sent_while_no_site_answered_is_kept_later() -> None:
+def test_an_event_sent_without_any_site_is_recorded_later() -> None:
     sites, sink, clock = two(), Sink(), Clock()
     for site in sites.values():
         refuses(site)
@@ -332,7 +332,7 @@ def test_clocks_that_differ_send_nothing_twice(skew: float) -> None:
     assert [event.state for event in sink.taken] == ["firing", "resolved"]
 
 
-def test_what_still_fires_is_repeated_once_and_what_gets_worse_too() -> None:
+def test_a_repetition_and_a_higher_severity_are_sent_once() -> None:
     sites, sink, clock = two(), Sink(), Clock()
     watchers = [Watcher(sites, name, sink, clock) for name in "ab"]
     mild = replace(FIRING, severity="warning")

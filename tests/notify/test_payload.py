@@ -40,7 +40,7 @@ def test_slack_takes_no_text_for_a_mention_or_a_link() -> None:
     )
 
 
-def test_what_is_resolved_is_green_and_says_no_severity() -> None:
+def test_a_resolution_is_green_and_has_no_severity() -> None:
     said = payload.slack(RESOLVED, ORIGIN)
     assert said["text"].startswith("*[resolved] dead letters on aws")
     assert said["attachments"][0]["color"] == "#2eb886"
@@ -119,7 +119,7 @@ def test_no_attribute_is_empty() -> None:
         assert all(payload.attributes(FIRING, origin).values())
 
 
-def test_what_happened_twice_is_two_incidents_or_two_changes() -> None:
+def test_two_events_without_an_end_are_two_incidents_or_changes() -> None:
     bad = replace(HAPPENED, severity="critical")
     assert not payload.is_change(bad)
     first, second = (payload.pagerduty(replace(bad, at=at), ORIGIN, "K") for at in (1.0, 2.0))

@@ -259,7 +259,7 @@ def hang(gate: threading.Event, call: Any, hangs: bool) -> Any:
     return waiting
 
 
-def test_what_it_reads() -> None:
+def test_silences_are_read_rarely() -> None:
     """Reads happen rarely and only if there is something to send. There are no writes."""
     sites, clock = two(), Clock()
     silences.keep(sites, MADE)  # type: ignore[arg-type]

@@ -157,7 +157,7 @@ def test_the_record_with_the_highest_epoch_is_valid() -> None:
     assert collect({}).leading is None
 
 
-def test_what_runs_here_and_what_a_site_costs_are_asked_for_too() -> None:
+def test_local_processes_and_costs_are_queried_too() -> None:
     figure = CostFigure(Decimal(3), None, None, None, AT, "an estimate", {"aws": Decimal(2)})
     sites = {"aws": FakeSite(), "gcp": FakeSite("gcp")}
     snapshot = collect(sites, Machine, Costing(lambda: figure))

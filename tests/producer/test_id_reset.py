@@ -26,7 +26,7 @@ def test_repeats_of_what_was_taken_are_none_however_long_they_last() -> None:
     assert anew.problem == ""
 
 
-def test_newer_trades_that_are_dropped_for_long_are_one_and_of_their_symbol_only() -> None:
+def test_newer_trades_that_stay_dropped_are_a_reset_of_their_symbol() -> None:
     anew = IdReset()
     anew.look(both := [at(0, 1000), at(0, 7, "ETHUSDT")], both)
     anew.look([at(1), at(LONG, symbol="ETHUSDT")], [])

@@ -28,14 +28,14 @@ def test_nothing_new_is_no_line() -> None:
     assert changes(same, same) == []
 
 
-def test_a_route_is_told_with_its_reason() -> None:
+def test_a_route_is_logged_with_its_reason() -> None:
     moved = progress(route=Route(("gcp",), "primary of epoch 4: drill"))
     assert changes(progress(), moved) == [(INFO, "sends to gcp: primary of epoch 4: drill")]
     both = progress(route=Route(("aws", "gcp"), "every site"))
     assert changes(moved, both) == [(INFO, "sends to aws, gcp: every site")]
 
 
-def test_a_site_that_fails_is_told_once_and_when_it_is_back() -> None:
+def test_a_failing_site_is_logged_once_and_at_its_return() -> None:
     sound = progress(sites={"aws": SiteDelivery(), "gcp": SiteDelivery()})
     failing = progress(sites={"aws": SiteDelivery(error="SQS is down"), "gcp": SiteDelivery()})
     away = progress(
@@ -57,7 +57,7 @@ def test_a_site_that_fails_is_told_once_and_when_it_is_back() -> None:
     assert changes(sound, refused) == [(ERROR, "aws: no access")]
 
 
-def test_a_hole_is_named_once_and_its_filling_told_at_the_end() -> None:
+def test_a_hole_is_logged_once_and_when_it_is_filled() -> None:
     opened = (hole(5, 2_000),)
     assert lines((), opened) == [
         (WARNING, "hole: BTCUSDT 5 to 2000, 1996 trades, since 2024-08-08T23:54:15Z")

@@ -164,7 +164,7 @@ def test_a_run_notes_what_it_does_and_its_messages_carry_the_trace(tmp_path: Pat
         assert sent == {journey.traceparent}
 
 
-def test_what_is_sent_again_by_the_next_run_keeps_its_trace(tmp_path: Path) -> None:
+def test_a_message_sent_again_by_the_next_run_keeps_its_trace(tmp_path: Path) -> None:
     away, back = FakeQueue(Unavailable("away"), for_ever=True), FakeQueue()
     path = tmp_path / "spool"
     stop = Event()

@@ -93,7 +93,7 @@ def test_a_trade_that_comes_again_goes_alone() -> None:
     assert [[part.id for part in parcel.parts] for parcel in parcels] == [[1, 3], [2]]
 
 
-def test_what_cannot_be_read_is_sent_as_it_is() -> None:
+def test_an_unreadable_message_is_sent_unchanged() -> None:
     strange = Spooled(1, Message("?", {"symbol": "BTCUSDT"}), 1, START)
     parcels, _ = combine([strange, spooled(2, trades(1, 2))], until=inf, oldest=inf)
     assert [parcel.parts[0].id for parcel in parcels] == [1, 2]

@@ -97,7 +97,7 @@ def test_holes_are_filled_page_by_page_oldest_first(rig: Callable[..., Rig]) -> 
     assert filled.cursor.repeats == 0
 
 
-def test_what_the_exchange_does_not_have_stays_named_and_the_rest_is_filled(
+def test_ids_that_the_exchange_lacks_stay_a_hole(
     rig: Callable[..., Rig],
 ) -> None:
     history = FakeHistory([*trades(range(10, 14)), *trades(range(17, 30))])
@@ -145,7 +145,7 @@ def test_after_weeks_of_attempts_there_is_another(rig: Callable[..., Rig]) -> No
     ],
     ids=["unavailable", "refused", "a fault"],
 )
-def test_a_failure_is_the_holes_reason_and_the_others_go_on(
+def test_a_failure_is_the_reason_of_its_hole_only(
     rig: Callable[..., Rig], error: Exception, reason: str
 ) -> None:
     history = FakeHistory(trades(range(100)), error)

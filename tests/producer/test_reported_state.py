@@ -115,7 +115,7 @@ def test_the_document() -> None:
     }
 
 
-def test_what_is_not_known_is_null() -> None:
+def test_unknown_values_are_null() -> None:
     state = make(Times()).state(progress())
     assert (state.last_trade_time, state.lag_s, state.source_state) == (None, None, None)
 

@@ -132,7 +132,7 @@ def test_the_oldest_goes_first_and_the_refused_of_a_batch_alone_again(
     assert arrived(queue) == bodies([*first, 1, 8, 10, 11])
 
 
-def test_a_failure_is_told_and_forgotten_after_a_success(
+def test_a_failure_is_reported_until_a_success(
     spool: Spool, start: Start, release: threading.Event
 ) -> None:
     queue = FakeQueue(Unavailable("SQS is down"), lambda: release.wait(PATIENCE))

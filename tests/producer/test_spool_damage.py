@@ -267,7 +267,7 @@ def test_a_damaged_watermark_is_no_watermark(damage: str, path: Path) -> None:
         assert spool.resume_points() == []
 
 
-def test_a_watermark_that_cannot_be_written_is_told_and_stops_nothing(path: Path) -> None:
+def test_a_watermark_that_cannot_be_written_is_reported_and_stops_nothing(path: Path) -> None:
     now = 0.0
     with Spool.open(path, SITES, clock=lambda: now) as spool:
         in_the_way = path.with_name(f".spool.delivered.{os.getpid()}")

@@ -310,9 +310,7 @@ def test_sites_whose_clocks_are_an_hour_apart(aws: MemorySite, gcp: MemorySite) 
         assert {pair.progress().candles_s for pair in rig.pairs.values()} == {7.0}
 
 
-def test_a_source_is_looked_at_less_often_only_when_it_has_been_calm_for_long(
-    aws: MemorySite, gcp: MemorySite
-) -> None:
+def test_a_source_is_polled_less_often_after_a_quiet_time(aws: MemorySite, gcp: MemorySite) -> None:
     with rig_of(aws, gcp, pauses=Pauses()) as rig:
         pair = rig.pairs["aws", "gcp"]
         rig.step(pair)
@@ -402,7 +400,7 @@ def test_objects_of_the_wrong_content_are_reported_and_not_copied(
 
 @pytest.mark.parametrize("where", ["source", "target"])
 @pytest.mark.parametrize("is_compared", [False, True])
-def test_a_damaged_candle_is_reported_and_the_others_go_on(
+def test_a_damaged_candle_is_reported_and_the_others_are_copied(
     aws: MemorySite, gcp: MemorySite, where: str, is_compared: bool
 ) -> None:
     minutes = range(0, 60_000, 1_000)

@@ -296,7 +296,7 @@ def test_wrong_content_is_replaced_in_the_target_and_never_taken_from_the_source
     assert aws.archive.objects[third] == gcp.archive.objects[third]
 
 
-def test_a_site_that_goes_away_is_told_and_the_next_run_goes_on(
+def test_an_unavailable_site_is_reported_and_the_next_run_continues(
     restore: Callable[..., Restore], aws: MemorySite, gcp: MemorySite
 ) -> None:
     calls = count()

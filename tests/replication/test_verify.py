@@ -471,7 +471,7 @@ def test_a_candle_with_false_numbers_is_found_and_made_again(
     check_equal((aws, gcp), TRADES[:800])
 
 
-def test_a_false_candle_whose_raw_trades_are_gone_is_left_and_told(aws: MemorySite) -> None:
+def test_a_wrong_candle_without_raw_trades_is_left_and_reported(aws: MemorySite) -> None:
     fill(TRADES[:80], aws)
     falsify(aws, HOUR_START)
     wrong = check(aws)

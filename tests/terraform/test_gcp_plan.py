@@ -89,8 +89,9 @@ def test_everything_is_labelled(gcp_state: list[dict[str, Any]]) -> None:
 def test_a_project_of_a_domain_is_refused(gcp: Module, bundles: dict[str, str]) -> None:
     gcp.set(project="example.com:desk", bundle=bundles["gcp"])
     said = gcp.run("plan", "-input=false", "-no-color", codes=(1,))
-    assert "A project of a domain, such as example.com:desk, cannot be used" in " ".join(
-        said.split()
+    assert (
+        "A project that belongs to a domain, such as example.com:desk, cannot be used"
+        in " ".join(said.split())
     )
 
 

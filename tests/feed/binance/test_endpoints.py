@@ -35,7 +35,7 @@ def test_a_wrong_name_is_put_right() -> None:
     "url",
     ["example.com", "https://example.com", "wss://", "wss://e:x", "wss://e?streams=a", "ws:/e"],
 )
-def test_what_is_no_address_is_refused(url: str) -> None:
+def test_an_invalid_address_is_refused(url: str) -> None:
     with pytest.raises(UsageError, match="invalid --ws-url"):
         endpoints(ws_url=url)
 

@@ -67,7 +67,7 @@ def test_a_delisted_symbol_loses_its_stream_when_two_lists_lack_it() -> None:
     assert roster.update(listing(AUSDT=TRADING, BUSDT=TRADING)).listed == ("AUSDT",)
 
 
-def test_what_did_not_trade_at_the_start_is_followed_only_by_name() -> None:
+def test_a_symbol_that_does_not_trade_at_the_start_is_followed_only_by_name() -> None:
     halted = listing(AUSDT=TRADING, BUSDT="BREAK")
     roster = Roster(USDT, halted)
     assert (roster.symbols, roster.resting) == (("AUSDT",), ("BUSDT",))

@@ -83,7 +83,7 @@ def test_the_end_is_announced(announcement: bytes) -> None:
     "answer",
     [b'{"error":{"code":2,"msg":"Invalid"},"id":1}', b'{"code":3,"msg":"Invalid JSON"}'],
 )
-def test_a_refused_subscription_is_told(answer: bytes) -> None:
+def test_a_refused_subscription_is_reported(answer: bytes) -> None:
     reader = MessageReader(["BTCUSDT"])
     reader.read([answer])
     assert "Invalid" in reader.refusal

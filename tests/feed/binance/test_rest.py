@@ -229,7 +229,7 @@ def test_the_budget_is_waited_for(api: Api) -> None:
     assert times == [500, 500, 500, 570, 570, 570, 640]
 
 
-def test_what_others_used_is_learned(api: Api) -> None:
+def test_the_usage_of_other_programs_is_learned(api: Api) -> None:
     rest = api.rest()
     api.will_answer(200, [], X_MBX_USED_WEIGHT_1M=5399)
     rest.latest_id("BTCUSDT")
@@ -263,7 +263,7 @@ def test_a_429_without_a_time_waits_a_minute(api: Api) -> None:
         (b"teapot", {}, 120),
     ],
 )
-def test_a_ban_is_told_and_nothing_is_sent_before_its_end(
+def test_a_ban_is_reported_and_obeyed(
     api: Api, body: object, headers: dict[str, object], seconds: float
 ) -> None:
     rest = api.rest()

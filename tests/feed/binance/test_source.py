@@ -278,7 +278,7 @@ def test_a_trade_in_one_piece_with_the_handshake_is_not_overlooked() -> None:
         thread.join()
 
 
-def test_what_breaks_the_protocol_costs_the_connection_only() -> None:
+def test_a_protocol_error_costs_only_the_connection() -> None:
     async def too_long(server: Server, connection: ServerConnection) -> None:
         await send(connection, 1)
         await connection.send("x" * (2 << 20))

@@ -142,7 +142,7 @@ def test_klines(trades: list[Trade], name: str) -> None:
         ("1d", "2024-08-08"),
     ],
 )
-def test_where_long_klines_begin(name: str, start: str) -> None:
+def test_starts_of_long_klines(name: str, start: str) -> None:
     begin = int(datetime.fromisoformat(start).replace(tzinfo=UTC).timestamp()) * 1000
     interval = INTERVALS[name]
     assert interval.start(START) == begin

@@ -84,7 +84,7 @@ def test_reorder_shuffles_within_windows(exchange: LocalExchange) -> None:
         ]
 
 
-def test_what_waits_to_be_shuffled_is_sent_in_the_end(exchange: LocalExchange) -> None:
+def test_trades_held_for_shuffling_are_sent_in_the_end(exchange: LocalExchange) -> None:
     exchange.fault("reorder", count=1000)
     with connect(exchange.ws_url + BTC) as client:
         ids = receive_ids(client, 40)
@@ -142,7 +142,7 @@ def test_shutdown_is_announced_and_new_connections_are_welcome(exchange: LocalEx
             assert receive(next_)["e"] == "serverShutdown"
 
 
-def test_rest_fails_while_streams_go_on(exchange: LocalExchange) -> None:
+def test_rest_fails_while_streams_continue(exchange: LocalExchange) -> None:
     for kind, status in (("rest_429", 429), ("rest_418", 418), ("rest_error", 500)):
         exchange.fault(kind, seconds=100)
         answer = get(exchange.rest_url + "/api/v3/ping")

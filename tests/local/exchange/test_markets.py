@@ -192,9 +192,7 @@ def test_a_stream_that_cannot_be_derived_is_refused(over: LocalExchange, stream:
 @pytest.mark.parametrize(
     "path", ["/api/v3/avgPrice", "/fapi/v1/openInterest", "/dapi/v1/premiumIndex", "/sapi/v1/x"]
 )
-def test_what_cannot_be_derived_is_an_operation_that_is_not_supported(
-    over: LocalExchange, path: str
-) -> None:
+def test_underivable_data_is_an_unsupported_operation(over: LocalExchange, path: str) -> None:
     refused = get(f"{over.rest_url}{path}?symbol=BTCUSDT")
     assert (refused.status, refused.json()["code"]) == (400, -1020)
     assert path in refused.json()["msg"]

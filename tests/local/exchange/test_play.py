@@ -46,7 +46,7 @@ def test_it_waits_for_as_many_streams_as_asked_for() -> None:
             assert receive_ids(one, 30) == IDS
 
 
-def test_it_can_be_told_to_begin() -> None:
+def test_a_play_can_be_started_explicitly() -> None:
     with LocalExchange(TRADES) as exchange:
         assert not exchange.wait_finished(0)
         exchange.begin()
@@ -60,7 +60,7 @@ def test_it_is_played_no_faster_than_asked_for() -> None:
         assert time.monotonic() - begun >= 0.145  # 290 ms of trading
 
 
-def test_what_was_played_can_be_read_after_the_end() -> None:
+def test_played_trades_can_be_read_after_the_end() -> None:
     with LocalExchange(TRADES, wait_for=0) as exchange:
         assert exchange.wait_finished(PATIENCE)
     exchange.stop()
@@ -142,7 +142,7 @@ def test_a_taken_port_is_named() -> None:
             LocalExchange(TRADES, port=port).start()
 
 
-def test_an_endless_play_goes_on_where_it_ended() -> None:
+def test_an_endless_play_continues_ids_and_times() -> None:
     both = [*TRADES, *make_trades(5, "ETHUSDT", first_id=7)]
     played = list(islice(repeat(both), 3 * len(both)))
     btc = [trade for trade in played if trade.symbol == "BTCUSDT"]
@@ -157,7 +157,7 @@ def test_nothing_can_be_repeated_endlessly() -> None:
     assert list(repeat([])) == []
 
 
-def test_an_endless_exchange_goes_on() -> None:
+def test_an_endless_exchange_starts_again() -> None:
     with (
         LocalExchange(TRADES, endless=True) as exchange,
         connect(exchange.ws_url + "/ws/btcusdt@trade") as client,

@@ -76,7 +76,7 @@ def test_exchange_info_of_a_symbol(query: str) -> None:
     ("symbol", "assets"),
     [("ETHBTC", ("ETH", "BTC")), ("BNBFDUSD", ("BNB", "FDUSD")), ("XYZABC", ("XYZ", "ABC"))],
 )
-def test_assets_are_told_by_the_name(symbol: str, assets: tuple[str, str]) -> None:
+def test_assets_are_derived_from_the_name(symbol: str, assets: tuple[str, str]) -> None:
     info = symbol_info(symbol, "TRADING")
     assert (info["baseAsset"], info["quoteAsset"]) == assets
 

@@ -21,7 +21,7 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     first_id=st.integers(90, 170),
     limit=st.integers(1, 70),
 )
-def test_whatever_the_order_pages_are_those_of_the_sorted_trades(
+def test_pages_are_those_of_the_sorted_trades_in_any_order_of_arrival(
     played: list[Trade], first_id: int, limit: int
 ) -> None:
     tape = Tape()

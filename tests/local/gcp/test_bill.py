@@ -40,7 +40,7 @@ def test_an_instance_that_serves_several_at_once_is_billed_once() -> None:
     assert time.end(10.35) == 400
 
 
-def test_what_is_billed_already_is_not_billed_again() -> None:
+def test_billed_time_is_not_billed_again() -> None:
     time = InstanceTime()
     time.begin(10.0)
     assert time.end(10.01) == 100

@@ -141,7 +141,7 @@ def test_document_names_at_the_limits_are_taken() -> None:
 
 
 @given(field_names, st.lists(field_names, min_size=1, max_size=3), scalars)
-def test_what_is_set_at_a_path_is_there_until_it_is_deleted(
+def test_a_value_at_a_path_exists_until_it_is_deleted(
     other: str, path: list[str], scalar: Any
 ) -> None:
     document = Document()
@@ -175,7 +175,7 @@ def nested(depth: int) -> Any:
     [Value(), value(nested(21)), value({"__x__": 1})],
     ids=["unset", "too deep", "reserved name"],
 )
-def test_what_cannot_be_stored_is_refused(field: Any) -> None:
+def test_invalid_values_are_refused(field: Any) -> None:
     document = Document()
     document.fields["a"].CopyFrom(field)
     with pytest.raises(Refusal):

@@ -184,7 +184,7 @@ def test_pushes_before_the_first_sample_count(server: Server) -> None:
     assert [point.value.int64_value for point in series.points] == [1]
 
 
-def test_what_the_history_forgot_does_not_come_back_as_new(
+def test_dropped_samples_do_not_count_again(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(product, "MAX_SAMPLES", 3)

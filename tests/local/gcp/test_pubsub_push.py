@@ -34,7 +34,7 @@ def test_the_wrapped_message() -> None:
     }
 
 
-def test_what_is_not_set_is_left_out() -> None:
+def test_unset_fields_are_omitted() -> None:
     body = json.loads(push_body(_message(data=b"x"), "s", None))
     assert "deliveryAttempt" not in body
     assert {"attributes", "orderingKey"}.isdisjoint(body["message"])
