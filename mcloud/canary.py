@@ -30,7 +30,7 @@ Value = TypeVar("Value")
 FIRST_LOOK, LONGEST_LOOK = 0.1, 10.0  # seconds between two reads of its candle
 SLOWER = 1.5
 CALL_TIMEOUT = 10.0  # seconds for one call, so that a call that hangs does not block the canary
-AGAIN = 60.0  # seconds after which it is sent once more: the first may be a dead letter by now
+AGAIN = 60.0  # seconds after which it is sent again, since the first may be a dead letter by now
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,7 @@ _KINDS: Mapping[str, tuple[Kind[object], str]] = {
         (UNTOLD_ANOMALIES, "nobody is notified of this anomaly"),
         (WATCHES, "the next check of the symbol begins a day earlier"),
         (SUPPORT, "the function notes it again, at the latest in ten minutes"),
-        (RECORDS, "an alert that was sent may be sent once more"),
+        (RECORDS, "an alert that was sent may be sent again"),
         (SILENCES, "nothing is silenced by it"),
     )
 }

@@ -194,7 +194,7 @@ class GoogleQuery:
     aligner: str
     reducer: str
     period: int
-    """Alignment period in seconds; 0 where nothing is aligned."""
+    """Alignment period in seconds; 0 if nothing is aligned."""
     group_by: tuple[str, ...] = ()
     is_condition: bool = False
     """Whether it is a condition of an alert policy, which needs the type of the resource."""

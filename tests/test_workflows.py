@@ -15,7 +15,7 @@ BY_TAG = "pypa/gh-action-pypi-publish@v"  # its tag chooses the image that it ru
 
 @pytest.mark.parametrize("path", sorted(FOLDER.glob("*.yml")), ids=lambda path: path.name)
 def test_every_action_is_fixed_by_its_commit(path: Path) -> None:
-    """A tag may be moved, by its owner or by whoever has taken the account over."""
+    """A tag may be moved, by its owner or by an attacker who has taken over the account."""
     used = re.findall(r"uses: *(.+)", path.read_text())
     assert used
     for each in used:

@@ -197,7 +197,7 @@ def monthly(cloud: str, flow: Flow, load: Load, month: int) -> dict[str, Decimal
     """Return the units of each meter in a month after the deployment."""
     meters = _aws(flow, load) if cloud == "aws" else _gcp(flow, load)
     found = {meter: Decimal(per_minute) * MINUTES for meter, per_minute in meters.items()}
-    # Half of a month's data is there in the mean of its month.
+    # On average over its month, half of the month's data is stored.
     stored = (Decimal(month) - Decimal("0.5")) * MINUTES / GIB
     candles = stored * Decimal(flow.candle_bytes + _OVERHEAD[cloud] * flow.candles)
     raw = stored * Decimal(flow.raw_bytes)

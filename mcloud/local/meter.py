@@ -139,7 +139,7 @@ def _load(path: Path) -> "_Saved":
     if isinstance(saved, Damaged):
         raise LocalError(
             f"{saved.where} is damaged: {saved.what}",
-            remedy="delete it to begin counting anew, or run `mcloud local reset`",
+            remedy="delete it to start counting from 0, or run `mcloud local reset`",
         )
     return saved or _Saved(None, {})
 

@@ -90,7 +90,7 @@ def produce(
     Trades are in the spool, on the disk, before they are sent to any site, and stay there until all
     its sites have accepted them. The messages of an earlier run are sent first. A site that fails
     is retried during the whole run. At the end of the source, a site that refuses messages does not
-    delay the end, and each open hole is requested from the exchange once more, for up to ``drain``
+    delay the end, and each open hole is requested from the exchange again, for up to ``drain``
     seconds.
 
     Args:

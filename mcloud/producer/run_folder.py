@@ -85,7 +85,7 @@ def check_spool(run: Run, spool: Spool) -> None:
             f"the spool of the producer {run.name!r} holds trades of futures ({followed}) that an"
             f" earlier version stored as {', '.join(mixed):.200}, which are symbols of the spot"
             " market",
-            remedy="give this producer another --name, with which it begins anew; the trades stay"
+            remedy="give this producer another --name, with which it starts empty; the trades stay"
             f" in {run.folder}",
         )
 

@@ -108,8 +108,8 @@ class Pair:
     def step(self) -> float:
         """Do a bounded piece of each work that is due, and return the seconds until more is due.
 
-        Work that fails is retried later, with growing pauses, and does not hold up other work. If
-        the process ends at any moment, the next one repeats whatever was not finished.
+        Work that fails is retried later, with growing pauses, and does not delay other work. If the
+        process ends at any moment, the next one repeats whatever was not finished.
         """
         for turn in self._turns:
             before = turn.error

@@ -8,7 +8,7 @@ locals {
 resource "aws_lambda_function" "processor" {
   #checkov:skip=CKV_AWS_117:it calls nothing but public AWS endpoints; a VPC would add a NAT gateway or four interface endpoints
   #checkov:skip=CKV_AWS_173:the variables are names of resources, nothing secret
-  #checkov:skip=CKV_AWS_272:whoever deploys builds the zip and uploads it in one step
+  #checkov:skip=CKV_AWS_272:the deployer builds the zip and uploads it in one step
   function_name    = local.processor
   description      = "Archives trades and folds them into candles"
   role             = aws_iam_role.processor.arn
@@ -72,7 +72,7 @@ resource "aws_cloudwatch_log_group" "processor" {
 resource "aws_lambda_function" "anomaly" {
   #checkov:skip=CKV_AWS_117:it calls nothing but public AWS endpoints; a VPC would add a NAT gateway or four interface endpoints
   #checkov:skip=CKV_AWS_173:the variables are names of resources, nothing secret
-  #checkov:skip=CKV_AWS_272:whoever deploys builds the zip and uploads it in one step
+  #checkov:skip=CKV_AWS_272:the deployer builds the zip and uploads it in one step
   count = local.anomaly
 
   function_name    = local.anomaly_name

@@ -34,7 +34,8 @@ def our_client() -> Iterator[firestore.Client]:
 def clients(
     our_client: firestore.Client, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[dict[str, firestore.Client]]:
-    """A client of ours and one of Google's. Skips if Google's emulator is not installed."""
+    """A client of the embedded Firestore and one of Google's emulator. Skips if Google's emulator
+    is not installed."""
     with official("firestore", tmp_path_factory.mktemp("official")) as running:
         yield {"ours": our_client, "google": connect(running.host)}
 

@@ -131,7 +131,7 @@ def test_a_hung_site_freezes_nothing(person: Person) -> None:
     begun = time.monotonic()
     person.types("q")
     assert person.leaves() == 0
-    assert time.monotonic() - begun < 10  # the calls that hang go on for a minute and more
+    assert time.monotonic() - begun < 10  # the calls that hang continue for more than a minute
     assert LEAVE in person.seen
     assert "Traceback" not in person.seen
     assert person.is_as_before

@@ -1,4 +1,4 @@
-"""Numbers on the command line that are none, or that nothing can be done with."""
+"""Values on the command line that are not numbers, or that no command can use."""
 
 import signal
 import sys

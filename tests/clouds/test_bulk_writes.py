@@ -212,7 +212,7 @@ def test_each_private_member_of_googles_libraries_is_named_here() -> None:
                 used.add(node.attr)
             if isinstance(node.value, ast.Call) and getattr(node.value.func, "id", "") == "super":
                 used.add(node.attr)
-    # The client's method is not called here, but defined anew.
+    # The client's method is overridden here and not called.
     assert used | {"_emulator_channel"} == set(PRIVATE)
 
 

@@ -115,8 +115,8 @@ def test_changes_of_concurrent_writers_are_seen(
     def is_over() -> bool:
         if any(thread.is_alive() for thread in threads):
             return False
-        # A change that a read has just missed in Firestore comes with the next look back: half a
-        # minute later or, in this test, now.
+        # A change that a read has just missed in Firestore comes with the next repeated read: half
+        # a minute later or, in this test, now.
         monkeypatch.setattr(gcp_changes, "SWEEP", 1)
         return True
 

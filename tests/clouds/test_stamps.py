@@ -122,7 +122,7 @@ def test_a_write_that_is_not_late_is_returned_once() -> None:
         for _ in range(2):
             position, _, count = poll(rows, position, seen)
             given += count
-    # Each look back returns the documents of the last half minute again.
+    # Each repeated read returns the documents of the last half minute again.
     assert 400 <= given <= 400 + 5 * 400 / 30 + 5
 
 

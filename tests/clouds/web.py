@@ -81,7 +81,7 @@ def aws_error(status: int, code: str, message: str) -> Answer:
 
 
 def grants(held: Mapping[str, list[str]]) -> Callable[[str, str], Answer]:
-    """Return a Google Cloud where the credentials have these rights, by a part of the path."""
+    """Return a Google Cloud where the credentials have these permissions, by a part of the path."""
 
     def answer(method: str, path: str) -> Answer:
         for piece, rights in held.items():

@@ -67,6 +67,6 @@ def test_events_of_two_guards_about_one_move_have_one_key() -> None:
         "aws has caught up",
     ]
     assert events.moved(second, "").title == "gcp is now the primary, in place of aws"
-    # What is owed later is another story.
+    # A later debt has another key.
     later = events.caught_up(came, replace(debt, since=100.0), 120.0)
     assert later.key != events.caught_up(came, debt, 20.0).key

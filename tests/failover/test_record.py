@@ -1,4 +1,4 @@
-"""All sites end with the same record, whoever writes it and in whatever order."""
+"""All sites end with the same record, for any writers and any order of writes."""
 
 import threading
 from random import Random

@@ -246,7 +246,8 @@ def test_trades_and_candles_that_do_not_belong_are_refused() -> None:
 
 
 def test_a_sum_that_does_not_fit_is_refused_and_never_rounded() -> None:
-    # The digits of one product or sum are 28 places apart, so that 39 or more are needed.
+    # The first and the last digit of one product or sum are 28 places apart, so that the exact
+    # result needs at least 39 digits.
     long = Decimal("9999999999999999.999999999999")
     trades = [Trade("BTCUSDT", n, long, long, START, True) for n in range(2)]
     with pytest.raises(Inexact):

@@ -52,12 +52,12 @@ def test_union_and_difference_are_those_of_sets(one: list[Run], other: list[Run]
 
 
 @given(RUNS, RUNS)
-def test_what_two_have_in_common(one: list[Run], other: list[Run]) -> None:
+def test_the_intersection_of_two_sets(one: list[Run], other: list[Run]) -> None:
     assert plain(Ids(one).common(Ids(other)).runs) == plain(one) & plain(other)
 
 
 @given(RUNS, st.integers(0, 70), st.integers(0, 5))
-def test_covering_is_having_all(runs: list[Run], first: int, more: int) -> None:
+def test_a_set_covers_a_range_if_it_has_all_ids(runs: list[Run], first: int, more: int) -> None:
     wanted = set(range(first, first + more + 1))
     assert Ids(runs).covers(first, first + more) == (wanted <= plain(runs))
 
@@ -75,6 +75,6 @@ def test_the_highest_ids() -> None:
     assert ids.holes() == [(1, MAX_ID - 1)]
 
 
-def test_it_changes_and_is_no_key() -> None:
+def test_a_set_is_not_hashable() -> None:
     with pytest.raises(TypeError):
         hash(Ids())

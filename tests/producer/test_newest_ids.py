@@ -98,7 +98,7 @@ def test_a_symbol_that_has_ended_is_asked_about_until_the_answer_and_not_again()
     tails.note("BTCUSDT", 7)
     clock.now += SETTLE
     assert tails.take() == [("BTCUSDT", 7)]
-    # The symbol is asked about once more, and then no longer.
+    # The symbol is requested a last time, and then no longer.
     tails.seen(["BTCUSDT"])
     clock.now += QUIET
     assert tails.next() == "BTCUSDT"

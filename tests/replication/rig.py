@@ -78,7 +78,8 @@ class Rig:
         self._workers: list[Workers] = []
         self.pairs: dict[tuple[str, str], Pair] = {}
         for site in sites:
-            # The clocks of the sources are years ahead of ours, since only they count.
+            # The clocks of the sources are years ahead of this machine's clock, since only they
+            # count.
             site.candles.clock = lambda: self.clock.now + 1e8
             site.faults.before = site.faults.after = self._reach
         self.restart()

@@ -125,7 +125,7 @@ def test_alarms_and_charts_of_aws(aws_plan: dict[str, Any]) -> None:
 def test_the_names_in_filters_are_those_of_resources(
     gcp_state: list[dict[str, Any]], name: str
 ) -> None:
-    """A filter with a name that does not exist is never refused, and never true."""
+    """Cloud Monitoring accepts a filter with a name that does not exist, and it never matches."""
     there = {
         each["name"].rpartition("/")[2] for each in values(gcp_state, "google_pubsub_subscription")
     }

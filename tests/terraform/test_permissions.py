@@ -44,7 +44,7 @@ pytestmark = pytest.mark.timeout(3000)
 LAMBDA = "Lambda itself uses the role of the function for it"
 SNS = "SNS encrypts what is published with the permissions of the publisher; ministack does not"
 CHANGES = "for a change of the module or of a setting that this life does not make"
-TAGS = "for tags that are taken away"
+TAGS = "for tags that are removed"
 
 UNCALLED_ON_AWS: dict[tuple[str, str, str], str] = {
     **{

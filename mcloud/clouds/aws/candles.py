@@ -71,7 +71,7 @@ class DynamoCandles:
         # BETWEEN includes its upper end; keys are whole minutes, so one second less excludes it.
         first, last = {"S": to_timestamp(start)}, {"S": to_timestamp(end - 1000)}
         # The legacy form of a condition has the same meaning. The embedded DynamoDB parses an
-        # expression anew for each candle of the symbol, and takes five times as long.
+        # expression again for each candle of the symbol, and takes five times as long.
         request = {
             "TableName": self._table,
             "KeyConditions": {

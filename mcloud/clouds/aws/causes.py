@@ -76,8 +76,8 @@ CAUSES = (
         "AWS does not recognise these credentials",
         # STS gives the same answer in an opt-in region that the account has not enabled:
         # https://github.com/hashicorp/terraform-provider-aws/issues/32549
-        "check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE; where they are right,"
-        " enable the region with `aws account enable-region --region-name REGION`",
+        "check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE; if they are right, "
+        "enable the region with `aws account enable-region --region-name REGION`",
         is_whole=True,
     ),
     Cause(

@@ -52,8 +52,8 @@ class CloudMonitoring:
             measured={
                 "oldest_age": self._subscription(_AGE, self._to.subscription, now),
                 "calls": total,
-                # Where there are calls, a class without a series had none until the end of the
-                # others.
+                # If there are calls, a class without a series had no calls up to the end of the
+                # other classes.
                 "errors": Figure(
                     None if total.value is None else sum(map(_value, _points(failed))), total.as_of
                 ),

@@ -42,7 +42,8 @@ class Limits:
     weight: int = 6_000
     """Maximum weight of one address's REST requests to the spot market in ``weight_period``."""
     futures_weight: int = 2_400
-    """Maximum weight, as above, for each of the two futures markets."""
+    """Maximum weight of one address's REST requests to each of the two futures markets in
+    ``weight_period``."""
     weight_period: float = 60.0
     refusals: int = 10
     """Number of 429 answers in one period after which the next request leads to a ban."""

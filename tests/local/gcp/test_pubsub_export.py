@@ -98,7 +98,7 @@ class Cloud:
         BarePublisher.publish(self.publisher, topic=TOPIC, messages=messages)
 
     def wait(self, seconds: float) -> None:
-        """Let the clock of the service go on, and let it do what is due."""
+        """Advance the clock of the service, and let it do the work that is due."""
         self.now += seconds
         self.run(self.pubsub._subscriptions[NAME]._expire)
 

@@ -1,7 +1,7 @@
 """unicorn-binance-websocket-api reads from the local exchange. Arguments: as for ``read_ccxt``.
 
-It has no REST of its own. Of USDⓈ-M futures it reads aggregates, since it asks for ``@trade`` on
-the route /market, where there are none.
+It has no REST client. On USDⓈ-M futures it reads aggregate trades, because it requests ``@trade``
+on the route /market, which does not deliver trades.
 """
 
 import json
@@ -36,4 +36,4 @@ if market == "um":
 else:
     reading = {"trades": [[each[name] for name in ("t", "p", "q", "T", "m")] for each in events]}
 print(json.dumps(reading), flush=True)
-os._exit(0)  # its threads go on after stop_manager()
+os._exit(0)  # its threads continue after stop_manager()
