@@ -50,8 +50,8 @@ def terminal(mcloud_up: Terminal, hostile: Hostile) -> Terminal:
     return mcloud_up
 
 
-# `python -m mcloud` requests a module called mcloud, so the folder of that run has no such file. The
-# console script must not import it.
+# `python -m mcloud` requests a module called mcloud, so the folder of that run has no such file.
+# The console script must not import it.
 @pytest.mark.parametrize("program", [[SCRIPT], MODULE], ids=["script", "module"])
 @pytest.mark.parametrize("paths", [None, "", ".", "{0}", "lib{1}{0}{1}"])
 def test_the_command_itself(
