@@ -215,7 +215,7 @@ ATTACKS = [
     ),
     Attack(
         "credentials of another account",
-        "the state of gcp holds 90 resources, and none of them exists in the cloud",
+        " resources, and none of them exists in the cloud",
         see_nothing,
     ),
     Attack(
