@@ -64,7 +64,7 @@ def test_an_unexpected_exception_is_not_hidden(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("number", REFUSALS)
-def test_the_reserve_is_released_only_where_room_helps(tmp_path: Path, number: int) -> None:
+def test_the_reserve_is_released_only_on_a_full_disk(tmp_path: Path, number: int) -> None:
     best_effort.hold_reserve(tmp_path)
     reserve = tmp_path / best_effort.RESERVE_NAME
     assert reserve.stat().st_blocks * 512 >= best_effort.RESERVE
@@ -81,7 +81,7 @@ def test_a_line_that_was_cut_spoils_no_later_entry(tmp_path: Path) -> None:
     assert [each.id for each in audit.read(9)] == ["a"]
 
 
-def test_an_older_move_is_not_taken_up_in_place_of_one_that_could_not_be_noted(
+def test_an_older_move_is_not_resumed_instead_of_an_unwritten_one(
     tmp_path: Path,
 ) -> None:
     path = tmp_path / "move.json"

@@ -16,7 +16,7 @@ SOUND = Heartbeat("BTCUSDT", CANDLE.start + 15_342, 9757, 20, 1_723_161_300.0)
 
 @pytest.mark.parametrize("name", ["last_trade_time", "trades", "messages", "at"])
 @pytest.mark.parametrize("value", [None, "x", -1, 2**70])
-def test_a_heartbeat_keeps_its_sound_fields(name: str, value: Any) -> None:
+def test_a_heartbeat_keeps_its_valid_fields(name: str, value: Any) -> None:
     stored = asdict(SOUND) | {name: value}
     broken = decode(Heartbeat, stored, HEARTBEAT + "BTCUSDT")
     assert isinstance(broken, Damaged)

@@ -233,7 +233,9 @@ def test_values_without_an_annotation_are_plain_json(text: bytes) -> None:
 
 
 @given(data=st.data())
-def test_a_journal_is_read_whole_or_not_at_all(data: st.DataObject, tmp_path_factory: Any) -> None:
+def test_a_journal_is_read_completely_or_not_at_all(
+    data: st.DataObject, tmp_path_factory: Any
+) -> None:
     path = tmp_path_factory.mktemp("journal") / "manual.json"
     path.write_bytes(data.draw(texts(JOURNAL)))
     found = read_journal(path)
@@ -263,7 +265,9 @@ def test_a_journal_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
 
 
 @given(data=st.data())
-def test_a_memory_of_channels_begins_anew(data: st.DataObject, tmp_path_factory: Any) -> None:
+def test_a_damaged_memory_of_channels_starts_empty(
+    data: st.DataObject, tmp_path_factory: Any
+) -> None:
     path = tmp_path_factory.mktemp("told") / "told.json"
     path.write_bytes(data.draw(texts(TOLD)))
     found = read_told(path)
@@ -273,7 +277,7 @@ def test_a_memory_of_channels_begins_anew(data: st.DataObject, tmp_path_factory:
 
 @pytest.mark.parametrize("parse_", [shards.parse, changes.parse])
 @given(text=texts({"stream": "a", "as_of": 1.5, "shards": {"s": "1"}, "stamp": 1, "name": ""}))
-def test_a_position_is_one_or_is_refused(parse_: Any, text: bytes) -> None:
+def test_an_invalid_position_is_refused(parse_: Any, text: bytes) -> None:
     words = text.decode(errors="replace")
     found = documents.read_text(parse_.__annotations__["return"], words, "it")
     if isinstance(found, Damaged):

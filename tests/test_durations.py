@@ -50,7 +50,7 @@ def test_in_one_unit(seconds: float, words: str) -> None:
 
 
 @given(st.floats(-1e12, 1e12))
-def test_it_says_what_it_is_to_the_unit(seconds: float) -> None:
+def test_a_duration_is_exact_to_its_smallest_unit(seconds: float) -> None:
     text = duration(seconds)
     parts = re.findall(r"([0-9,.]+) (d|h|min|s)", text)
     value = sum(float(number.replace(",", "")) * UNITS[unit] for number, unit in parts)

@@ -47,7 +47,7 @@ def test_the_old_content_is_kept_on_a_full_disk(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_leaves_a_folder_in_its_place(tmp_path: Path) -> None:
+def test_a_folder_with_the_name_of_the_file_is_left_unchanged(tmp_path: Path) -> None:
     path = tmp_path / "folder"
     path.mkdir()
     with pytest.raises(McloudError, match="folder cannot be written: Is a directory"):
@@ -63,7 +63,7 @@ def test_adds_whole_lines(tmp_path: Path) -> None:
     assert path.stat().st_mode & 0o777 == 0o600
 
 
-def test_a_line_after_one_that_was_cut_short_begins_anew(tmp_path: Path) -> None:
+def test_a_line_after_a_truncated_one_starts_on_a_new_line(tmp_path: Path) -> None:
     path = tmp_path / "file"
     with (
         small_disk(),
@@ -112,7 +112,7 @@ def test_folders_are_private_whatever_the_umask(tmp_path: Path) -> None:
     files.make_private(made[-1], tmp_path)
 
 
-def test_a_full_disk_is_named_before_anything_is_begun(tmp_path: Path) -> None:
+def test_a_full_disk_is_reported_before_the_work_begins(tmp_path: Path) -> None:
     files.check_room(tmp_path, 1)
     with pytest.raises(McloudError, match=f"the disk of {tmp_path} is full: [0-9,]+ KiB are left"):
         files.check_room(tmp_path, 2**62)

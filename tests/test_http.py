@@ -265,7 +265,7 @@ def test_an_invalid_body_is_not_a_document(behaviour: str, rude_servers: dict[st
 
 
 @pytest.mark.parametrize("behaviour", ["a gzip bomb", "a body without end", "1xx without end"])
-def test_little_memory_is_taken(behaviour: str, rude_servers: dict[str, str]) -> None:
+def test_memory_use_is_limited(behaviour: str, rude_servers: dict[str, str]) -> None:
     tracemalloc.start()
     try:
         with pytest.raises(Unavailable):
@@ -354,7 +354,7 @@ def test_a_date_to_retry_after_is_one_of_the_servers_clock(ahead: int, wait: int
 
 
 @given(st.text(st.characters(max_codepoint=255), max_size=40))
-def test_no_header_breaks_the_reading_of_it(said: str) -> None:
+def test_any_retry_after_header_is_parsed(said: str) -> None:
     answer = http.HttpAnswer("", 503, {"Date": said, "Retry-After": said}, b"", "", 0, 0)
     assert answer.retry_after is None or answer.retry_after >= 0
     assert answer.time is None or isinstance(answer.time, float)
@@ -431,7 +431,7 @@ def test_a_misbehaving_proxy_is_limited_as_well(
             http.ask("GET", f"{scheme}://api.example.com/", replace(QUICK, seconds=1.0))
 
 
-def test_a_proxy_gets_its_password_and_what_is_spared_does_not_go_there(
+def test_a_proxy_gets_its_password_and_excluded_hosts_bypass_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     heard: list[Any] = []
@@ -444,7 +444,7 @@ def test_a_proxy_gets_its_password_and_what_is_spared_does_not_go_there(
     assert headers["proxy-authorization"] == "Basic bWU6cEBzcw=="
 
 
-def test_a_name_that_takes_long_to_be_found_is_not_waited_for(
+def test_a_slow_name_lookup_is_not_awaited(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     found = threading.Event()

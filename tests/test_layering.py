@@ -194,7 +194,7 @@ def test_the_market_knows_the_standard_library_and_itself() -> None:
     )
 
 
-def test_a_cloud_sdk_is_imported_where_clouds_are() -> None:
+def test_cloud_sdks_are_imported_only_in_the_cloud_rooms() -> None:
     users = [each for each in imports() if each.top in SDKS]
     assert {each.top for each in users} >= {"boto3", "google", "grpc"}
     refuse(each for each in users if not each.file.startswith(SDK_PLACES))

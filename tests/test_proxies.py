@@ -39,7 +39,7 @@ def test_the_variables_are_equal_for_all_clients(variable: str, address: str) ->
 
 @pytest.mark.parametrize("clients", [proxies_of_boto3, proxies_of_requests])
 @pytest.mark.parametrize("spared", ["", "corp.example", "127.0.0.1"])
-def test_loopback_goes_through_none_and_the_rest_does(
+def test_only_loopback_bypasses_the_proxy(
     clients: Any, spared: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in settled(HTTP_PROXY=PROXY, HTTPS_PROXY=PROXY, NO_PROXY=spared).items():
@@ -67,7 +67,7 @@ def test_without_a_proxy_nothing_is_changed(given: dict[str, str]) -> None:
     assert settled(**given) == given
 
 
-def test_a_star_that_spares_every_host_stays_alone() -> None:
+def test_a_single_star_excludes_every_host() -> None:
     assert settled(HTTPS_PROXY=PROXY, NO_PROXY="*")["NO_PROXY"] == "*"
 
 
@@ -76,7 +76,7 @@ def test_settling_twice_changes_nothing_more() -> None:
     assert settled(**once) == once
 
 
-def test_the_command_settles_them_before_anything_else() -> None:
+def test_the_command_sets_the_variables_before_anything_else() -> None:
     code = "import mcloud.__main__ as m, os, sys; sys.argv[1:] = ['--version']\n"
     code += "try: m.main()\nfinally: print(os.environ['no_proxy'])"
     done = subprocess.run(

@@ -67,7 +67,7 @@ def test_runs_are_listed_by_name(tmp_path: Path) -> None:
     assert (tmp_path / "a_1").stat().st_mode & 0o777 == 0o700
 
 
-def test_runs_are_found_by_name_whatever_they_are(tmp_path: Path) -> None:
+def test_runs_of_any_kind_are_found_by_name(tmp_path: Path) -> None:
     for kind, name in (("producers", "a"), ("replicators", "a"), ("replicators", "b")):
         run_of(tmp_path / kind, name).create()
     assert [(run.kind, run.name) for run in runs_called(tmp_path, None)] == [
@@ -153,7 +153,7 @@ def test_a_holder_that_cannot_be_seen_is_not_waited_for(run: Run) -> None:
 
 
 @pytest.mark.parametrize("now", [False, True])
-def test_stop_ends_it(run: Run, now: bool) -> None:
+def test_stop_ends_a_run(run: Run, now: bool) -> None:
     with holding(run, "stubborn" if now else "polite") as process:
         assert stop(run, now=now, patience=PATIENCE)
         assert process.wait(PATIENCE) == (-9 if now else -15)

@@ -30,7 +30,7 @@ def _usual_hang_up() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("leave", ["leave_terminal()", ""])
-def test_a_terminal_that_has_gone_is_printed_to_no_more(leave: str) -> None:
+def test_a_closed_terminal_is_not_printed_to(leave: str) -> None:
     master, terminal = pty.openpty()
     process = subprocess.Popen(
         [sys.executable, "-c", TELL.format(leave=leave)],

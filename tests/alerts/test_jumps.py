@@ -55,7 +55,7 @@ class Watched:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_watcher_tells_each_thing_once_and_in_its_window(kind: str) -> None:
+def test_a_watcher_sends_each_event_once_and_within_its_window(kind: str) -> None:
     usual = Watched(kind, -1).told
     assert [state for _, state in usual] == ["firing", "resolved"]
     for at in range(len(VALUES)):
@@ -106,7 +106,7 @@ def test_a_resolution_is_sent_to_a_channel_that_failed_before(kind: str) -> None
     assert [event.state for event in standing(RULES, state, clock.wall())] == ["resolved"]
 
 
-def test_a_figure_from_the_future_is_unknown_and_said_to_be() -> None:
+def test_a_figure_from_the_future_is_unknown_with_a_reason() -> None:
     clock = Jumping()
     ahead = seen(clock.wall(), aws={"depth": {"ready": 3, "as_of": clock.wall() + 7200}})
     rules = Rules(AlertSettings(), (AlertRule("d", "sites.*.depth.ready", "x", above=1),))

@@ -308,7 +308,7 @@ def _only(site: MemorySite) -> str:
     return str(key)
 
 
-def test_a_damaged_block_keeps_its_objects_and_is_mended_from_the_other_site(
+def test_a_damaged_block_keeps_its_objects_and_is_repaired_from_the_other_site(
     aws: MemorySite, gcp: MemorySite
 ) -> None:
     for site in (aws, gcp):
@@ -379,7 +379,7 @@ def test_a_site_gets_the_trades_that_its_blocks_lack(
     assert rightful(archived(gcp)) == everything
 
 
-def test_a_block_is_copied_as_it_is_where_there_is_nothing(
+def test_a_block_is_copied_unchanged_to_a_site_without_its_trades(
     aws: MemorySite, gcp: MemorySite
 ) -> None:
     put(aws, made(range(200)))

@@ -81,7 +81,7 @@ def test_the_same_trades_in_other_objects_are_not_copied(
     assert raw.lacking(source, target, SYMBOL, HOUR_START) == []
 
 
-def test_an_object_is_read_only_where_its_key_does_not_say_it_all(
+def test_an_object_is_read_only_if_its_key_is_not_sufficient(
     source: MemoryArchive, target: MemoryArchive
 ) -> None:
     everything = trades(range(100, 140))

@@ -75,7 +75,7 @@ def test_from_an_outage_to_the_first_trade_on_the_other_site(
 
 
 @pytest.mark.timeout(600)
-def test_in_both_mode_the_healthy_site_notices_nothing(clouds: Clouds, tmp_path: Path) -> None:
+def test_in_both_mode_the_healthy_site_is_not_delayed(clouds: Clouds, tmp_path: Path) -> None:
     stream = DrillStream(clouds.sites, BOTH, tmp_path, made(BOTH, START), mode="both")
     with stream.running():
         eventually(lambda: stream.newest("gcp") > 0)

@@ -114,7 +114,7 @@ def test_candles_of_each_interval_equal_the_oracle(
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_candles_of_a_time(
+def test_candles_of_a_time_range(
     mcloud_up: Terminal,
     produced: dict[str, Any],
     recording: Path,

@@ -70,7 +70,7 @@ def test_every_format(mcloud_up: Terminal) -> None:
     assert all(Decimal(each["saving_usd_a_month"]) > 0 for each in json.loads(advice.stdout))
 
 
-def test_a_month_without_use_and_a_budget_that_is_kept(mcloud_up: Terminal) -> None:
+def test_a_month_without_usage_and_an_unused_budget(mcloud_up: Terminal) -> None:
     (mcloud_up.folder / "mcloud.toml").write_text("[cost]\nbudget_usd = 20\n")
     done = mcloud_up.run("cost", "report", "--month", "2024-01", "--check", "-o", "json")
     assert done.returncode == 0, done.stderr

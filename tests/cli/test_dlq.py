@@ -62,7 +62,9 @@ def test_letters_held_by_another_reader_are_reported(mcloud_up: Terminal, embedd
 
 
 @pytest.mark.slow
-def test_from_refusal_to_candle(mcloud_up: Terminal, embedded: State, buried: None) -> None:
+def test_a_refused_message_becomes_a_candle_after_redrive(
+    mcloud_up: Terminal, embedded: State, buried: None
+) -> None:
     for site in SITES:
         await_letters(embedded, site, 2)
         poison, good = sorted(mine(listed(mcloud_up, site)), key=lambda row: row["readable"])

@@ -10,7 +10,7 @@ from mcloud.local.state import State
 from .conftest import Terminal
 
 
-def test_a_dry_run_looks_and_changes_nothing(mcloud_up: Terminal, embedded: State) -> None:
+def test_a_dry_run_changes_nothing(mcloud_up: Terminal, embedded: State) -> None:
     sites = [open_site(name, each) for name, each in embedded.resources().items()]
     before = [site.control.record() for site in sites]
     done = mcloud_up.run("failover", "gcp", "--dry-run", "-o", "json")
@@ -32,7 +32,7 @@ def test_without_a_terminal_and_yes_nothing_is_done(mcloud_up: Terminal, embedde
     )
 
 
-def test_guards_pause_and_resume_and_the_log_says_who(mcloud_up: Terminal) -> None:
+def test_guards_pause_and_resume_with_entries_in_the_audit_log(mcloud_up: Terminal) -> None:
     paused = mcloud_up.run("guard", "pause", "--why", "a test", "-o", "json")
     resumed = mcloud_up.run("guard", "resume", "-o", "json")
     assert (paused.returncode, resumed.returncode) == (0, 0), paused.stderr + resumed.stderr

@@ -95,7 +95,7 @@ def test_an_interrupt_inside_an_exec_exits_as_any_other(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "interrupted\n")
 
 
-def test_an_interrupt_that_python_drops_comes_again(tmp_path: Path) -> None:
+def test_an_interrupt_that_python_drops_is_repeated(tmp_path: Path) -> None:
     """In a destructor or in callbacks of the importer, Python only prints the interrupt."""
     (tmp_path / "program.py").write_text(
         "import threading, typer\n"

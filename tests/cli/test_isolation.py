@@ -170,7 +170,7 @@ def test_bundles(hostile: Hostile, monkeypatch: pytest.MonkeyPatch) -> None:
     assert hostile.imported == set()
 
 
-def test_terraform_and_what_it_starts(
+def test_terraform_and_the_processes_that_it_starts(
     hostile: Hostile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A credential helper in Python, as a provider starts it."""

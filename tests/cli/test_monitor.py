@@ -116,7 +116,7 @@ def person(dark: Terminal) -> Iterator[Person]:
         watching.close()
 
 
-def test_a_hung_site_freezes_nothing(person: Person) -> None:
+def test_a_site_that_hangs_does_not_freeze_the_screen(person: Person) -> None:
     person.sees(ENTER)
     assert not person.is_as_before
     person.sees("no answer for")

@@ -199,7 +199,7 @@ def test_a_key_for_the_exchange_is_written_nowhere(
     assert not any("k3yOfMine" in text for text in said)
 
 
-def test_a_detached_producer_that_cannot_start_says_why(terminal: Terminal) -> None:
+def test_a_detached_producer_that_cannot_start_reports_the_reason(terminal: Terminal) -> None:
     closed = ("--rest-url", "http://127.0.0.1:9")
     done = terminal.run("produce", *closed, "--detach")
     assert done.returncode == 1

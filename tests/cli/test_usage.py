@@ -160,7 +160,7 @@ def test_local_commands_without_clouds(mcloud: Terminal) -> None:
 
 
 @pytest.mark.parametrize("before", [(), ("-q",)])
-def test_quiet_leaves_errors_and_nothing_else(mcloud: Terminal, before: tuple[str, ...]) -> None:
+def test_quiet_prints_only_errors(mcloud: Terminal, before: tuple[str, ...]) -> None:
     for arguments in ((*before, "local", "down"), ("local", "down", "-q")):
         done = mcloud.run(*arguments)
         quiet = "-q" in arguments
@@ -200,7 +200,7 @@ def test_an_unexpected_exception_is_reported_as_a_bug(mcloud: Terminal) -> None:
     assert "Traceback" in mcloud.run("outputs", "-vv").stderr
 
 
-def test_the_profile_may_stand_in_front_or_behind(mcloud: Terminal) -> None:
+def test_the_profile_option_may_come_before_or_after_the_command(mcloud: Terminal) -> None:
     (mcloud.folder / "mcloud.toml").write_text(
         "".join(f'[profiles.{name}.sites.{name}]\ncloud = "aws"\n' for name in ("one", "two"))
     )

@@ -70,7 +70,7 @@ def allow(*actions: str) -> dict[str, Any]:
     return {"Effect": "Allow", "Action": list(actions), "Resource": "*"}
 
 
-def test_a_role_may_do_what_its_policy_says(
+def test_the_permissions_of_a_role_are_those_of_its_policy(
     embedded: State, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """IAM itself decides for each action and resource."""
@@ -556,7 +556,7 @@ def test_a_region_has_to_have_every_service(
     assert finding.remedy == "choose a `region` in mcloud.toml: us-east1"
 
 
-def test_regions_come_in_pages(a_google: Callable[..., gcp.GcpAccess]) -> None:
+def test_all_pages_of_regions_are_read(a_google: Callable[..., gcp.GcpAccess]) -> None:
     def answer(method: str, path: str) -> Answer:
         if "pageToken=2" in path:
             return 200, {"locations": [{"locationId": "us-central1"}]}

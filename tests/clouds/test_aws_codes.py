@@ -89,7 +89,7 @@ def test_codes_that_botocore_retries_are_transient(code: str) -> None:
     assert passes(f"AWS.SimpleQueueService.{code}")
 
 
-def test_a_status_that_stands_for_throttling() -> None:
+def test_a_status_that_means_throttling() -> None:
     answer = {"Error": {"Code": "429"}, "ResponseMetadata": {"HTTPStatusCode": 429}}
     assert isinstance(from_code("S3", answer), Unavailable)
 

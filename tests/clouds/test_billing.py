@@ -198,7 +198,7 @@ def test_the_export_by_day_and_service() -> None:
         assert f"@{name}" in request["query"]
 
 
-def test_a_query_that_takes_its_time_and_comes_in_pages() -> None:
+def test_a_slow_query_with_several_pages() -> None:
     server = BigQuery(
         (200, {"jobComplete": False, "jobReference": {"jobId": "job_1", "location": "EU"}}),
         done(ROWS[0], pageToken="next"),

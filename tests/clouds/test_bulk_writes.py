@@ -59,7 +59,7 @@ def test_the_rate_begins_at_500_and_grows_by_half_every_five_minutes() -> None:
         assert count / PHASE == pytest.approx(rate, rel=0.01)
 
 
-def test_a_slow_writer_never_waits_and_a_pause_begins_anew() -> None:
+def test_a_slow_writer_never_waits_and_a_pause_restarts_the_ramp() -> None:
     clock = Clock()
     ramp = WriteRamp(clock, clock.sleep)
     written(ramp, clock, 3 * PHASE)

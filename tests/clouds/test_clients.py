@@ -84,7 +84,7 @@ def test_invalid_times_raise_the_error_of_botocore(text: str) -> None:
         moment(text)
 
 
-def test_times_in_answers_are_read_by_it() -> None:
+def test_times_in_answers_are_parsed_by_mcloud() -> None:
     client = make_client("s3", "eu-west-1", "http://127.0.0.1:1")
     parser = client._endpoint._response_parser_factory.create_parser("rest-xml")
     assert parser._timestamp_parser is moment

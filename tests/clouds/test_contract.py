@@ -79,7 +79,7 @@ class TestQueue:
     def test_sends_nothing(self, site: Site) -> None:
         assert site.queue.send([]) == []
 
-    def test_looks_at_dead_letters_without_taking_them(self, site: Site) -> None:
+    def test_peeking_at_dead_letters_does_not_take_them(self, site: Site) -> None:
         sent = [encode(trades(5)), Message("garbage", {"from": "elsewhere"})]
         send_to_dlq(site, sent)
         for _ in range(2):
@@ -110,7 +110,7 @@ class TestCandles:
         assert list(site.candles.range("BTCUSDT", START, START)) == []
         assert list(site.candles.range("ETHUSDT", 0, 2**42)) == []
 
-    def test_a_symbol_is_not_taken_for_the_dated_one_that_begins_like_it(self, site: Site) -> None:
+    def test_a_symbol_is_not_confused_with_a_dated_one_of_the_same_prefix(self, site: Site) -> None:
         """``BTCUSDT_250926_2024…`` sorts between ``BTCUSDT_2024…`` and ``BTCUSDT_9999…``."""
         store(site, trades(700) + trades(700, symbol="BTCUSDT_250926", first=5))
         for symbol in ("BTCUSDT", "BTCUSDT_250926"):
@@ -369,7 +369,7 @@ class TestArchive:
         assert not site.archive.swap(third, again.version)
         assert not list(site.archive.list("raw/"))
 
-    def test_removes_an_object_and_nothing_where_there_is_none(self, site: Site) -> None:
+    def test_removing_a_missing_object_is_no_error(self, site: Site) -> None:
         one, other = (pack(trades(5, first=first))[0] for first in (1000, 2000))
         for item in (one, other):
             site.archive.put(item)
@@ -378,7 +378,7 @@ class TestArchive:
             assert [each.key for each in site.archive.list("raw/")] == [other.key]
         assert site.archive.put(one)
 
-    def test_finds_all_symbols_and_nothing_else(
+    def test_all_symbols_of_the_archive_are_found(
         self, site: Site, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         assert list(site.archive.symbols()) == []
@@ -584,7 +584,7 @@ class TestControl:
             control.forget("step", "12:00:00 b")
         assert "12:00:00 b" not in control.kept("step")
 
-    def test_replaces_a_document_that_nobody_else_has(self, site: Site) -> None:
+    def test_replace_fails_after_a_change_by_another_writer(self, site: Site) -> None:
         control = site.control
         first, second = {"n": 1, "at": 0.1, "who": "ü"}, {"n": 2, "at": 0.2, "who": None}
         assert control.replace("note", "a b", second, first) is False

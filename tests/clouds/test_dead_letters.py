@@ -135,7 +135,7 @@ def test_the_real_pubsub_is_given_time(embedded: State) -> None:
     assert PATIENT.empty >= 3
 
 
-def test_no_more_are_taken_than_asked_for(site: Site) -> None:
+def test_the_limit_of_taken_letters_is_kept(site: Site) -> None:
     send_to_dlq(site, letters(5))
     assert len(site.queue.take_dead_letters(2)) == 2
     assert len(take(site, 3)) == 3

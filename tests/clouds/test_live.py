@@ -77,5 +77,5 @@ def test_a_profile_that_cannot_be_used_is_named(tmp_path: Path, profile: str, pr
         live_sites(profile, tmp_path)
 
 
-def test_without_a_profile_there_are_none(tmp_path: Path) -> None:
+def test_without_a_profile_the_live_tests_are_skipped(tmp_path: Path) -> None:
     assert live_sites("", tmp_path) == {}

@@ -37,7 +37,7 @@ def entry(first: float, last: float) -> dict[str, Any]:
     }
 
 
-def test_cloud_logging_is_asked_page_by_page() -> None:
+def test_cloud_logging_is_read_page_by_page() -> None:
     asked: list[dict[str, Any]] = []
 
     def answer(method: str, path: str) -> Answer:
@@ -91,7 +91,7 @@ def test_a_file_is_searched_as_a_log_is(tmp_path: Path) -> None:
     assert refused.fields["reason"] == "volumes beyond 38 digits"
 
 
-def test_cloudwatch_finds_what_a_function_wrote(embedded: State) -> None:
+def test_cloudwatch_finds_lines_of_a_function(embedded: State) -> None:
     to = embedded.outputs["aws"]
     client = make_client("logs", to["region"], to["endpoint_url"])
     group = "/aws/lambda/tracelogs"
@@ -115,7 +115,7 @@ def test_cloudwatch_finds_what_a_function_wrote(embedded: State) -> None:
     assert logs.find("BTCUSDT", 5, now / 1000 - 60, now / 1000 - 30) == []
 
 
-def test_cloudwatch_goes_on_to_the_next_page() -> None:
+def test_cloudwatch_continues_with_the_next_page() -> None:
     asked: list[dict[str, Any]] = []
 
     def answer(method: str, path: str) -> Answer:

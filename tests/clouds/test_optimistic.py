@@ -62,7 +62,7 @@ def add(trades: list[Trade], candle: Candle) -> Folded:
     return fold(candle, trades)
 
 
-def test_tries_again_from_what_the_others_wrote() -> None:
+def test_a_retry_starts_from_the_concurrent_write() -> None:
     store = Store(trade(1), trade(2), trade(3))
     pauses: list[float] = []
     folded = update(
@@ -91,7 +91,7 @@ def test_gives_up_in_the_end_and_names_the_candle() -> None:
     assert store.candle.runs == [(1, ATTEMPTS)]  # the data of the other writers is unchanged
 
 
-def test_pauses_between_nothing_and_the_bound() -> None:
+def test_pauses_are_random_from_zero_to_the_bound() -> None:
     """Without full jitter, several writers would collide repeatedly."""
     asked: list[tuple[float, float]] = []
 
@@ -109,7 +109,7 @@ def test_pauses_between_nothing_and_the_bound() -> None:
     assert asked == [(0, 0.01)]
 
 
-def test_writes_nothing_where_nothing_changes() -> None:
+def test_nothing_is_written_without_a_change() -> None:
     store = Store()
     store.candle = fold(store.candle, [trade(1), trade(2)]).candle
     before = store.candle
@@ -118,7 +118,7 @@ def test_writes_nothing_where_nothing_changes() -> None:
     assert folded == Folded(before, ())
 
 
-def test_reports_what_disagrees_with_what_is_stored() -> None:
+def test_disagreements_with_the_stored_candle_are_reported() -> None:
     store = Store()
     store.candle = fold(store.candle, [trade(1)]).candle
     folded = update(store, partial(add, [trade(1, "101")]))

@@ -19,7 +19,7 @@ KIB = 1024
         ("cn-northwest-1", [4, 4]),
     ],
 )
-def test_a_batch_is_as_large_as_sqs_takes_there(region: str, batches: list[int]) -> None:
+def test_the_batch_size_is_that_of_the_partition(region: str, batches: list[int]) -> None:
     client = boto3.client(
         "sqs", region_name=region, aws_access_key_id="-", aws_secret_access_key="-"
     )

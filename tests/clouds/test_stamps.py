@@ -160,7 +160,7 @@ def test_an_hour_without_changes_needs_no_repeated_read() -> None:
         assert (is_last, count, rows.page(position)) == (True, 0, [])
 
 
-def test_a_position_comes_back_from_its_text() -> None:
+def test_a_position_survives_its_text_form() -> None:
     position = QueryPosition(1, "BTCUSDT_2024-08-08T23:54:00Z", 2, 3, 4, 5)
     assert parse(position.to_text()) == position
     with pytest.raises(Refused, match="not a position"):

@@ -110,7 +110,7 @@ def test_a_parent_is_read_to_its_end_before_its_children() -> None:
     assert seen == {"k0": 10, "k1": 10}
 
 
-def test_the_tip_skips_what_was_closed_before() -> None:
+def test_the_tip_skips_closed_shards() -> None:
     stream = Stream(1, empty=0, page=10)
     for _ in range(50):
         stream.write("k0")
@@ -124,7 +124,7 @@ def test_the_tip_skips_what_was_closed_before() -> None:
     assert stream.calls - calls <= module.EMPTY
 
 
-def test_a_quiet_poll_is_one_call_a_shard() -> None:
+def test_a_poll_without_changes_takes_one_call_for_each_shard() -> None:
     stream = Stream(3, empty=0, page=10)
     changes = reader(stream)
     position = drain(changes, changes.tip(), {})
@@ -195,7 +195,7 @@ def test_a_stream_without_images_or_switched_off_is_refused() -> None:
         changes.tip()
 
 
-def test_a_removal_takes_back_the_image_before_it() -> None:
+def test_a_removal_discards_the_image_before_it() -> None:
     stream = Stream(1, empty=0, page=10)
     changes = reader(stream)
     position = changes.tip()
@@ -230,7 +230,7 @@ class TestShards:
         with pytest.raises(Trimmed, match="has dropped a"):
             follow({"a": "7"}, [self.OPEN])
 
-    def test_a_position_comes_back_from_its_text(self) -> None:
+    def test_a_position_survives_its_text_form(self) -> None:
         stream = Stream(2, empty=0, page=10)
         text = reader(stream).tip()
         assert parse(text).to_text() == text

@@ -106,7 +106,7 @@ def test_datasync_is_started(datasync: tuple[DataSync, Stubber]) -> None:
 
 
 @pytest.mark.parametrize("call", [FIRST, SECOND, THIRD], ids=lambda call: call[0])
-def test_its_values_are_those_of_the_model(
+def test_values_of_requests_satisfy_the_model(
     datasync: tuple[DataSync, Stubber], call: tuple[str, dict[str, Any], dict[str, Any]]
 ) -> None:
     """The stubber checks names and types. This test checks enumerations, patterns and lengths."""
@@ -192,7 +192,7 @@ def test_locations_without_their_task_are_removed(datasync: tuple[DataSync, Stub
     assert service.find("7f3a") == ""
 
 
-def test_a_task_that_was_made_and_not_run_is_run(datasync: tuple[DataSync, Stubber]) -> None:
+def test_a_created_task_that_did_not_run_is_started(datasync: tuple[DataSync, Stubber]) -> None:
     service, stub = datasync
     expect(stub, TASKS, ("list_task_executions", {"TaskExecutions": []}, {"TaskArn": TASK}))
     expect(stub, ("start_task_execution", {"TaskExecutionArn": RUN}, {"TaskArn": TASK}))
@@ -223,7 +223,7 @@ def test_a_task_that_was_made_and_not_run_is_run(datasync: tuple[DataSync, Stubb
     ],
     ids=["launching", "transferring", "success", "error"],
 )
-def test_datasync_is_looked_at(
+def test_the_progress_of_datasync_is_read(
     datasync: tuple[DataSync, Stubber], said: dict[str, Any], seen: Transferred
 ) -> None:
     service, stub = datasync
@@ -308,7 +308,7 @@ def google_service(monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
         yield make
 
 
-def test_a_job_is_made_and_run(google_service: Make) -> None:
+def test_a_job_is_created_and_started(google_service: Make) -> None:
     service, asked = google_service(
         {
             "POST /v1/transferJobs": (200, CREATED),
@@ -422,7 +422,7 @@ BECAUSE = "PERMISSION_DENIED: s3://from-s3/raw/x access denied"
     ],
     ids=["queued", "running", "success", "failed", "aborted", "error"],
 )
-def test_an_operation_is_looked_at(
+def test_the_progress_of_an_operation_is_read(
     google_service: Make, said: dict[str, Any], seen: Transferred
 ) -> None:
     service, _ = google_service({f"GET /v1/{OPERATION}": (200, {"name": OPERATION, **said})})

@@ -216,7 +216,7 @@ def test_storage_by_the_day() -> None:
     assert found["s3_gets"].units is None
 
 
-def test_on_the_first_of_a_month_a_bucket_is_as_large_as_it_was() -> None:
+def test_on_the_first_of_a_month_the_last_known_size_of_a_bucket_counts() -> None:
     """S3 reports the size of a day up to two days later."""
     noon = START + 43_200
     old = {"2026-10-29": 7.0 * GIB, "2026-10-30": 8.0 * GIB}
@@ -516,7 +516,7 @@ def test_no_period_reaches_into_the_day_before() -> None:
         assert span % each.aggregation.alignment_period.total_seconds() == 0
 
 
-def test_the_first_minute_of_a_month_asks_for_nothing() -> None:
+def test_in_the_first_minute_of_a_month_no_query_is_sent() -> None:
     monitoring = Monitoring({})
     found = by_meter(MonitoringUsage(monitoring, GCP).metered(START, START + 30))
     assert monitoring.asked == []
@@ -547,7 +547,7 @@ def test_every_meter_has_a_price_or_is_known_to_have_none(cloud: str) -> None:
     }
 
 
-def test_the_embedded_aws_is_asked_as_the_real_one(embedded: State) -> None:
+def test_the_embedded_aws_is_queried_like_the_real_one(embedded: State) -> None:
     """CloudWatch, DynamoDB, Lambda and Logs answer in the formats that mcloud reads."""
     site = open_site("aws", embedded.resources()["aws"])
     end = datetime.now(UTC).timestamp()

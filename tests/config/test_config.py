@@ -51,7 +51,7 @@ def wrong(folder: Path, text: str) -> str:
     return message.removeprefix(path)
 
 
-def test_without_a_file_it_is_the_local_profile(tmp_path: Path) -> None:
+def test_without_a_file_the_profile_is_local(tmp_path: Path) -> None:
     found = load(tmp_path)
     assert found == config.Config(
         "local", {}, config.LocalPorts(), config.ExchangeConfig(), tmp_path / ".mcloud"
@@ -110,7 +110,7 @@ def test_the_state_folder_is_absolute(
     assert config.load(None, Path(), {"MCLOUD_STATE": variable}).state == tmp_path / expected
 
 
-def test_takes_this_folder_and_this_environment(
+def test_the_default_is_the_current_folder_and_environment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -237,7 +237,7 @@ def test_a_file_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
         load(tmp_path)
 
 
-def test_a_folder_in_its_place_is_refused(tmp_path: Path) -> None:
+def test_a_folder_called_mcloud_toml_is_refused(tmp_path: Path) -> None:
     (tmp_path / config.FILE).mkdir()
     with pytest.raises(ConfigError, match=r"mcloud\.toml cannot be read"):
         load(tmp_path)

@@ -63,7 +63,7 @@ encrypt = true
         ("a2345678901", "aws", "mcloud-a2345678901"),
     ],
 )
-def test_a_stack_is_called_after_its_site(
+def test_a_stack_gets_its_name_from_its_site(
     tmp_path: Path, site: str, cloud: str, stack: str
 ) -> None:
     text = f'[profiles.prod.sites.{site}]\ncloud = "{cloud}"\n'
@@ -105,7 +105,7 @@ def test_two_stacks_of_one_cloud_do_not_share_a_name(tmp_path: Path, cloud: str)
     )
 
 
-def test_two_projects_may_have_stacks_of_one_name(tmp_path: Path) -> None:
+def test_stacks_in_two_projects_may_have_the_same_name(tmp_path: Path) -> None:
     text = "".join(
         f'[profiles.prod.sites.{site}]\ncloud = "gcp"\nproject = "{site}"\nname = "mcloud-x"\n'
         for site in "ab"

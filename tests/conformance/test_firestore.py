@@ -33,7 +33,7 @@ class TestWrites:
         assert not document.get().exists
         document.delete()
 
-    def test_every_type_comes_back(self, rows: firestore.CollectionReference) -> None:
+    def test_every_type_is_read_back(self, rows: firestore.CollectionReference) -> None:
         document = rows.document("types")
         stored = {
             "null": None,
@@ -97,7 +97,7 @@ class TestWrites:
         _, reference = rows.add({"n": 1})
         assert reference.get().to_dict() == {"n": 1}
 
-    def test_a_document_may_lie_below_a_missing_one(self, client: firestore.Client) -> None:
+    def test_a_document_may_be_below_a_missing_one(self, client: firestore.Client) -> None:
         client.document("a/missing/b/c").set({"n": 1})
         assert not client.document("a/missing").get().exists
         assert client.document("a/missing/b/c").get().exists

@@ -12,7 +12,7 @@ from .pubsub_client import PATIENCE, PROJECT, Cloud
 
 
 class TestLeases:
-    def test_acknowledged_is_gone_and_leased_is_nobody_elses(self, cloud: Cloud) -> None:
+    def test_acknowledged_messages_are_gone_and_leased_ones_hidden(self, cloud: Cloud) -> None:
         topic = cloud.topic()
         subscription = cloud.subscription(topic)
         cloud.publish(topic, {"data": b"x"})
@@ -22,7 +22,7 @@ class TestLeases:
         cloud.subscriber.acknowledge(subscription=subscription, ack_ids=[received.ack_id])
         assert cloud.pull_now(subscription) == []
 
-    def test_a_nack_brings_it_back(self, cloud: Cloud) -> None:
+    def test_a_nack_causes_a_redelivery(self, cloud: Cloud) -> None:
         topic = cloud.topic()
         subscription = cloud.subscription(topic)
         (message_id,) = cloud.publish(topic, {"data": b"x"})
@@ -32,7 +32,9 @@ class TestLeases:
         assert second.message.message_id == message_id
         assert second.ack_id != first.ack_id
 
-    def test_a_passed_deadline_brings_it_back_and_an_extension_does_not(self, cloud: Cloud) -> None:
+    def test_an_expired_deadline_causes_a_redelivery_and_an_extension_prevents_it(
+        self, cloud: Cloud
+    ) -> None:
         topic = cloud.topic()
         subscription = cloud.subscription(topic)
         cloud.publish(topic, {"data": b"short"}, {"data": b"long"})

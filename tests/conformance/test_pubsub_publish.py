@@ -31,14 +31,14 @@ class TestPublish:
         for name in subscriptions:
             assert {one.message.message_id for one in cloud.drain(name, 50)} == set(ids)
 
-    def test_a_new_subscription_gets_nothing_from_before(self, cloud: Cloud) -> None:
+    def test_a_new_subscription_gets_no_earlier_messages(self, cloud: Cloud) -> None:
         topic = cloud.topic()
         cloud.publish(topic, {"data": b"before"})
         subscription = cloud.subscription(topic)
         cloud.publish(topic, {"data": b"after"})
         assert [one.message.data for one in cloud.pull(subscription, 10)] == [b"after"]
 
-    def test_attributes_may_stand_alone(self, cloud: Cloud) -> None:
+    def test_a_message_may_have_attributes_only(self, cloud: Cloud) -> None:
         topic = cloud.topic()
         subscription = cloud.subscription(topic)
         cloud.publish(topic, {"attributes": {"a": "b"}})
@@ -66,16 +66,14 @@ class TestPublish:
         ],
         ids=["long key", "long value", "empty key", "goog key", "101 attributes", "10 MiB"],
     )
-    def test_refuses_what_passes_a_documented_limit(
-        self, cloud: Cloud, message: dict[str, Any]
-    ) -> None:
+    def test_documented_limits_are_enforced(self, cloud: Cloud, message: dict[str, Any]) -> None:
         if not cloud.is_ours:
             pytest.skip("Google's emulator does not hold these limits of the service")
         topic = cloud.topic()
         with pytest.raises(exceptions.InvalidArgument):
             cloud.publish(topic, message)
 
-    def test_takes_and_gives_large_messages(self, cloud: Cloud) -> None:
+    def test_large_messages_are_accepted_and_delivered(self, cloud: Cloud) -> None:
         topic = cloud.topic()
         assert cloud.publish(topic, {"data": b"x" * 9_990_000})
         subscription = cloud.subscription(topic)

@@ -54,7 +54,7 @@ class TestStreamingPull:
                 message.ack()
             assert len(seen) == 10
 
-    def test_the_server_holds_back_what_passes_the_limits(self, cloud: Cloud) -> None:
+    def test_the_server_enforces_the_flow_control(self, cloud: Cloud) -> None:
         if not cloud.is_ours:
             pytest.skip("Google's emulator leaves the documented flow control to the client")
         topic = cloud.topic()

@@ -88,7 +88,7 @@ class TestErrors:
         with Stream(cloud, missing) as stream, pytest.raises(exceptions.NotFound):
             stream.next()
 
-    def test_already_there(self, cloud: Cloud) -> None:
+    def test_creating_an_existing_resource_is_refused(self, cloud: Cloud) -> None:
         topic = cloud.topic()
         name = cloud.subscription(topic)
         with pytest.raises(exceptions.AlreadyExists):

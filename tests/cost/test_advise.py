@@ -58,7 +58,7 @@ def test_small_messages_should_be_combined() -> None:
     assert each.at_most
 
 
-def test_one_wait_serves_all_sites() -> None:
+def test_one_freshness_is_advised_for_all_sites() -> None:
     sites = [
         usage(
             site,
@@ -183,7 +183,7 @@ def test_the_local_profile_has_no_variables() -> None:
     assert found[0].how.startswith("[profiles.PROFILE.sites.aws.variables]")
 
 
-def test_without_free_tiers_there_is_more_to_save() -> None:
+def test_without_free_tiers_the_savings_are_larger() -> None:
     little = usage("aws", {"lambda_gb_s": 100_000, "function_memory_mb": 512})
     assert said(little) == {}
     assert len(said(little, free_tier=False)) == 1

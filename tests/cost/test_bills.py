@@ -57,7 +57,7 @@ def test_the_bill_of_a_settled_month_is_requested_once(path: Path) -> None:
     assert ask.times == 1
 
 
-def test_a_clock_that_went_back_and_a_damaged_file_ask_again(path: Path) -> None:
+def test_a_clock_set_back_and_a_damaged_file_cause_a_new_request(path: Path) -> None:
     ask = Asked()
     look(path, ask, NOW)
     look(path, ask, NOW - 10)

@@ -51,7 +51,7 @@ def test_by_hand(cloud: str, meter: str, units: object, gross: str, net: str) ->
     assert (bare.gross, bare.net, bare.free) == (Decimal(gross), Decimal(gross), 0)
 
 
-def test_a_use_without_the_free_tier_pays_and_leaves_it_to_others() -> None:
+def test_a_use_without_the_free_tier_is_billed_and_does_not_consume_it() -> None:
     """Only one Firestore database of a project has the free tier."""
     writes = Decimal(600_000)
     uses = [
@@ -63,7 +63,7 @@ def test_a_use_without_the_free_tier_pays_and_leaves_it_to_others() -> None:
     assert (paid.free, paid.net) == (0, Decimal("0.54"))
 
 
-def test_a_free_tier_by_the_day_is_not_one_by_the_month() -> None:
+def test_a_daily_free_tier_differs_from_a_monthly_one() -> None:
     """600,000 writes are free if they are spread evenly, and mostly not on a single day."""
     evenly = one("gcp", "firestore_writes", 600_000)
     assert (evenly.free, evenly.net) == (600_000, 0)
@@ -109,7 +109,9 @@ def test_more_never_costs_less(key: tuple[str, str], units: Decimal, more: Decim
 
 
 @given(METERS, UNITS)
-def test_past_the_free_tier_a_unit_costs_what_it_costs(key: tuple[str, str], more: Decimal) -> None:
+def test_beyond_the_free_tier_a_unit_has_its_list_price(
+    key: tuple[str, str], more: Decimal
+) -> None:
     price = PRICES[key]
     full = price.free_a_month
     dates = DATES

@@ -76,7 +76,7 @@ def test_the_hourly_cost_is_that_of_the_last_two_hours(clouds: Clouds) -> None:
     assert figure.per_hour_now == 2_000 * Decimal("0.625e-6")
 
 
-def test_a_site_that_is_away_makes_it_unknown_and_not_less(clouds: Clouds) -> None:
+def test_an_unavailable_site_makes_the_sum_unknown_and_not_smaller(clouds: Clouds) -> None:
     clouds.look()
     clouds.now += FRESH
     clouds.units = None

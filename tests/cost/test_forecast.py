@@ -14,7 +14,7 @@ from mcloud.cost.settings import CostSettings, Money
 from .usages import MONTH, NOW, at, daily, metered, usage
 
 
-def test_by_the_rate_where_there_are_no_days() -> None:
+def test_without_whole_days_the_rate_is_used() -> None:
     """Half of the month is over."""
     found = forecast([usage("aws", {"dynamodb_writes": 1_000_000})], MONTH, NOW)
     assert found.total == (Decimal("0.625"), Decimal("1.25"), Decimal("1.875"))
@@ -46,14 +46,14 @@ def test_a_database_without_the_free_tier_pays_from_the_first_document() -> None
     assert (line.free, line.net) == (0, Decimal("0.0375"))
 
 
-def test_days_that_are_alike_leave_no_doubt() -> None:
+def test_equal_days_give_a_range_of_zero_width() -> None:
     same = usage("aws", {}, more=(daily("dynamodb_writes", [100_000] * 15),))
     found = forecast([same], MONTH, NOW)
     assert found.total == (Decimal("1.875"),) * 3
     assert found.rests_on.startswith("the daily figures of 15 days")
 
 
-def test_days_that_differ_leave_some() -> None:
+def test_different_days_give_a_range() -> None:
     """Mean 100,000 and variance 7.5e9, with 15 days seen and 15 to come: sqrt(7.5e9 * 30)."""
     days = [0, 100_000, 200_000] * 5
     found = forecast([usage("aws", {}, more=(daily("dynamodb_writes", days),))], MONTH, NOW)
@@ -71,7 +71,7 @@ def test_two_days_are_too_few() -> None:
     assert found.total.low == Decimal("0.625000625")
 
 
-def test_a_day_that_goes_on_is_no_day_to_compare() -> None:
+def test_the_current_day_is_not_part_of_the_mean() -> None:
     """At noon, the count of half a day is not part of a mean."""
     days = [86_400] * 4 + [43_200]
     found = forecast(
@@ -81,7 +81,7 @@ def test_a_day_that_goes_on_is_no_day_to_compare() -> None:
     assert found.total.low == found.total.high
 
 
-def test_a_free_tier_by_the_day_is_that_of_every_day_to_come() -> None:
+def test_a_daily_free_tier_applies_to_every_future_day() -> None:
     """25,000 writes per day are 5,000 paid writes, today and until the end."""
     days = usage("gcp", {}, more=(daily("firestore_writes", [25_000] * 15),))
     found = forecast([days], MONTH, NOW)
@@ -123,7 +123,7 @@ def test_a_past_month_has_its_actual_cost() -> None:
     assert found.rests_on == "the month is over"
 
 
-def test_nothing_known() -> None:
+def test_a_forecast_without_usage() -> None:
     found = forecast([usage("aws", {}, problem="away")], MONTH, NOW)
     assert found.total == (0, 0, 0)
     assert found.rests_on.startswith("nothing")
@@ -141,7 +141,7 @@ def test_units_without_a_price_are_projected_too() -> None:
     st.lists(st.integers(0, 10**6), min_size=29, max_size=29),
     st.floats(0, 29.9),
 )
-def test_the_range_holds_what_is_expected_and_what_was_used(
+def test_the_range_includes_the_expected_and_the_used_amount(
     counts: dict[str, int], days: list[int], passed: float
 ) -> None:
     now = MONTH.start + passed * 86_400

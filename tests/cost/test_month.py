@@ -43,7 +43,7 @@ def test_the_known_part_of_a_month_ends_now() -> None:
 
 
 @given(st.integers(2000, 2099), st.integers(1, 12))
-def test_a_month_is_read_as_it_is_written(year: int, number: int) -> None:
+def test_the_text_of_a_month_is_parsed_back(year: int, number: int) -> None:
     month = Month(year, number)
     assert Month.parse(month.name) == month
     assert Month.of(month.start) == month == Month.of(month.end - 1)

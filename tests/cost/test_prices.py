@@ -9,7 +9,7 @@ from mcloud.cost.prices import COMMITMENTS, DAY, MONTH, PRICES, REGIONS, SERVICE
 
 
 @pytest.mark.parametrize("price", PRICES.values(), ids=lambda price: f"{price.cloud}-{price.meter}")
-def test_a_row_lacks_nothing(price: Price) -> None:
+def test_every_price_has_all_fields(price: Price) -> None:
     assert price.usd > 0
     assert price.per > 0
     assert price.free >= 0
@@ -32,14 +32,14 @@ def test_both_clouds_price_what_the_pipeline_uses() -> None:
         assert priced == set(SERVICES)
 
 
-def test_firestore_gives_by_the_day_and_nobody_else() -> None:
+def test_only_firestore_has_a_daily_free_tier() -> None:
     daily = {price.meter for price in PRICES.values() if price.free_every == DAY}
     assert daily == {"firestore_reads", "firestore_writes", "firestore_deletes"}
     assert PRICES["gcp", "firestore_writes"].free_a_month == 600_000
     assert PRICES["gcp", "pubsub_bytes"].free_a_month == 10 * 2**30
 
 
-def test_a_commitment_lacks_nothing() -> None:
+def test_every_commitment_has_all_fields() -> None:
     for (cloud, meters), each in COMMITMENTS.items():
         assert all((cloud, meter) in PRICES for meter in meters)
         assert 0 < each.share < 1

@@ -65,14 +65,14 @@ def test_by_hand() -> None:
 
 
 @pytest.mark.parametrize("by", BY)
-def test_the_groups_make_up_the_whole(by: str) -> None:
+def test_the_groups_add_up_to_the_total(by: str) -> None:
     report = made(by=by)
     assert abs(sum(group.net for group in report.groups) - report.net) < Decimal("1e-20")
     assert abs(sum(group.gross for group in report.groups) - report.gross) < Decimal("1e-20")
     assert abs(sum(group.share or 0 for group in report.groups) - 1) < Decimal("1e-20")
 
 
-def test_symbols_are_an_allocation_and_are_called_one() -> None:
+def test_costs_by_symbol_are_marked_as_an_allocation() -> None:
     report = made(AWS, by="symbol")
     assert {group.name: group.net for group in report.groups} == {
         "BTCUSDT": Decimal("2.2125"),
@@ -100,7 +100,7 @@ def test_an_unknown_meter_is_not_0() -> None:
     assert (line["used"], line["net_usd"]) == (None, None)
 
 
-def test_a_group_of_which_nothing_is_known_is_unknown() -> None:
+def test_a_group_without_known_meters_is_unknown() -> None:
     off = metered("s3_gets", None, source="unknown: off")
     report = made(usage("aws", {"sqs_requests": 1}, more=(off,)))
     storage, messaging = encode(report.report)["groups"]
@@ -241,7 +241,7 @@ def test_an_unknown_cost_is_nowhere_shown_as_0(site: SiteUsage, by: str) -> None
     assert "| total | unknown | unknown | no site | no site | no site |" in text
 
 
-def test_one_site_that_is_away_leaves_the_other() -> None:
+def test_an_unavailable_site_does_not_affect_the_other() -> None:
     money = Money(CostSettings(), {"aws": Decimal(15), "gcp": Decimal(100)})
     document = encode(
         made(AWAY, GCP, money=money, forecast=forecast([AWAY, GCP], MONTH, NOW)).report

@@ -71,7 +71,7 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
     return load("prod", tmp_path, {})
 
 
-def test_real_sites_are_asked(config: Config) -> None:
+def test_real_sites_are_queried(config: Config) -> None:
     known = [metered("s3_puts", 7), metered("messages", 4)]
     sites: Any = {
         "aws": Fake("aws", "aws", known, BEATS),
@@ -147,7 +147,7 @@ def test_meters_of_one_day_are_those_of_that_day(tmp_path: Path) -> None:
     assert found.days == {}
 
 
-def test_a_site_of_which_nothing_was_asked(tmp_path: Path) -> None:
+def test_a_site_without_requests(tmp_path: Path) -> None:
     assert embedded.read(tmp_path, ["aws"], MONTH, NOW) == {"aws": (NOW, [])}
 
 

@@ -226,7 +226,7 @@ KINDS: Sequence[Callable[[Google], None]] = (
 
 
 @pytest.mark.parametrize("send", KINDS)
-def test_google_understands_it(send: Callable[[Google], None], stack: Google) -> None:
+def test_every_request_is_accepted(send: Callable[[Google], None], stack: Google) -> None:
     stack.log.clear()
     send(stack)
     malformed = [entry for entry in stack.log if "Invalid request for" in str(entry)]
@@ -301,7 +301,7 @@ def _post(path: str) -> object:
 '''
 
 
-def test_a_request_that_nobody_sends_is_found() -> None:
+def test_a_request_that_no_test_sends_is_found() -> None:
     tree = ast.parse(SOURCE)
     found = [*calls("module.py", tree), *paths("module.py", tree)]
     assert sorted((place.line, place.text) for place in found) == [

@@ -19,7 +19,7 @@ def send(google: Google, *requests: Request) -> None:
 
 
 @pytest.mark.parametrize("wrong", RULES)
-def test_it_is_refused_and_the_corrected_request_is_accepted(wrong: Wrong) -> None:
+def test_a_wrong_request_is_refused_and_the_corrected_one_accepted(wrong: Wrong) -> None:
     google, now = Google(), 0.0
     google.settings.clock = lambda: now
     send(google, *WORLD, *wrong.before)
@@ -42,7 +42,7 @@ DESCRIBED = [
 
 
 @pytest.mark.parametrize("source", DESCRIBED)
-def test_the_rule_is_in_the_description_that_is_named(source: Described) -> None:
+def test_the_named_description_contains_the_rule(source: Described) -> None:
     api, _, version = source.document.partition(".")
     document = read(api, version)
     assert document

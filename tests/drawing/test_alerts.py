@@ -69,7 +69,7 @@ def rule(name: str, *figures: FigureReport, **said: Any) -> RuleReport:
     return RuleReport(**{**plain, **said})
 
 
-def test_every_rule_says_what_it_knows() -> None:
+def test_every_rule_is_drawn_with_its_figures() -> None:
     head, *rows = lines(
         report(
             listed(

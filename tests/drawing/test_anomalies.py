@@ -35,7 +35,7 @@ ROWS = [
 
 
 @pytest.mark.parametrize("width", [80, WIDE - 1, WIDE, 200])
-def test_nothing_is_cut(width: int) -> None:
+def test_no_column_is_truncated(width: int) -> None:
     console = Console(width=width, color_system=None)
     with console.capture() as captured:
         console.print(table(ROWS, width))

@@ -119,7 +119,7 @@ def test_the_smallest_and_the_largest_price_fit() -> None:
     assert len(lines(candlesticks([tiny], 60, 16))) == 17
 
 
-def test_no_bars_say_so() -> None:
+def test_a_chart_without_bars_is_a_message() -> None:
     assert candlesticks([], 80, 16).plain == "no data"
 
 

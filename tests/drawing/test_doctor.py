@@ -53,7 +53,7 @@ def test_a_shared_remedy_is_printed_once() -> None:
     ]
 
 
-def test_a_page_of_rights_is_cut_and_says_so() -> None:
+def test_a_long_list_of_permissions_is_shortened() -> None:
     lines = drawn([DoctorCheck("may deployer", "aws", "fault", "a right, " * 200)], 80)
     assert len(lines) < 10
     assert "(all with -o json)" in " ".join(lines)

@@ -200,7 +200,7 @@ def test_figures_in_order_have_no_colour() -> None:
 
 
 class TestChart:
-    def test_it_draws_the_newest_that_fit_up_to_the_highest(self) -> None:
+    def test_the_chart_shows_the_newest_values_scaled_to_the_highest(self) -> None:
         history = [(AT + n, value) for n, value in enumerate([99, 0, 1, 4, None, 8])]
         assert chart(history, 5) == ["▁▂▄ █"]
         assert chart(history, 5, 2) == [
@@ -218,7 +218,7 @@ class TestChart:
         st.integers(1, 40),
         st.integers(1, 5),
     )
-    def test_it_fits_and_only_zero_is_lowest(
+    def test_the_chart_fits_and_only_zero_has_the_lowest_bar(
         self, values: list[int | None], width: int, height: int
     ) -> None:
         drawn = chart([(float(n), value) for n, value in enumerate(values)], width, height)

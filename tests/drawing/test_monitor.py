@@ -120,7 +120,7 @@ def views() -> st.SearchStrategy[MonitorView]:
 
 
 @given(views(), st.integers(0, 12))
-def test_it_fills_the_terminal_exactly_and_never_more(view: MonitorView, count: int) -> None:
+def test_the_screen_fills_the_terminal_exactly(view: MonitorView, count: int) -> None:
     sites = [replace((AWS, GCP, WEST)[n % 3], name=f"site-{n}") for n in range(count)]
     lines = screen(snapshot(*sites), view)
     assert len(lines) == view.height
@@ -143,7 +143,7 @@ SYMBOLS = ("BTCUSDT", "BTCUSDT_250926.um", "BTCUSDT_251226.um", "币安人生USD
 
 @pytest.mark.parametrize("focus", [None, 0])
 @pytest.mark.parametrize("width", [80, 120, 200])
-def test_symbols_of_any_market_and_script_are_whole_and_in_line(
+def test_symbols_of_any_market_and_script_are_complete_and_aligned(
     focus: int | None, width: int
 ) -> None:
     site = replace(
@@ -185,7 +185,7 @@ def test_more_sites_than_fit_come_in_pages() -> None:
     assert (pages(5, 80), pages(5, 200), pages(0, 80)) == (3, 1, 1)
 
 
-def test_one_site_alone_says_all_with_its_reasons() -> None:
+def test_a_focused_site_shows_all_figures_with_reasons() -> None:
     drawn = plain(screen(snapshot(AWS, GCP), view(100, 50, focus=1)))
     text = "\n".join(drawn)
     assert f"queue depth   1,234 waiting  2 min ago  {LATE}" in drawn
@@ -205,13 +205,13 @@ def test_one_site_alone_says_all_with_its_reasons() -> None:
         (Pause(paused=False, by="root@vm", why="", at=AT - 300, written=4), []),
     ],
 )
-def test_one_site_alone_says_that_the_guards_pause(note: Pause, said: list[str]) -> None:
+def test_a_focused_site_shows_a_pause_of_the_guards(note: Pause, said: list[str]) -> None:
     site = replace(AWS, guards=Observation({"pause": note}, AT))
     drawn = plain(screen(snapshot(site, GCP), view(100, 50, focus=0)))
     assert [line for line in drawn[4:-2] if line.startswith("guard")] == said
 
 
-def test_it_says_that_it_is_paused_what_is_wrong_and_what_it_costs() -> None:
+def test_the_screen_shows_pause_problems_and_cost() -> None:
     drawn = plain(screen(snapshot(AWS, GCP), view(80, 24, paused=True)))
     assert drawn[0].startswith("mcloud  local")
     assert "PAUSED" in drawn[0]
@@ -225,7 +225,7 @@ def test_it_says_that_it_is_paused_what_is_wrong_and_what_it_costs() -> None:
     )
 
 
-def test_trouble_has_colour_and_the_rest_has_none() -> None:
+def test_only_problems_have_colour() -> None:
     def colours(*sites: SiteSnapshot) -> set[str]:
         machine = Observation(Machine(), AT)
         return {
@@ -268,7 +268,7 @@ class TestKeys:
         assert not self.after("? ?").help
         assert not self.after("? escape").help
 
-    def test_plus_looks_more_often_and_minus_less_between_bounds(self) -> None:
+    def test_plus_and_minus_change_the_interval_within_bounds(self) -> None:
         assert self.after("+").interval == 2
         assert self.after("=").interval == 2
         assert self.after("-").interval == 10
@@ -292,5 +292,5 @@ class TestKeys:
         assert self.after("1 left").focus == 2
 
     @pytest.mark.parametrize("key", ["x", "é", "\n", "²", ""])
-    def test_others_do_nothing(self, key: str) -> None:
+    def test_other_keys_do_nothing(self, key: str) -> None:
         assert pressed(key, self.VIEW, 3) == self.VIEW

@@ -20,7 +20,7 @@ def test_nothing_to_do() -> None:
     assert drawn(StackPlan(())) == ["aws: no changes"]
 
 
-def test_a_line_each_with_its_risk() -> None:
+def test_each_change_is_a_line_with_its_risk() -> None:
     lines = drawn(StackPlan((FUNCTION, BUCKET)))
     assert lines[0] == "aws: 1 to change, 1 to destroy"
     assert lines[1].split() == ["change", "aws_lambda_function.p", "memory", "1", "→", "2"]
@@ -59,5 +59,5 @@ def test_a_narrow_terminal_cuts_no_name() -> None:
     assert "…" not in text
 
 
-def test_outputs_alone() -> None:
+def test_a_plan_that_only_changes_outputs() -> None:
     assert sentence(StackPlan((), outputs=("a", "b"))) == "2 outputs to change"

@@ -41,7 +41,7 @@ STATE: dict[str, Any] = {
 }
 
 
-def test_the_panel_of_a_sound_one() -> None:
+def test_the_panel_of_a_replicator_without_problems() -> None:
     assert draw(panel(read(ReplicatorState, STATE).pairs)) == [
         "pair                  candles              behind  raw objects          behind",
         "aws → gcp  following    1,234               0.4 s           56  8.1 s, 2 hours",
@@ -49,7 +49,7 @@ def test_the_panel_of_a_sound_one() -> None:
     ]
 
 
-def test_one_in_trouble_says_with_what() -> None:
+def test_a_replicator_with_problems_names_them() -> None:
     trouble = {
         **PAIR,
         "error": "S3 is down",

@@ -63,7 +63,7 @@ def test_clocks_are_mentioned_only_if_they_differ() -> None:
     assert SKEW[:20] not in "\n".join(shown(traced))
 
 
-def test_times_are_whole_in_a_narrow_terminal() -> None:
+def test_times_are_not_truncated_in_a_narrow_terminal() -> None:
     lines = shown({**TRACED, "trade": None, "trace": None, "messages": []}, 60)
     assert lines[0] == "BTCUSDT 3735684300"
     assert any("2026-11-25 20:53:06.520  +391 ms" in line for line in lines)

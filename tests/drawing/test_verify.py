@@ -89,11 +89,11 @@ def test_every_finding_is_named() -> None:
     ]
 
 
-def test_one_finding_is_one() -> None:
+def test_one_finding_is_singular() -> None:
     assert shown(view(report(Finding("missing", "BTCUSDT", "gcp", START))))[-1] == "1 finding"
 
 
-def test_long_lists_are_cut_and_say_so() -> None:
+def test_long_lists_are_shortened_with_a_count() -> None:
     runs = tuple((10 * n, 10 * n + 1) for n in range(RUNS + 3))
     found = [Finding("different", "BTCUSDT", "gcp", START + n, runs) for n in range(SHOWN + 1_000)]
     lines = shown(view(report(*found)))

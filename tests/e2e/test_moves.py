@@ -88,7 +88,7 @@ def _tools(sites: dict[str, Site], folder: Path, symbol: str) -> Tools:
 
 
 @pytest.mark.slow
-def test_a_move_that_is_killed_is_ended_by_the_next_run_and_nothing_is_lost(
+def test_the_next_run_completes_a_killed_move_without_loss(
     embedded: State, sites: dict[str, Site], tmp_path: Path
 ) -> None:
     trades = list(Simulate(["KILLUSDT"], seed=1, start_time=START, count=100, rate=10))
@@ -144,7 +144,7 @@ class Clock:
 
 
 @pytest.mark.slow
-def test_a_guard_takes_the_traffic_back_once_the_site_has_caught_up_and_the_hold_is_over(
+def test_a_guard_fails_back_after_the_catch_up_and_the_dwell(
     embedded: State, sites: dict[str, Site], tmp_path: Path
 ) -> None:
     trades = list(Simulate(["BACKUSDT"], seed=2, start_time=START, count=100, rate=10))

@@ -226,7 +226,7 @@ def test_a_debt_is_found_by_the_name_it_is_kept_under() -> None:
     assert debts.read(sites, 1.0)["gcp"].site == "gcp"
 
 
-def test_a_debt_that_is_forgotten_is_over_everywhere() -> None:
+def test_forgetting_a_debt_ends_it_on_all_sites() -> None:
     aws, gcp, sites = pair()
     debt = Debt("gone", 3, 1e9)
     debts.note(sites, debt, at=1e9, seconds=1.0)

@@ -124,7 +124,7 @@ def test_a_breaker_never_waits_longer_than_its_longest_pause(events: list[str]) 
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_sender_goes_on_after_a_jump_in_an_outage(spool: Spool, kind: str) -> None:
+def test_a_sender_continues_after_a_clock_jump_in_an_outage(spool: Spool, kind: str) -> None:
     clocks, queue = Jumping(), FakeQueue(Unavailable("it does not answer"))
     spool.append([entry(id_, sites=["aws"]) for id_ in range(5)])
     sender = Sender("aws", queue, spool, clock=clocks.timer, wall=clocks.wall)

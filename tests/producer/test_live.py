@@ -56,7 +56,7 @@ def test_repeats_are_dropped_and_counted(spool: Spool) -> None:
     assert (done.read, done.repeats, done.holes) == (4, 5, ())
 
 
-def test_an_exchange_that_counts_anew_is_named_and_not_taken_for_repeats(spool: Spool) -> None:
+def test_restarted_trade_ids_are_reported_and_not_taken_for_repeats(spool: Spool) -> None:
     before = trades(range(1000, 1004))
     after = [
         trade(id_)._replace(time=before[-1].time + 1 + id_ * 1000)
@@ -116,7 +116,7 @@ def test_a_hole_that_cannot_be_filled_has_its_reason(spool: Spool) -> None:
     assert done.holes == ()
 
 
-def test_a_restart_fetches_what_was_traded_meanwhile(spool: Spool) -> None:
+def test_a_restart_fetches_trades_of_the_meantime(spool: Spool) -> None:
     queue = FakeQueue()
     produce(Script(trades(range(1, 11))), {"aws": queue}, spool, live=True)
     history = FakeHistory(trades(range(1, 101)))
@@ -194,7 +194,7 @@ events = st.lists(
 
 @settings(max_examples=40, deadline=None)
 @given(events, st.integers(1, 12), st.sampled_from([0.0, 60.0]))
-def test_after_a_crash_at_any_point_every_id_comes(
+def test_after_a_crash_at_any_point_every_id_arrives(
     tmp_path_factory: pytest.TempPathFactory,
     events: list[tuple[str, int]],
     batch: int,
@@ -382,7 +382,7 @@ def test_killed_again_and_again_a_real_process_delivers_every_id(tmp_path: Path)
         assert {f"ETHUSDT {id_}" for id_ in range(last + 1)} <= got
 
 
-def test_a_market_with_cuts_is_delivered_whole(tmp_path: Path) -> None:
+def test_a_market_with_lost_connections_is_delivered_completely(tmp_path: Path) -> None:
     """Streams, REST, cursor and repair work together in one process."""
     market = list(Simulate(["BTCUSDT", "ETHUSDT"], seed=8, start_time=START, rate=500, duration=4))
     timing = Timing(overlap=0.05, quiet=0.5, first_backoff=0.02, longest_backoff=0.05)
@@ -422,7 +422,7 @@ def test_a_market_with_cuts_is_delivered_whole(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("fault", ["cut", "drop"])
-def test_the_end_of_a_market_is_delivered_though_nothing_follows_it(
+def test_the_last_trades_are_delivered_although_none_follow(
     tmp_path: Path, fault: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The last trades happen while no client is connected, or are not sent to the client."""

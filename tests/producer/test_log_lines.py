@@ -23,7 +23,7 @@ def test_a_run_begins_with_its_route_and_what_is_missing() -> None:
     ]
 
 
-def test_nothing_new_is_no_line() -> None:
+def test_without_changes_nothing_is_logged() -> None:
     same = progress(holes=(hole(5, 7, reason="no answer", attempts=3),), problem="no room")
     assert changes(same, same) == []
 

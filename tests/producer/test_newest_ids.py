@@ -25,7 +25,7 @@ def test_no_symbol_is_requested_while_its_trades_arrive() -> None:
     assert tails.next() == "BTCUSDT"
 
 
-def test_a_new_stream_is_asked_about_soon_unless_it_brings_something() -> None:
+def test_a_new_stream_is_checked_soon_unless_trades_arrive() -> None:
     clock = Clock()
     tails = NewestIds(clock)
     tails.opened(["BTCUSDT", "ETHUSDT"])
@@ -39,7 +39,7 @@ def test_a_new_stream_is_asked_about_soon_unless_it_brings_something() -> None:
     assert tails.next() is None
 
 
-def test_an_answer_counts_once_the_stream_had_the_time_to_bring_it() -> None:
+def test_an_answer_counts_after_the_stream_had_time_to_deliver() -> None:
     clock = Clock()
     tails = NewestIds(clock)
     tails.note("BTCUSDT", 7)
@@ -55,7 +55,7 @@ def test_an_answer_counts_once_the_stream_had_the_time_to_bring_it() -> None:
     assert tails.take() == []
 
 
-def test_a_quiet_market_is_asked_about_ever_less_often() -> None:
+def test_requests_for_a_quiet_market_become_less_frequent() -> None:
     clock = Clock()
     tails = NewestIds(clock)
     tails.seen(["BTCUSDT"])
@@ -85,7 +85,7 @@ def test_a_failed_request_is_repeated_later() -> None:
     assert tails.next() == "BTCUSDT"  # it was quiet first
 
 
-def test_a_symbol_that_has_ended_is_asked_about_until_the_answer_and_not_again() -> None:
+def test_a_symbol_that_has_ended_is_requested_until_one_answer() -> None:
     clock = Clock()
     tails = NewestIds(clock)
     tails.seen(["BTCUSDT"])

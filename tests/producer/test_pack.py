@@ -36,7 +36,7 @@ steps = st.lists(st.tuples(chunks, st.floats(0, 3)), max_size=12)
 
 
 @given(steps, st.integers(1, 8), st.floats(0, 5))
-def test_every_trade_comes_out_and_in_order(
+def test_every_trade_is_packed_in_order(
     steps: list[tuple[list[Trade], float]], size: int, linger: float
 ) -> None:
     clock = Clock()
@@ -75,12 +75,12 @@ def test_chunks_are_packed_as_single_trades_are(
 
 
 @given(st.lists(trades, max_size=30))
-def test_in_one_batch_a_trade_comes_out_once(batch: list[Trade]) -> None:
+def test_a_batch_has_no_repeated_trade(batch: list[Trade]) -> None:
     parts = in_order(batch) if batch else []
     assert sorted(each for part in parts for each in part) == sorted(set(batch))
 
 
-def test_different_trades_under_one_id_both_come_out() -> None:
+def test_different_trades_with_one_id_are_both_packed() -> None:
     first, second = trade(5, price=1), trade(5, price=2)
     assert in_order([trade(6), first, second, first, trade(4)]) == [
         [trade(4), first, trade(6)],
@@ -88,7 +88,7 @@ def test_different_trades_under_one_id_both_come_out() -> None:
     ]
 
 
-def test_a_full_batch_goes_at_once() -> None:
+def test_a_full_batch_is_returned_at_once() -> None:
     packer = Packer(Clock(), batch=3, linger=60)
     assert packer.add([trade(2), trade(1), trade(1, "ETHUSDT")]) == []
     assert trades_of(packer.add([trade(3)])) == [[trade(1), trade(2), trade(3)]]

@@ -45,7 +45,7 @@ MESSAGES = st.lists(
 
 
 @given(MESSAGES, st.booleans(), st.sampled_from([1500, 4000, 64 * 1024]), st.integers(0, 6000))
-def test_every_message_is_in_one_parcel_or_waits_whole(
+def test_every_message_is_in_one_parcel_or_waits_unchanged(
     made: list[tuple[str, int, int, bool]], several: bool, limit: int, until: int
 ) -> None:
     taken = [
@@ -72,7 +72,7 @@ def test_every_message_is_in_one_parcel_or_waits_whole(
         assert each.received_at == START
 
 
-def test_many_messages_become_one() -> None:
+def test_many_messages_are_combined_into_one() -> None:
     taken = [
         spooled(n, trades(n * 5, n * 5 + 4, symbol))
         for n, symbol in enumerate(["BTCUSDT", "ETHUSDT", "BTCUSDT", "ETHUSDT", "BNBUSDT"])
@@ -87,7 +87,7 @@ def test_many_messages_become_one() -> None:
     assert all("version" not in each.message.attributes for each in per_symbol)
 
 
-def test_a_trade_that_comes_again_goes_alone() -> None:
+def test_a_repeated_trade_becomes_its_own_parcel() -> None:
     taken = [spooled(1, trades(1, 9)), spooled(2, trades(5, 6)), spooled(3, trades(10, 12))]
     parcels, _ = combine(taken, until=inf, oldest=inf)
     assert [[part.id for part in parcel.parts] for parcel in parcels] == [[1, 3], [2]]

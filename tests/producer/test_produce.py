@@ -119,7 +119,7 @@ def test_messages_of_an_earlier_run_are_sent_first(path: Path) -> None:
     assert queue.trades == sorted(first + second)
 
 
-def test_a_feed_that_waits_does_not_hold_up_what_it_has_given(
+def test_a_feed_that_waits_does_not_delay_earlier_trades(
     path: Path, release: threading.Event
 ) -> None:
     """Binance sends bursts within a millisecond, followed by a pause."""
@@ -136,7 +136,7 @@ def test_a_feed_that_waits_does_not_hold_up_what_it_has_given(
     assert release.is_set()
 
 
-def test_a_feed_that_breaks_is_raised_after_what_it_gave_is_delivered(path: Path) -> None:
+def test_an_error_of_the_feed_is_raised_after_its_trades_are_delivered(path: Path) -> None:
     given = stream(700)
 
     def feed() -> Iterator[Trade]:
@@ -207,9 +207,7 @@ def test_an_unavailable_site_is_given_up_some_time_after_stop(path: Path) -> Non
     assert again.trades == good.trades == sorted(stream(2_000))
 
 
-def test_a_full_spool_stops_the_reading_and_goes_on_later(
-    path: Path, release: threading.Event
-) -> None:
+def test_a_full_spool_pauses_the_reading(path: Path, release: threading.Event) -> None:
     limit = 2**20
     behind, good = FakeQueue(lambda: release.wait(PATIENCE), for_ever=True), FakeQueue()
     chunks = [trades(range(first, first + 100)) for first in range(0, 8_000, 100)]
@@ -233,7 +231,9 @@ def test_a_full_spool_stops_the_reading_and_goes_on_later(
     assert all(limit * 0.9 <= progress.spool_bytes <= limit + 100_000 for progress in full[:5])
 
 
-def test_a_full_spool_still_takes_what_was_read(path: Path, release: threading.Event) -> None:
+def test_a_full_spool_still_accepts_trades_that_were_read(
+    path: Path, release: threading.Event
+) -> None:
     behind = FakeQueue(lambda: release.wait(PATIENCE), for_ever=True)
     late = trade(1, "ETHUSDT")
 
@@ -288,7 +288,7 @@ def test_a_run_stopped_with_a_full_disk_reports_the_problem(path: Path) -> None:
             )  # fmt: skip
 
 
-def test_one_site_that_refuses_leaves_the_others_alone(path: Path) -> None:
+def test_a_site_that_refuses_does_not_affect_the_others(path: Path) -> None:
     given = stream(30_000)
     refusing, good = FakeQueue(Refused("no access"), for_ever=True), FakeQueue()
     done = run(path, given, {"aws": refusing, "gcp": good}, batch=50)
@@ -299,7 +299,7 @@ def test_one_site_that_refuses_leaves_the_others_alone(path: Path) -> None:
     assert site.waiting == len(good.taken)
 
 
-def test_a_batch_goes_where_the_route_is_when_it_is_written(path: Path) -> None:
+def test_a_batch_goes_to_the_route_at_the_time_of_writing(path: Path) -> None:
     queues = {"aws": FakeQueue(), "gcp": FakeQueue()}
     routes = {"now": Route(("aws",), "it leads")}
 

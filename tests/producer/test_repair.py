@@ -128,7 +128,7 @@ def test_a_hole_that_cannot_be_filled_is_tried_later_and_later(rig: Callable[...
     assert waits[-1] == LONGEST_DOUBT
 
 
-def test_after_weeks_of_attempts_there_is_another(rig: Callable[..., Rig]) -> None:
+def test_attempts_continue_after_weeks(rig: Callable[..., Rig]) -> None:
     history = FakeHistory([], Unavailable("down"))
     filled = rig(history, hole(5, 7, attempts=5_000))
     filled.until(lambda: filled.cursor.holes()[0].attempts == 5_001)
@@ -181,7 +181,7 @@ def test_it_fetches_only_a_few_pages_in_advance(rig: Callable[..., Rig]) -> None
     assert len(history.asked) == 20
 
 
-def test_a_hole_that_fills_by_itself_is_not_asked_for_again(rig: Callable[..., Rig]) -> None:
+def test_a_hole_filled_by_the_stream_is_not_requested_again(rig: Callable[..., Rig]) -> None:
     history = FakeHistory([], Unavailable("down"))
     filled = rig(history, hole(5, 7))
     filled.until(lambda: filled.cursor.holes()[0].attempts == 1)
@@ -232,7 +232,7 @@ def missing(attempts: int) -> dict[str, Any]:
     return {"attempts": attempts, "reason": "the exchange does not have these ids"}
 
 
-def test_the_ends_of_streams_are_looked_at_when_nothing_is_to_be_filled(
+def test_the_ends_of_streams_are_checked_if_there_is_no_hole(
     rig: Callable[..., Rig],
 ) -> None:
     order: list[str] = []
@@ -274,7 +274,7 @@ LATE = (START + VOID_AFTER) / 1000 + 200  # seconds; ten minutes after all trade
 DOUBTFUL = {"attempts": 4, "reason": ABSENT}
 
 
-def test_ids_that_nobody_announced_are_void_ten_minutes_later(rig: Callable[..., Rig]) -> None:
+def test_unannounced_ids_become_void_after_ten_minutes(rig: Callable[..., Rig]) -> None:
     known = [each for each in trades(range(1, 100)) if each.id not in (50, 51)]
     filled = rig(FakeHistory(known), hole(50, 51))
     filled.wall = LATE - 400
@@ -318,7 +318,7 @@ def test_a_hole_is_not_void_before_it_is_ten_minutes_old(
     assert bool(filled.got) == is_void
 
 
-def test_neighbours_that_are_void_as_well_are_looked_over(rig: Callable[..., Rig]) -> None:
+def test_void_neighbours_of_a_hole_are_taken_into_account(rig: Callable[..., Rig]) -> None:
     known = [each for each in trades(range(1, 900)) if not 300 <= each.id < 350]
     # All trades except one were announced.
     filled = rig(FakeHistory(known), hole(325, 325, **DOUBTFUL))

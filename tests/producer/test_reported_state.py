@@ -145,5 +145,5 @@ def test_messages_are_counted_by_the_month() -> None:
     assert make(times, state).sent_this_month("aws") == 0
 
 
-def test_a_site_that_is_not_known_has_sent_nothing() -> None:
+def test_an_unknown_site_has_no_sent_messages() -> None:
     assert make(Times()).sent_this_month("mars") == 0

@@ -24,7 +24,7 @@ def test_both_sends_everywhere() -> None:
     assert choose("both", SITES, RouteObservation()).sites == SITES
 
 
-def test_primary_follows_the_highest_epoch_whoever_tells_it() -> None:
+def test_primary_follows_the_highest_epoch_of_any_site() -> None:
     seen = RouteObservation(
         records={
             "aws": Observation(record(3, "aws"), 1.0),
@@ -110,7 +110,7 @@ def test_nearest_does_not_flap(
     st.sampled_from(SITES),
     st.booleans(),
 )
-def test_nearest_follows_what_lasts(
+def test_nearest_follows_a_lasting_difference(
     before: list[dict[str, float]], seconds: float, near: str, is_gone: bool
 ) -> None:
     """A site that stays clearly nearer, or is the only one left, is chosen within LOOKS probes."""

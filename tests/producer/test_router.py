@@ -76,7 +76,7 @@ def make() -> Iterator[Callable[..., Router]]:
         yield start
 
 
-def test_both_is_every_site_and_asks_none(make: Callable[..., Router]) -> None:
+def test_mode_both_sends_to_every_site_without_queries(make: Callable[..., Router]) -> None:
     aws, gcp = FakeSite("aws"), FakeSite("gcp")
     assert make("both", aws, gcp).route == Route(("aws", "gcp"), "every site")
     assert make("primary", aws).route == Route(("aws",), "the only site")
@@ -129,7 +129,7 @@ def test_a_site_that_hangs_holds_up_no_decision(
     release.set()
 
 
-def test_the_nearest_is_measured_and_left_when_it_is_away(make: Callable[..., Router]) -> None:
+def test_the_nearest_site_is_measured_and_left_if_unavailable(make: Callable[..., Router]) -> None:
     aws, gcp = FakeSite("aws", latency=0.08), FakeSite("gcp", latency=0.0)
     router = make("nearest", aws, gcp)
     assert router.route.sites == ("gcp",)

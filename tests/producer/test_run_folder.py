@@ -33,7 +33,7 @@ def test_a_run_follows_one_exchange(tmp_path: Path) -> None:
         follow_exchange(run, "wss://other")
 
 
-def test_a_name_that_a_loss_of_power_cut_away_is_written_again(tmp_path: Path) -> None:
+def test_a_venue_note_lost_in_a_power_failure_is_written_again(tmp_path: Path) -> None:
     run = Run(tmp_path / "producers" / "live")
     run.create()
     (run.folder / "exchange").touch()
@@ -42,7 +42,7 @@ def test_a_name_that_a_loss_of_power_cut_away_is_written_again(tmp_path: Path) -
         follow_exchange(run, "wss://other")
 
 
-def test_a_name_that_is_known_is_not_written_again(tmp_path: Path) -> None:
+def test_a_known_venue_note_is_not_rewritten(tmp_path: Path) -> None:
     """A crash during the write would leave a truncated file."""
     run = Run(tmp_path / "producers" / "live")
     run.create()

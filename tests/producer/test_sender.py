@@ -121,7 +121,7 @@ def test_every_message_arrives_once(
     assert spool.pending("gcp").messages == 300  # the other site's messages are unchanged
 
 
-def test_the_oldest_goes_first_and_the_refused_of_a_batch_alone_again(
+def test_the_oldest_is_sent_first_and_only_refused_messages_again(
     spool: Spool, start: Start
 ) -> None:
     queue = FakeQueue([Unsent(1, "throttled", False), Unsent(8, "throttled", False)])
@@ -179,7 +179,7 @@ def test_a_refusal_is_reported_at_once_and_tried_again_later(
     assert arrived(queue) == bodies([0, 1])
 
 
-def test_a_wait_that_is_asked_for_is_obeyed(spool: Spool, start: Start) -> None:
+def test_a_requested_wait_is_obeyed(spool: Spool, start: Start) -> None:
     clock = Clock()
     queue = FakeQueue(Throttled("too many requests", 7.0))
     fill(spool, [1])
@@ -193,7 +193,7 @@ def test_a_wait_that_is_asked_for_is_obeyed(spool: Spool, start: Start) -> None:
     assert queue.calls == 2
 
 
-def test_the_breaker_opens_and_lets_one_through(
+def test_the_open_breaker_lets_one_attempt_pass(
     spool: Spool, start: Start, release: threading.Event
 ) -> None:
     clock = Clock()
@@ -234,7 +234,9 @@ def test_only_one_thread_tries_a_recovering_site(
     eventually(lambda: not sender.delivery.waiting)
 
 
-def test_a_site_that_takes_some_of_each_batch_is_not_left_alone(spool: Spool, start: Start) -> None:
+def test_a_site_that_accepts_parts_of_batches_does_not_open_the_breaker(
+    spool: Spool, start: Start
+) -> None:
     queue = FakeQueue(*[[THROTTLED]] * 3)
     fill(spool, range(30))
     pauses: list[float] = []
@@ -519,7 +521,7 @@ def test_messages_of_another_site_are_sent_at_once(spool: Spool, start: Start, f
     assert queue.trades == sorted(feed.trades)
 
 
-def test_a_clock_that_is_set_back_holds_up_nothing(spool: Spool, start: Start, feed: Feed) -> None:
+def test_a_clock_set_back_delays_nothing(spool: Spool, start: Start, feed: Feed) -> None:
     queue = FakeQueue()
     start(queue, freshness=FRESHNESS, wall=feed.clock)
     eventually(lambda: feed.clock.reads > 2)

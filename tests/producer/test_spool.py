@@ -40,7 +40,7 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "spool"
 
 
-def test_every_site_gets_every_message_in_order_and_then_it_is_gone(path: Path) -> None:
+def test_a_message_is_deleted_after_every_site_got_it_in_order(path: Path) -> None:
     with Spool.open(path, SITES) as spool:
         fill(spool, range(20))
         assert drain(spool, "aws") == bodies(range(20))
@@ -51,7 +51,7 @@ def test_every_site_gets_every_message_in_order_and_then_it_is_gone(path: Path) 
         assert drain(spool, "aws") == drain(spool, "gcp") == []
 
 
-def test_a_message_comes_back_as_it_was(path: Path) -> None:
+def test_a_message_is_read_back_unchanged(path: Path) -> None:
     trades = list(Simulate(["BTCUSDT"], seed=1, start_time=1_735_775_880_000, count=100))
     made = encode(trades)
     message = replace(made, attributes={**made.attributes, "traceparent": "00-ü"})
@@ -108,7 +108,7 @@ def test_settling_messages_that_are_not_taken_does_nothing(path: Path) -> None:
         assert drain(spool, "aws") == bodies([1])
 
 
-def test_the_cursor_goes_on_where_the_last_append_was(path: Path) -> None:
+def test_the_cursor_continues_after_the_last_append(path: Path) -> None:
     holes = (Hole("BTCUSDT", 5, 7, 99, 2, "timed out"), Hole("BTCUSDT", 9, 9, 100))
     end = [Position("BTCUSDT", 1, 12, holes), Position("ETHUSDT", 2**62, 2**62 + 1)]
     with Spool.open(path, SITES) as spool:
@@ -123,7 +123,7 @@ def test_the_cursor_goes_on_where_the_last_append_was(path: Path) -> None:
         assert spool.set_aside is None
 
 
-def test_a_message_for_nobody_or_for_a_stranger_or_not_in_ascii_is_refused(path: Path) -> None:
+def test_invalid_messages_are_refused(path: Path) -> None:
     with Spool.open(path, SITES) as spool:
         for sites in ([], ["aws", "azure"]):
             with pytest.raises(ValueError, match="not sites of this spool"):
@@ -159,7 +159,7 @@ def test_messages_for_a_removed_site_are_kept(path: Path) -> None:
                 spool.reassign("aws-west", other)
 
 
-def test_a_site_inherits_nothing_twice(path: Path) -> None:
+def test_a_message_moved_to_another_site_is_pending_once(path: Path) -> None:
     with Spool.open(path, SITES) as spool:
         fill(spool, range(3))
         spool.reassign("gcp", "aws")
@@ -170,7 +170,7 @@ def test_a_site_inherits_nothing_twice(path: Path) -> None:
         assert drain(spool, "gcp") == []
 
 
-def test_a_full_spool_says_so_takes_more_and_has_room_again_below_nine_tenths(path: Path) -> None:
+def test_a_full_spool_has_room_again_below_nine_tenths(path: Path) -> None:
     with Spool.open(path, ["aws"], limit_bytes=SMALLEST_LIMIT) as spool:
         size = 20_000
         assert not spool.is_full
@@ -282,7 +282,7 @@ def test_a_second_process_is_refused_by_name(path: Path) -> None:
     assert spool.set_aside is None
 
 
-def test_a_place_that_takes_no_file_is_named_and_nothing_is_set_aside(path: Path) -> None:
+def test_a_folder_that_cannot_hold_the_file_is_reported(path: Path) -> None:
     path.mkdir()
     with pytest.raises(Unavailable, match=rf"the spool {path} cannot be used \(unable to open"):
         Spool.open(path, SITES)

@@ -46,7 +46,7 @@ while True:
 
 
 @pytest.mark.slow
-def test_killed_twenty_times_nothing_that_was_written_is_missing(tmp_path: Path) -> None:
+def test_no_written_message_is_missing_after_twenty_kills(tmp_path: Path) -> None:
     path = tmp_path / "spool"
     random = Random(1)
     written, settling, resumed = 0, set(), []

@@ -63,9 +63,7 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "0" / "spool"
 
 
-def test_a_log_that_was_cut_short_ends_earlier_and_the_cursor_with_it(
-    path: Path, tmp_path: Path
-) -> None:
+def test_a_truncated_log_loses_messages_and_positions_together(path: Path, tmp_path: Path) -> None:
     ends = set()
     with Spool.open(path, SITES) as spool:
         fill(spool, range(8))
@@ -202,7 +200,7 @@ def test_a_file_of_something_else_is_set_aside_with_its_log_and_never_deleted(pa
         assert path.with_name(f"spool.corrupt-{number}-wal").read_text() == "and more"
 
 
-def test_a_new_file_begins_at_the_watermark_also_where_the_old_one_just_went(path: Path) -> None:
+def test_a_new_file_begins_at_the_watermark_also_after_a_deletion(path: Path) -> None:
     holes = Hole("BTCUSDT", 3, 4, 0), Hole("BTCUSDT", 7, 8, 0), Hole("BTCUSDT", 11, 11, 0)
     with Spool.open(path, SITES) as spool:
         spool.append([entry(0, 2)], [Position("BTCUSDT", 0, 3)])
@@ -337,7 +335,7 @@ def test_a_full_disk_changes_nothing_and_the_same_append_works_later(path: Path)
         assert spool.set_aside is None
 
 
-def test_a_file_without_room_changes_nothing_and_goes_on_when_there_is_some(path: Path) -> None:
+def test_a_full_disk_changes_nothing_and_work_continues_with_room(path: Path) -> None:
     with Spool.open(path, SITES) as spool:
         fill(spool, range(3))
         spool._db.execute("PRAGMA max_page_count = 50")

@@ -14,7 +14,7 @@ from mcloud.producer.spool_message import SpoolEntry
 MIB = 1024**2
 
 
-def test_it_is_full_before_the_disk_is_and_goes_on_with_room(tmp_path: Path) -> None:
+def test_a_spool_is_full_before_its_disk_is(tmp_path: Path) -> None:
     disk = tmp_path / "disk"
     told = json.loads(call(disk, "producer.test_spool_disk", "_grow", EMPTY, mebibytes=24))
     assert told["full"]
@@ -24,7 +24,7 @@ def test_it_is_full_before_the_disk_is_and_goes_on_with_room(tmp_path: Path) -> 
     assert not told["full_after_sending"]
 
 
-def test_a_small_one_goes_on_where_others_fill_the_disk(tmp_path: Path) -> None:
+def test_a_small_spool_continues_on_a_disk_full_of_other_data(tmp_path: Path) -> None:
     disk = tmp_path / "disk"
     told = json.loads(call(disk, "producer.test_spool_disk", "_beside", EMPTY, mebibytes=3))
     assert told == {"full": False, "room": True}

@@ -53,7 +53,7 @@ class World:
         self.store.note = {"highest": highest, "at": NOW + self.now - 100 - age}
 
 
-def test_a_fresh_note_is_believed_and_read_seldom() -> None:
+def test_a_fresh_note_is_used_and_rarely_read_again() -> None:
     world = World()
     world.noted()
     assert world.after(0) == VERSION
@@ -64,7 +64,7 @@ def test_a_fresh_note_is_believed_and_read_seldom() -> None:
     assert (world.store.reads, world.queue.taken) == (2, [])
 
 
-def test_a_function_without_a_note_is_asked_by_what_every_function_reads() -> None:
+def test_a_function_without_a_note_gets_a_canary() -> None:
     world = World()
     assert world.after(0) == 1
     (canary,) = world.queue.taken
@@ -77,7 +77,7 @@ def test_a_function_without_a_note_is_asked_by_what_every_function_reads() -> No
     assert world.after(AGAIN) == VERSION
 
 
-def test_a_note_of_a_function_that_is_gone_is_not_believed() -> None:
+def test_an_outdated_note_is_ignored() -> None:
     world = World()
     world.noted(age=STALE + 1)
     assert world.after(0) == 1
@@ -99,7 +99,7 @@ def test_a_clock_that_is_behind_does_not_matter() -> None:
 
 
 @pytest.mark.parametrize("note", [{}, {"highest": "2", "at": NOW}, {"highest": 0, "at": NOW}, 5])
-def test_a_damaged_note_says_nothing(note: Any) -> None:
+def test_a_damaged_note_is_ignored(note: Any) -> None:
     world = World()
     world.store.note = note
     assert world.after(0) == 1

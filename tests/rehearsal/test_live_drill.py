@@ -13,7 +13,7 @@ from mcloud.failover.journal import Journal
 from mcloud.rehearsal.live_drill import rehearse
 
 
-def test_the_route_is_given_back_where_the_drill_is_interrupted(tmp_path: Path) -> None:
+def test_the_route_is_restored_if_the_drill_is_interrupted(tmp_path: Path) -> None:
     aws, gcp = LiveSite("aws"), LiveSite("gcp")
     sites = {"aws": cast(Site, aws), "gcp": cast(Site, gcp)}
     interrupted = threading.Event()

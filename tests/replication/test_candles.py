@@ -25,7 +25,7 @@ def two_states(draw: st.DrawFn) -> tuple[Candle, Candle]:
 
 
 @given(two_states())
-def test_the_store_then_holds_both_and_is_written_only_where_it_had_less(
+def test_a_store_is_written_only_if_the_merge_adds_trades(
     states: tuple[Candle, Candle],
 ) -> None:
     stored, brought = states

@@ -96,7 +96,7 @@ def test_ctrl_c_does_not_end_a_copying_process(copies: Callable[..., Copies]) ->
         (LookupError("a fault"), "LookupError: a fault"),
     ],
 )
-def test_its_errors_are_raised_here(
+def test_errors_of_another_process_are_raised_here(
     copies: Callable[..., Copies], failing: Exception, said: str
 ) -> None:
     copying = copies(failing=failing)
@@ -123,7 +123,9 @@ def test_the_work_continues_if_a_process_cannot_open_a_site(
     assert capfd.readouterr().err == ""
 
 
-def test_it_ends_with_the_copier_even_while_a_copy_hangs(copies: Callable[..., Copies]) -> None:
+def test_a_copying_process_ends_with_the_copier_even_if_a_copy_hangs(
+    copies: Callable[..., Copies],
+) -> None:
     copying = copies()
     eventually(copying.copy)
     (helper,) = helpers()
@@ -147,7 +149,7 @@ def test_a_copying_process_ends_with_its_parent(tmp_path: Path) -> None:
     eventually(lambda: not helper.is_running() or helper.status() == psutil.STATUS_ZOMBIE)
 
 
-def test_sites_are_opened_anew_in_it(embedded: State) -> None:
+def test_a_copying_process_opens_its_own_sites(embedded: State) -> None:
     for name, resources in fresh(embedded, "aws", "gcp").items():
         site = open_site(name, resources)
         (item,) = pack(trades([1]))

@@ -118,7 +118,7 @@ def test_redrive_keeps_the_messages_own_attributes() -> None:
     assert {k: v for k, v in sent.attributes.items() if k != MARK} == GOOD.attributes
 
 
-def test_redrive_ends_where_letters_come_back_as_fast_as_they_are_sent() -> None:
+def test_redrive_ends_if_letters_return_as_fast_as_they_are_sent() -> None:
     queue = Letters(GOOD, GOOD, bounce=True)
     done = redrive(queue)
     assert len(done.sent) == 2
@@ -165,11 +165,11 @@ def test_drop_writes_first_and_deletes_no_more_than_was_counted(tmp_path: Path) 
     assert path.stat().st_mode & 0o777 == 0o600
 
 
-def test_drop_of_more_than_there_is_says_how_many_there_were(tmp_path: Path) -> None:
+def test_drop_returns_the_number_of_deleted_letters(tmp_path: Path) -> None:
     assert drop(Letters(GOOD), 5, tmp_path / "dropped.jsonl") == 1
 
 
-def test_nothing_is_dropped_that_could_not_be_written(tmp_path: Path) -> None:
+def test_only_written_letters_are_dropped(tmp_path: Path) -> None:
     queue = Letters(GOOD)
     full = Path("/dev/full")
     if not full.exists():

@@ -151,7 +151,7 @@ def test_a_kill_at_every_step_loses_nothing(part: str, every: int) -> None:
             return
 
 
-def test_a_second_pass_asks_the_target_nothing(aws: MemorySite, gcp: MemorySite) -> None:
+def test_a_second_pass_does_not_query_the_target(aws: MemorySite, gcp: MemorySite) -> None:
     with rig_of(aws, gcp) as rig:
         feed(aws, A_FEW)
         feed(gcp, A_FEW)
@@ -181,7 +181,7 @@ def test_the_echo_of_a_write_is_neither_read_nor_written(aws: MemorySite, gcp: M
         assert len(gcp.candles.log) == 1
 
 
-def test_a_site_that_is_away_holds_up_nobody_else(aws: MemorySite, gcp: MemorySite) -> None:
+def test_an_unavailable_site_does_not_delay_other_pairs(aws: MemorySite, gcp: MemorySite) -> None:
     west = MemorySite("west")
     with rig_of(aws, gcp, west) as rig:
         rig.settle()
@@ -207,7 +207,7 @@ def test_a_site_that_is_away_holds_up_nobody_else(aws: MemorySite, gcp: MemorySi
         assert pair.progress().error == ""
 
 
-def test_archives_that_are_away_hold_up_no_candle(aws: MemorySite, gcp: MemorySite) -> None:
+def test_unavailable_archives_do_not_delay_candles(aws: MemorySite, gcp: MemorySite) -> None:
     def no_archive(call: str) -> None:
         if call in ("list", "put", "get"):
             raise Refused("no access to the bucket")
@@ -324,7 +324,7 @@ def test_a_source_is_polled_less_often_after_a_quiet_time(aws: MemorySite, gcp: 
         assert waits[-1][1] == 5.0
 
 
-def test_changes_wait_for_a_comparison_no_longer_than_it_takes(gcp: MemorySite) -> None:
+def test_changes_are_not_delayed_by_the_comparison(gcp: MemorySite) -> None:
     aws = MemorySite("aws", page=2)
     with rig_of(aws, gcp) as rig:
         feed(aws, A_FEW[:5])
@@ -362,7 +362,7 @@ def test_lag_is_unknown_until_everything_is_compared(
         assert pair.progress().candles_s is not None
 
 
-def test_a_comparison_goes_on_where_it_was(
+def test_a_comparison_continues_where_it_stopped(
     aws: MemorySite, gcp: MemorySite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "SLICE", 2)
@@ -435,7 +435,7 @@ def test_a_damaged_candle_is_reported_and_the_others_are_copied(
 
 
 @pytest.mark.parametrize("where", ["source", "target"])
-def test_a_damaged_newest_candle_keeps_no_pair_from_going_on(
+def test_a_damaged_newest_candle_does_not_stop_a_pair(
     aws: MemorySite, gcp: MemorySite, where: str
 ) -> None:
     with rig_of(aws, gcp) as rig:

@@ -133,7 +133,7 @@ def test_functions_and_replicator_write_the_same_candles_at_once(
 
 
 @pytest.mark.slow
-def test_a_site_that_refuses_connections_holds_up_nobody(
+def test_a_site_that_refuses_connections_delays_nobody(
     embedded: State, opened: Opener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "ATTEMPTS", 1)
@@ -174,7 +174,7 @@ def test_a_site_that_hangs_holds_up_neither_the_others_nor_the_end(
 
 
 @pytest.mark.slow
-def test_symbols_kinds_and_shards_are_kept_apart(embedded: State, opened: Opener) -> None:
+def test_symbols_kinds_and_shards_select_the_data(embedded: State, opened: Opener) -> None:
     """A pass over a part of the data is not a checkpoint for the rest."""
     sites = open_all(embedded, "aws", "gcp")
     feed(sites["aws"], TRADES)
@@ -189,7 +189,7 @@ def test_symbols_kinds_and_shards_are_kept_apart(embedded: State, opened: Opener
     check_equal(sites, TRADES)
 
 
-def test_a_pair_has_one_replicator_here(embedded: State, opened: Opener) -> None:
+def test_a_pair_has_at_most_one_replicator_on_a_machine(embedded: State, opened: Opener) -> None:
     sites = open_all(embedded, "aws", "gcp")
     with (
         opened(sites),

@@ -202,7 +202,7 @@ def test_finished_hours_are_not_restored_again(
     check_equal((aws, gcp), all_trades())
 
 
-def test_a_state_that_was_cut_off_in_mid_line_is_read_up_to_there(
+def test_a_truncated_line_of_the_state_is_ignored(
     restore: Callable[..., Restore], aws: MemorySite, gcp: MemorySite, tmp_path: Path
 ) -> None:
     job = restore()
@@ -340,7 +340,7 @@ def test_trades_without_raw_objects_are_copied_directly(
     assert {each.kind for each in check(aws, gcp).findings} == {"unarchived"}
 
 
-def test_functions_that_do_nothing_are_not_waited_for_for_ever(
+def test_the_wait_for_idle_functions_is_limited(
     restore: Callable[..., Restore], aws: MemorySite, gcp: MemorySite
 ) -> None:
     aws.queue = Functions(aws, run=False)  # type: ignore[attr-defined]

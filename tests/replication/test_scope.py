@@ -12,7 +12,7 @@ SYMBOLS = [f"S{number}USDT" for number in range(60)]
 CANDLE = Candle("BTCUSDT", START // MINUTE * MINUTE)
 
 
-def test_shards_share_all_symbols_and_each_has_one_place() -> None:
+def test_each_symbol_belongs_to_one_shard() -> None:
     shards = [Scope.parse("candles,raw", None, f"{number}/3") for number in (1, 2, 3)]
     for symbol in SYMBOLS:
         assert sum(shard.has(symbol) for shard in shards) == 1
@@ -38,7 +38,7 @@ def test_invalid_options_are_refused(what: str, symbols: str | None, shard: str 
         Scope.parse(what, symbols, shard)
 
 
-def test_a_state_is_known_until_it_grows() -> None:
+def test_a_state_is_known_until_the_candle_changes() -> None:
     known = KnownStates()
     some = fold(CANDLE, trades(range(3))).candle
     more = fold(some, trades(range(3, 5))).candle

@@ -14,7 +14,7 @@ from mcloud.replication.pair_state import Checkpoint, PairState, SymbolIds
 HOUR = 1_723_161_600_000
 
 
-def test_everything_is_there_after_a_restart(tmp_path: Path) -> None:
+def test_the_state_survives_a_restart(tmp_path: Path) -> None:
     path = tmp_path / "pair.sqlite"
     state = PairState(path, "all")
     assert (state.saved(), state.checkpoint, state.compared_until("A")) == (None, None, 0)
@@ -65,7 +65,7 @@ def test_a_change_that_cannot_be_stored_does_not_count(tmp_path: Path) -> None:
     assert state.ids("A") == SymbolIds(Ids([(1, 5)]), Ids())
 
 
-def test_scopes_know_nothing_of_each_other(tmp_path: Path) -> None:
+def test_scopes_have_separate_states(tmp_path: Path) -> None:
     path = tmp_path / "pair.sqlite"
     one, other = PairState(path, "BTCUSDT"), PairState(path, "all")
     one.begin("p")
@@ -93,7 +93,7 @@ def test_a_file_that_is_closed_is_no_disk_that_refuses(tmp_path: Path) -> None:
         state.begin("p")
 
 
-def test_a_disk_that_refuses_the_file_stops_nothing(tmp_path: Path) -> None:
+def test_a_disk_that_refuses_the_file_does_not_stop_the_pair(tmp_path: Path) -> None:
     """The pair continues in memory, and writes everything to the file when the disk accepts it."""
     folder = tmp_path / "none"
     state = PairState(folder / "pair.sqlite", "all")

@@ -241,7 +241,7 @@ def test_after_an_interruption_it_waits_for_the_same_run(
 
 
 @pytest.mark.parametrize("when", ["before_start", "after_start"])
-def test_an_interruption_while_it_is_begun_begins_no_second(
+def test_an_interrupted_start_does_not_start_a_second_transfer(
     restore: Callable[..., Restored],
     service: Service,
     aws: MemorySite,
@@ -282,7 +282,7 @@ def test_an_interruption_after_the_copy_begins_no_other(
     assert check(aws, gcp).ok
 
 
-def test_a_run_that_is_gone_is_begun_anew(
+def test_a_vanished_run_is_started_again(
     restore: Callable[..., Restored], service: Service, aws: MemorySite, gcp: MemorySite
 ) -> None:
     def cut() -> None:
@@ -317,7 +317,7 @@ def test_a_run_that_failed_is_reported_and_the_next_is_another(
     assert check(aws, gcp).ok
 
 
-def test_a_service_that_is_away_for_a_while_is_waited_for(
+def test_a_temporarily_unavailable_service_is_awaited(
     restore: Callable[..., Restored], service: Service, aws: MemorySite, gcp: MemorySite
 ) -> None:
     asked = 0

@@ -147,7 +147,7 @@ def test_data_of_only_one_site_is_copied_to_the_others(data: st.DataObject) -> N
 
 
 @pytest.mark.parametrize("deep", [False, True])
-def test_a_candle_without_its_mark_is_named_and_written_as_it_is(
+def test_a_candle_without_its_mark_is_reported_and_rewritten_unchanged(
     aws: MemorySite, gcp: MemorySite, deep: bool
 ) -> None:
     fill(TRADES, aws, gcp)
@@ -257,7 +257,7 @@ def test_trades_that_the_exchange_lacks_are_reported(aws: MemorySite) -> None:
     assert left.runs == ((25, 29),)
 
 
-def test_voids_are_counted_apart_and_a_trade_after_a_void_is_no_dispute(
+def test_voids_are_counted_separately_and_a_later_trade_is_no_dispute(
     aws: MemorySite, gcp: MemorySite
 ) -> None:
     some = TRADES[:200]
@@ -368,7 +368,7 @@ def test_trades_of_two_minutes_interleave_by_id(aws: MemorySite) -> None:
             assert check(site, window=window, scope=Scope(frozenset({"candles"}))).ok
 
 
-def test_only_the_hours_of_the_window_are_looked_at(aws: MemorySite, gcp: MemorySite) -> None:
+def test_only_the_hours_of_the_window_are_compared(aws: MemorySite, gcp: MemorySite) -> None:
     fill(TRADES, aws)
     hours = [each.start for each in check(aws, gcp).of("unarchived")]
     assert len(hours) == 4
@@ -408,7 +408,7 @@ def test_wrong_content_under_a_right_name(aws: MemorySite, gcp: MemorySite, deep
     assert check(aws, gcp).ok
 
 
-def test_damage_of_an_object_that_nobody_else_has(aws: MemorySite, gcp: MemorySite) -> None:
+def test_damage_of_an_object_that_no_other_site_has(aws: MemorySite, gcp: MemorySite) -> None:
     """Its trades are in other objects, from which it is made again under its name."""
     fill(TRADES[:800], aws)
     fill(TRADES[:800], gcp, batch=33)
@@ -570,9 +570,7 @@ def test_data_in_transit_is_not_reported(aws: MemorySite, gcp: MemorySite) -> No
         assert Ids(run for each in report.of(kind) for run in each.runs) == late
 
 
-def test_an_emptied_site_is_filled_and_nobody_else_touched(
-    aws: MemorySite, gcp: MemorySite
-) -> None:
+def test_an_emptied_site_is_filled_and_no_other_changed(aws: MemorySite, gcp: MemorySite) -> None:
     fill(TRADES[:800], gcp)
     before = dict(gcp.archive.objects), dict(gcp.candles.stored)
     mend(check(aws, gcp), aws, gcp)

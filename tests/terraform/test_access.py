@@ -30,7 +30,9 @@ KEYS = {
 
 
 @pytest.mark.parametrize("component", ["operator", "producer", "replicator"])
-def test_aws_roles_have_what_the_doctor_asks_for(aws_plan: dict[str, Any], component: str) -> None:
+def test_aws_roles_have_the_permissions_that_the_doctor_checks(
+    aws_plan: dict[str, Any], component: str
+) -> None:
     granted = {
         ("raw" if action.startswith("s3:") and action.endswith("Object") else key, action)
         for statement in statements(aws_plan, component)
@@ -49,7 +51,7 @@ def keys(of: dict[str, Any]) -> list[str]:
     return found
 
 
-def test_an_aws_deployer_is_asked_about_every_service(aws_plan: dict[str, Any]) -> None:
+def test_the_doctor_checks_every_service_for_an_aws_deployer(aws_plan: dict[str, Any]) -> None:
     services = {
         each["type"].split("_")[1] if "log_group" not in each["type"] else "logs"
         for each in resources(aws_plan["planned_values"])
@@ -60,7 +62,7 @@ def test_an_aws_deployer_is_asked_about_every_service(aws_plan: dict[str, Any]) 
 
 
 @pytest.mark.parametrize("component", ["operator", "producer", "replicator"])
-def test_google_roles_have_what_the_doctor_asks_for(
+def test_google_roles_have_the_permissions_that_the_doctor_checks(
     gcp_state: list[dict[str, Any]], component: str
 ) -> None:
     allowed = granted(gcp_state, component)

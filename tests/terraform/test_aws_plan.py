@@ -161,7 +161,7 @@ def test_alarms_are_those_of_the_rules(
     assert values(small, "aws_budgets_budget") == []
 
 
-def test_anomaly_function_is_called_once_and_what_it_misses_is_seen(
+def test_the_anomaly_function_is_called_once_and_failed_calls_are_kept(
     aws_plan: dict[str, Any], planned: list[dict[str, Any]]
 ) -> None:
     function = only(planned, "aws_lambda_function", "anomaly")

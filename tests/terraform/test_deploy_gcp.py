@@ -140,7 +140,7 @@ def test_the_life_of_a_stack(site: Terminal, embedded: State, tmp_path: Path) ->
 
 
 @pytest.mark.slow
-def test_damaged_outputs_are_written_again_by_what_is_advised(site: Terminal) -> None:
+def test_the_advised_command_rewrites_damaged_outputs(site: Terminal) -> None:
     assert site.run("deploy", "--yes").returncode == 0
     stored = Path(site.environment["MCLOUD_STATE"]) / "outputs" / "prod" / "gcp.json"
     good = stored.read_text()
@@ -155,7 +155,7 @@ def test_damaged_outputs_are_written_again_by_what_is_advised(site: Terminal) ->
 
 
 @pytest.mark.slow
-def test_drift_is_named_apart(site: Terminal, google: Google) -> None:
+def test_drift_is_listed_separately(site: Terminal, google: Google) -> None:
     assert site.run("deploy", "--yes").returncode == 0
     google.changed = {"google_pubsub_subscription": {"ack_deadline_seconds": 11}}
     plan = only(site.run("plan", "-o", "json"))["plan"]
@@ -185,7 +185,7 @@ def test_a_function_whose_update_failed_is_built_again(site: Terminal, google: G
 
 
 @pytest.mark.slow
-def test_the_channel_of_an_address_that_is_taken_away(site: Terminal, google: Google) -> None:
+def test_the_channel_of_a_removed_address_is_deleted(site: Terminal, google: Google) -> None:
     settings = site.folder / "mcloud.toml"
     without = settings.read_text()
     settings.write_text(
@@ -286,7 +286,7 @@ def test_on_a_terminal_it_asks_and_shows_each_resource(site: Terminal) -> None:
     assert "will be deleted; type mcloud to confirm:" in said
 
 
-def test_a_dry_run_only_looks(site: Terminal) -> None:
+def test_a_dry_run_changes_nothing(site: Terminal) -> None:
     looked = site.run("deploy", "--dry-run")
     assert looked.returncode == 0
     assert re.fullmatch(r"gcp: \d+ to create\n", looked.stdout)
@@ -582,7 +582,7 @@ def test_a_module_that_is_broken(site: Terminal, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_state_that_finds_no_room_is_kept(site: Terminal, google: Google) -> None:
+def test_a_state_without_room_on_the_disk_is_saved(site: Terminal, google: Google) -> None:
     with tiny_disk(site.folder / "disk") as disk:
         site.environment["MCLOUD_STATE"] = str(disk)
         google.held = "google_cloudfunctions2_function"

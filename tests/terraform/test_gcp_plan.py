@@ -292,7 +292,7 @@ def test_fields_of_queries_are_indexed(gcp_state: list[dict[str, Any]]) -> None:
     assert not {STAMP, "symbol", "timestamp"} & exempt
 
 
-def test_services_stay_when_the_stack_goes(gcp_state: list[dict[str, Any]]) -> None:
+def test_services_stay_enabled_after_a_destroy(gcp_state: list[dict[str, Any]]) -> None:
     services = [each["values"] for each in gcp_state if each["type"] == "google_project_service"]
     assert {"pubsub.googleapis.com", "firestore.googleapis.com", "run.googleapis.com"} <= {
         each["service"] for each in services

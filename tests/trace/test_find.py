@@ -111,7 +111,7 @@ def test_a_site_that_hangs_is_not_waited_for_longer_than_agreed(
     assert traced.sites["hung"].candle_note == "no answer within 0.2 s"
 
 
-def test_a_fault_of_ours_is_not_taken_for_an_answer() -> None:
+def test_an_unexpected_exception_is_not_taken_for_an_answer() -> None:
     broken = site("broken")
     broken.logs = None
     with pytest.raises(AttributeError):
@@ -150,7 +150,7 @@ def test_a_damaged_object_is_named_and_another_is_tried() -> None:
     assert f"{damaged} is damaged" in look(150, hurt).sites["hurt"].archive_note
 
 
-def test_the_log_is_searched_around_what_is_known(tmp_path: Path) -> None:
+def test_the_log_is_searched_around_the_known_times(tmp_path: Path) -> None:
     run = note(tmp_path, TRADES, {"one": START + 5_000})
     one, other, unknown = site("one"), site("other"), site("unknown", trades=[])
     look(150, one, other, producers=(run,))

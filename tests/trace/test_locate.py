@@ -57,7 +57,7 @@ def stores(draw: st.DrawFn) -> Store:
 
 @settings(max_examples=60)
 @given(stores(), st.data())
-def test_it_is_found_where_a_plain_search_finds_it(store: Store, data: st.DataObject) -> None:
+def test_the_result_equals_that_of_a_full_search(store: Store, data: st.DataObject) -> None:
     edges = [n + d for c in store.candles for n in (c.first_id, c.last_id) for d in (-1, 0, 1)]
     trade_id = max(0, data.draw(st.sampled_from([0, *edges])))
     (expected,) = [c for c in store.candles if holds(c, trade_id)] or [None]

@@ -38,7 +38,7 @@ def test_a_complete_timeline() -> None:
     ]
 
 
-def test_without_a_producer_here_the_queue_says_when_it_came() -> None:
+def test_without_a_local_producer_the_queue_has_the_time_of_arrival() -> None:
     assert times("aws", EVERYTHING, None, TRADE) == {
         **dict.fromkeys(("received", "spooled")),
         "exchange": 1_000,
@@ -66,7 +66,7 @@ def test_without_a_log_the_object_has_a_date() -> None:
     )
 
 
-def test_a_line_of_before_a_reset_is_not_taken_and_a_redelivery_is_not_either() -> None:
+def test_log_lines_of_before_a_reset_and_of_redeliveries_are_ignored() -> None:
     def line(at: int) -> LogLine:
         return LogLine(at / 1000, "stored", {"began": at - 9, "archived": at, "stored": at + 9})
 
@@ -79,7 +79,7 @@ def test_a_line_of_before_a_reset_is_not_taken_and_a_redelivery_is_not_either() 
     assert times("aws", found, None, TRADE)["stored"] == 50_009
 
 
-def test_a_trade_on_its_way() -> None:
+def test_a_trade_in_transit() -> None:
     nothing = SiteFindings(
         candle_note="above the newest", archive_note="not in 23:00", log_note="no line"
     )
@@ -99,7 +99,7 @@ def test_a_refused_message_is_shown() -> None:
     assert said == "the function refused its message: volumes beyond 38 digits"
 
 
-def test_the_message_by_which_it_came_first() -> None:
+def test_the_first_message_with_the_trade_is_used() -> None:
     one, two = record({"aws": 30}, "one"), record({"aws": 20, "gcp": 90}, "two")
     assert pick([one, two], "aws") == two
     assert pick([one, two], "gcp") == two
