@@ -58,7 +58,7 @@ class Run:
 FIRES, IS_OVER = [("depth aws", "firing")], [("depth aws", "resolved")]
 
 
-def test_it_fires_after_a_while_and_is_over_after_another() -> None:
+def test_an_alert_fires_and_resolves_after_its_durations() -> None:
     run = Run(rules())
     assert [run.see(11) for _ in range(6)] == [[]] * 6  # 50 seconds since the first check
     assert run.see(11) == FIRES
@@ -73,7 +73,7 @@ def test_it_fires_after_a_while_and_is_over_after_another() -> None:
     assert (over.title, over.severity) == ("depth aws: over, it is 0", "warning")
 
 
-def test_without_a_while_it_fires_at_once() -> None:
+def test_without_a_duration_an_alert_fires_at_once() -> None:
     run = Run(rules(replace(RULE, last=0, recover=0)))
     assert run.see(11) == FIRES
     assert run.see(7) == []  # between the limit and the value that ends it
@@ -82,13 +82,13 @@ def test_without_a_while_it_fires_at_once() -> None:
     assert run.see(11) == FIRES
 
 
-def test_a_good_look_in_between_begins_it_anew() -> None:
+def test_a_good_check_in_between_restarts_the_duration() -> None:
     run = Run(rules())
     for _ in range(5):
         assert [run.see(value) for value in (11, 11, 11, 11, 11, 9)] == [[]] * 6
 
 
-def test_what_is_unknown_moves_nothing() -> None:
+def test_an_unknown_figure_changes_no_alert() -> None:
     run = Run(rules())
     assert [run.see(11) for _ in range(6)] == [[]] * 6
     assert [run.see(None) for _ in range(20)] == [[]] * 20
@@ -110,7 +110,7 @@ def test_a_figure_that_is_too_old_is_unknown() -> None:
     assert run.take(fresh) == FIRES
 
 
-def test_a_pause_between_two_looks_says_nothing_of_what_was_between() -> None:
+def test_a_pause_between_two_checks_does_not_count() -> None:
     run = Run(rules())
     assert run.see(11) == []
     assert run.see(11, after=GAP + 1) == []
@@ -127,7 +127,7 @@ def test_a_clock_that_is_set_back_neither_fires_nor_resolves() -> None:
     assert run.is_firing
 
 
-def test_what_is_unknown_for_long_is_told_once_for_a_part() -> None:
+def test_unknown_figures_of_a_part_are_reported_once() -> None:
     run = Run(rules(RULE, replace(RULE, name="other"), unknown_for=30))
     assert [run.see({"unknown": "away"}) for _ in range(3)] == [[]] * 3
     assert run.see({"unknown": "away"}) == [("unknown sites.aws", "firing")]
@@ -146,14 +146,14 @@ def test_some_figures_may_be_unknown() -> None:
     assert [run.see(None) for _ in range(3)] == [[]] * 3
 
 
-def test_a_figure_that_some_have_is_missed_where_it_is_not() -> None:
+def test_a_figure_that_only_some_sites_have_is_missing_at_the_others() -> None:
     run = Run(rules(unknown_for=0))
     figures = seen(run.now, aws={"depth": 1}, gcp={"other": 1})
     assert run.take(figures) == [("unknown sites.gcp", "firing")]
     assert run.state.alerts["depth gcp"].unknown == "the figure does not exist"
 
 
-def test_a_rule_without_any_figure_says_so() -> None:
+def test_a_rule_without_figures_is_reported() -> None:
     run = Run(rules(unknown_for=0))
     assert run.take(seen(run.now, aws={"other": 1})) == []
     assert run.state.nothing == {"depth": "unknown: there is no figure sites.*.depth"}
@@ -163,7 +163,7 @@ def test_a_rule_without_any_figure_says_so() -> None:
     assert run.state.nothing == {}
 
 
-def test_what_is_no_longer_there_is_given_up_after_a_day() -> None:
+def test_an_alert_of_a_missing_figure_is_closed_after_a_day() -> None:
     run = Run(rules(replace(RULE, last=0), unknown_for=1e9))
     assert run.see(11) == FIRES
     gone = seen(run.now, gcp={"depth": 0})
@@ -179,7 +179,7 @@ def test_what_is_no_longer_there_is_given_up_after_a_day() -> None:
     assert list(run.state.alerts) == ["depth gcp"]
 
 
-def test_what_has_ended_is_over() -> None:
+def test_an_alert_of_an_ended_process_is_resolved() -> None:
     rule = AlertRule("slow", "producers.*.rate", "", below=10)
     run = Run(rules(rule, unknown_for=0))
     running, ended = AlertPart({"rate": AlertFigure(5.0, run.now)}), AlertPart(is_over=True)
@@ -191,14 +191,14 @@ def test_what_has_ended_is_over() -> None:
     assert run.state.nothing == {"slow": "nothing matches producers.*.rate"}
 
 
-def test_what_was_fine_and_is_gone_is_forgotten() -> None:
+def test_a_missing_figure_without_an_alert_is_dropped() -> None:
     run = Run(rules())
     run.see(1)
     assert run.take(seen(run.now, gcp={"depth": 1})) == []
     assert list(run.state.alerts) == ["depth gcp"]
 
 
-def test_a_rule_that_is_gone_or_off_is_over() -> None:
+def test_alerts_of_a_removed_or_disabled_rule_are_resolved() -> None:
     for left in ((), (replace(RULE, enabled=False, last=0),)):
         run = Run(rules(replace(RULE, last=0, severity="critical")))
         assert run.see(11) == FIRES
@@ -209,7 +209,7 @@ def test_a_rule_that_is_gone_or_off_is_over() -> None:
         assert run.state.alerts == {}
 
 
-def test_what_stands_is_told_again_and_what_is_over_for_a_while() -> None:
+def test_firing_alerts_and_recent_resolutions_are_offered_again() -> None:
     run = Run(rules(replace(RULE, last=0, recover=0)))
     run.see(1)
     assert standing(run.rules, run.state, run.now) == []
@@ -258,7 +258,7 @@ def _firing_after(looks: Sequence[tuple[float, float | None]], rule: AlertRule) 
 
 
 @given(LOOKS, st.sampled_from([0.0, 30.0, 60.0]), st.sampled_from([0.0, 30.0]))
-def test_it_is_as_another_way_says(
+def test_the_states_equal_an_alternative_definition(
     looks: list[tuple[float, float | None]], last: float, recover: float
 ) -> None:
     rule = replace(RULE, last=last, recover=recover)
@@ -272,7 +272,7 @@ def test_it_is_as_another_way_says(
 
 
 @given(LOOKS)
-def test_one_site_says_nothing_of_another(looks: list[tuple[float, float | None]]) -> None:
+def test_sites_have_separate_alerts(looks: list[tuple[float, float | None]]) -> None:
     alone, both = Run(rules(unknown_for=1e9)), Run(rules(unknown_for=1e9))
     for number, (pause, value) in enumerate(looks):
         alone.see(value, pause)

@@ -163,7 +163,7 @@ def test_while_one_service_hangs_the_others_answer(
             each.result()
 
 
-def test_a_slow_service_takes_its_time(home: Path, calls: dict[Key, Call]) -> None:
+def test_a_slow_service_answers_late(home: Path, calls: dict[Key, Call]) -> None:
     for site, service in (("aws", "queue"), ("aws", "archive"), ("gcp", "candles")):
         outage.begin(home, site, service, "slow", None)
     times: dict[Key, float] = {}

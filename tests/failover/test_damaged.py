@@ -140,7 +140,7 @@ def drawn(what: Any) -> str:
 @pytest.mark.slow
 @settings(max_examples=15)
 @given(data=st.data())
-def test_a_guard_fails_over_whatever_is_damaged_where_it_goes(data: st.DataObject) -> None:
+def test_a_guard_fails_over_despite_damaged_documents_at_the_target(data: st.DataObject) -> None:
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder, rig(Path(folder)) as it:
         it.aws.queue.send([encode(made(range(5)))])
         it.gcp.control.documents["guard", "pause"] = data.draw(
@@ -178,7 +178,7 @@ def next_(before: ControlRecord | None) -> ControlRecord:
     return ControlRecord(0, "gcp", "manual", "why", "me", 2e9)
 
 
-def test_a_record_is_written_where_it_can_be_and_the_damage_is_named() -> None:
+def test_a_record_is_written_to_the_other_sites_and_the_damage_is_reported() -> None:
     aws, gcp, sites = pair()
     aws.control.stored, gcp.control.stored = BROKEN, RECORD
     done = records.advance(sites, next_)

@@ -78,7 +78,7 @@ def healthy(rules: GuardSettings = RULES) -> Story:
     return story
 
 
-def test_it_acts_at_the_last_of_the_bad_probes_and_says_why() -> None:
+def test_it_acts_at_the_last_required_bad_probe_with_a_reason() -> None:
     story = healthy()
     assert story.see(2, aws=DOWN, gcp=UP).action == NOTHING
     decision = story.see(aws=DOWN, gcp=UP)
@@ -87,21 +87,21 @@ def test_it_acts_at_the_last_of_the_bad_probes_and_says_why() -> None:
     assert any("bad 3 in a row" in line for line in decision.lines)
 
 
-def test_a_good_probe_in_between_begins_the_count_anew() -> None:
+def test_a_good_probe_in_between_restarts_the_count() -> None:
     story = healthy()
     for _ in range(5):
         assert story.see(2, aws=DOWN, gcp=UP).action == NOTHING
         assert story.see(1, aws=UP, gcp=UP).action == NOTHING
 
 
-def test_it_takes_more_good_probes_to_come_back_than_bad_ones_to_go() -> None:
+def test_recovery_needs_more_probes_than_failure() -> None:
     story = healthy()
     story.see(3, aws=DOWN, gcp=UP)
     assert story.see(4, aws=UP, gcp=UP).state.sites["aws"].verdict == DOWN
     assert story.see(1, aws=UP, gcp=UP).state.sites["aws"].verdict == UP
 
 
-def test_a_look_that_was_seen_before_counts_once() -> None:
+def test_a_repeated_check_counts_once() -> None:
     story = healthy()
     story.see(1, aws=DOWN, gcp=UP)
     for _ in range(5):
@@ -193,9 +193,7 @@ def test_a_clock_on_the_wall_that_jumps_changes_nothing(jump: float) -> None:
 
 
 @pytest.mark.parametrize(("age", "action"), [(20.0, NOTHING), (120.0, FAIL_OVER)])
-def test_a_guard_that_was_just_started_takes_the_age_of_the_record_from_it(
-    age: float, action: str
-) -> None:
+def test_a_new_guard_derives_the_age_of_the_record_from_its_time(age: float, action: str) -> None:
     story = Story()
     story.record("aws")
     story.wall += age
@@ -262,7 +260,7 @@ def test_a_move_that_is_under_way_is_the_only_one() -> None:
     assert story.see(9, aws=DOWN, gcp=UP).action == NOTHING
 
 
-def test_a_primary_that_is_not_watched_is_left_alone() -> None:
+def test_an_unwatched_primary_is_not_replaced() -> None:
     story = healthy()
     story.record("aws-west", "manual")
     assert "not one of the watched sites" in story.see(9, aws=DOWN, gcp=UP).reason

@@ -143,7 +143,7 @@ def test_a_call_that_hangs_does_not_keep_a_canary_under_way(
 
 
 @pytest.mark.parametrize(("age", "known"), [(5.0, True), (-30.0, True), (-5 * HOUR, False)])
-def test_a_lag_from_the_future_says_nothing(tmp_path: Path, age: float, known: bool) -> None:
+def test_a_lag_from_the_future_is_ignored(tmp_path: Path, age: float, known: bool) -> None:
     site = LiveSite("aws")
     clocks = Jumping()
     site.control.note_lag(Lag("gcp", "aws", "all", 4.0, 0, None, 0, clocks.wall() - age))

@@ -77,7 +77,7 @@ def test_no_site_at_all_is_an_error_that_changes_nothing() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(1, 4), st.sampled_from("ab"), st.integers(0, 3)), max_size=4))
-def test_everybody_picks_the_same_of_many(told: list[tuple[int, str, int]]) -> None:
+def test_all_readers_pick_the_same_record(told: list[tuple[int, str, int]]) -> None:
     records = [record(epoch, primary, at=at) for epoch, primary, at in told]
     one = RecordView(dict(enumerate(records)))  # type: ignore[arg-type]
     other = RecordView(dict(enumerate(reversed(records))))  # type: ignore[arg-type]

@@ -34,7 +34,7 @@ def live(exchange: LocalExchange, symbols: str | None = None, shard: str | None 
     return open_live(FeedChoice("binance", symbols, shard=shard, **urls), threading.Event())
 
 
-def test_symbols_are_those_that_were_asked_for_or_all_of_a_quote(exchange: LocalExchange) -> None:
+def test_symbols_are_given_by_name_or_by_quote_asset(exchange: LocalExchange) -> None:
     assert live(exchange).feed.symbols == (SYMBOL,)
     assert live(exchange, "ethusdt, BTCUSDT").feed.symbols == ("ETHUSDT", "BTCUSDT")
     everything = ("ADAUSDT", "BTCUSDT", "ETHUSDT", "SOLUSDT")
@@ -114,7 +114,7 @@ def test_a_folder_and_a_pattern_are_sources(folder: Path, pattern: str) -> None:
     assert recording.warnings == ()
 
 
-def test_a_folder_says_which_file_is_damaged(folder: Path) -> None:
+def test_the_damaged_file_of_a_folder_is_named(folder: Path) -> None:
     path = write(folder / "BTCUSDT-trades-2024-08-10.csv.gz", [csv_trade(TRADES[0]), "1,2,3"])
     path.write_bytes(path.read_bytes()[:-4])
     recording = open_recording(f"replay:{folder}")

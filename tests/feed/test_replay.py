@@ -70,7 +70,7 @@ def test_other_messages_are_skipped_and_are_no_errors(tmp_path: Path) -> None:
     assert replay.report == FeedReport(trades=3, skipped=2 * len(others))
 
 
-def test_symbols_not_asked_for_are_left_out(tmp_path: Path) -> None:
+def test_symbols_that_were_not_requested_are_omitted(tmp_path: Path) -> None:
     path = write(tmp_path / "two.jsonl", map(files.combined, [*TRADES, ETHER]))
     both = open_replay(path)
     assert list(both) == [*TRADES, ETHER]
@@ -85,7 +85,7 @@ def test_symbols_not_asked_for_are_left_out(tmp_path: Path) -> None:
     assert not more.report.complete
 
 
-def test_each_iteration_starts_anew(tmp_path: Path) -> None:
+def test_each_iteration_starts_from_the_beginning(tmp_path: Path) -> None:
     replay = open_replay(write(tmp_path / "a.jsonl", map(files.combined, TRADES)))
     assert next(iter(replay)) == TRADES[0]
     assert replay.report == FeedReport(trades=1)
@@ -157,7 +157,7 @@ def test_the_columns_and_the_name_of_a_csv_show_its_market_and_nothing_may_disag
 
 
 @pytest.mark.parametrize("form", [files.csv_future, files.csv_future_aggregate])
-def test_a_csv_without_a_name_takes_the_symbol_that_was_asked_for(
+def test_a_csv_without_a_symbol_in_its_name_has_the_requested_one(
     tmp_path: Path, form: Callable[[Trade], str]
 ) -> None:
     path = write(tmp_path / "rows.csv", map(form, TRADES))
@@ -170,7 +170,7 @@ def test_a_csv_without_a_name_takes_the_symbol_that_was_asked_for(
             open_replay(path, symbols, market)
 
 
-def test_aggregates_are_a_stream_of_their_own_and_say_so(tmp_path: Path) -> None:
+def test_aggregates_are_a_separate_symbol_with_a_warning(tmp_path: Path) -> None:
     rows = [files.csv_aggregate(trade) for trade in TRADES]
     replay = open_replay(write(tmp_path / "BTCUSDT-aggTrades-2024-08-08.csv", rows))
     assert [trade.symbol for trade in replay] == ["BTCUSDT.agg"] * 3
@@ -340,7 +340,7 @@ def test_other_numbers_are_refused(number: str) -> None:
 
 
 @pytest.mark.parametrize("source", ["INSURANCE_FUND", "ADL", "NA"])
-def test_trades_of_no_market_are_voids_as_live_ones_are(tmp_path: Path, source: str) -> None:
+def test_recorded_trades_of_no_market_are_voids(tmp_path: Path, source: str) -> None:
     market, *others = [json.loads(files.single(trade)) for trade in TRADES]
     events = [market | {"X": "MARKET"}, *(other | {"X": source} for other in others)]
     replay = open_replay(write(tmp_path / "a.jsonl", map(json.dumps, events)))

@@ -127,7 +127,7 @@ def many(number: int) -> list[Trade]:
 
 
 @pytest.mark.parametrize("share", [0.3, 0.6, 0.99])
-def test_a_truncated_gzip_keeps_what_was_readable(tmp_path: Path, share: float) -> None:
+def test_the_readable_part_of_a_truncated_gzip_is_used(tmp_path: Path, share: float) -> None:
     trades = many(20_000)
     path = write(tmp_path / "a.jsonl.gz", map(files.combined, trades))
     whole = path.read_bytes()

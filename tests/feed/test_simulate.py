@@ -48,7 +48,7 @@ def test_the_same_seed_gives_the_same_trades_in_any_process() -> None:
     assert list(feed) == list(feed)
 
 
-def test_the_first_trades_stay_what_they_are_from_version_to_version() -> None:
+def test_the_first_trades_do_not_change_between_versions() -> None:
     feed = Simulate(["BTCUSDT"], seed=1, start_time=START, count=2)
     assert list(feed) == FIRST
 
@@ -87,7 +87,7 @@ def test_numbers_lie_on_their_grids_and_are_canonical(trades: list[Trade]) -> No
 
 
 @pytest.mark.parametrize("symbol", SYMBOLS)
-def test_it_looks_like_the_real_stream(symbol: str, trades: list[Trade]) -> None:
+def test_the_simulation_resembles_the_real_stream(symbol: str, trades: list[Trade]) -> None:
     own = of(symbol, trades)
     shared = sum(a.time == b.time for a, b in pairwise(own)) / len(own)
     assert 0.6 < shared < 0.73

@@ -68,7 +68,7 @@ def processor(
     return Processor(site, lambda messages: deliver_gcp(module, messages), module)
 
 
-def test_stores_what_it_is_given_and_refuses_the_poison(
+def test_messages_are_stored_and_poison_is_refused(
     processor: Processor, capsys: pytest.CaptureFixture[str]
 ) -> None:
     batch = trades("FNGOODUSDT", 900)
@@ -160,7 +160,7 @@ def test_no_heartbeat_is_written_in_the_last_seconds(
 
 
 @pytest.mark.parametrize(("requests", "refuses"), [(50, True), (0, False)])
-def test_messages_are_given_back_where_nothing_was_stored_or_the_queue_is_full(
+def test_messages_are_redelivered_if_nothing_was_stored_or_sent_back(
     processor: Processor, monkeypatch: pytest.MonkeyPatch, requests: int, refuses: bool
 ) -> None:
     if processor.site.cloud == "gcp":
@@ -231,7 +231,7 @@ def test_a_failing_heartbeat_does_not_fail_the_message(
     assert [line["severity"] for line in logged(capsys)] == ["WARNING", "INFO"]
 
 
-def test_a_line_says_when_trades_came_and_were_stored(
+def test_a_log_line_has_the_times_of_arrival_and_storage(
     processor: Processor, capsys: pytest.CaptureFixture[str]
 ) -> None:
     batch = trades("FNLINEUSDT", 90)
@@ -272,7 +272,7 @@ def test_a_sampled_message_has_its_trace_in_the_log_and_spans_at_the_collector(
     assert {span["parentSpanId"] for span in spans[2:]} == {spans[1]["spanId"]}
 
 
-def test_a_collector_that_is_away_does_not_fail_the_message(
+def test_an_unavailable_collector_does_not_fail_the_message(
     processor: Processor, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")

@@ -58,7 +58,7 @@ def test_progress_grows_to_the_number_of_versions() -> None:
     assert told[-1] == 95
 
 
-def test_another_run_continues_what_was_interrupted() -> None:
+def test_another_run_continues_after_an_interruption() -> None:
     bucket, stop = MemoryBucket(1_000), Event()
 
     def interrupt(deleted: int) -> None:
@@ -81,7 +81,7 @@ def test_a_throttled_deletion_is_tried_again() -> None:
     assert not bucket.left
 
 
-def test_a_cloud_that_stays_away_ends_the_run() -> None:
+def test_a_cloud_that_stays_unavailable_ends_the_run() -> None:
     bucket = MemoryBucket(PAGE)
     bucket.errors = [Unavailable("SlowDown") for _ in range(emptying.RETRIES + 1)]
     with pytest.raises(Unavailable, match="SlowDown"):

@@ -65,7 +65,7 @@ def test_a_refusal_names_the_variable_and_what_to_do() -> None:
         check({"TF_WORKSPACE": "dev"})
 
 
-def test_relative_paths_start_where_the_person_is() -> None:
+def test_relative_paths_start_in_the_users_folder() -> None:
     """Relative paths are resolved first, since Terraform runs in another folder."""
     paths = {rule.pattern: "x/y" for rule in RULES if rule.is_path}
     assert len(paths) == 3

@@ -60,7 +60,7 @@ def test_other_code() -> None:
     assert plan.at_risk == ()
 
 
-def test_a_replacement_says_why_and_what_it_loses() -> None:
+def test_a_replacement_has_its_reason_and_the_lost_data() -> None:
     plan = parse(sample("replace"))
     (bucket,) = plan.at_risk
     assert bucket.address == "google_storage_bucket.raw"
@@ -173,7 +173,7 @@ def test_an_unfinished_resource_is_replaced_and_holds_no_data() -> None:
     assert plan.at_risk == plan.drift == ()
 
 
-def test_destruction_marks_what_holds_data_and_what_is_protected() -> None:
+def test_a_destroy_marks_data_and_protection() -> None:
     plan = parse(sample("destroy"))
     assert {each.action for each in plan.changes} == {DELETE}
     assert {each.name: each.holds for each in plan.at_risk} == {
@@ -207,7 +207,7 @@ def test_secrets_are_masked(marks: dict[str, Any], shown: tuple[str, ...]) -> No
     assert ("old" in text) == (shown == ("key old → new",))
 
 
-def test_values_are_shown_where_they_are_short_and_known() -> None:
+def test_short_known_values_are_shown() -> None:
     before = {"memory": 512, "policy": "x" * 99, "arn": "a", "on": False, "list": [1]}
     after = {"memory": 1024, "policy": "y" * 99, "on": True, "list": [2]}
     plan = parse(
@@ -227,7 +227,7 @@ def test_data_that_is_only_read_is_no_change() -> None:
     assert parse({"resource_changes": [read, entry({}, {}, "no-op")]}).empty
 
 
-def test_outputs_alone_are_worth_an_apply() -> None:
+def test_changed_outputs_need_an_apply() -> None:
     plan = parse({"output_changes": {"a": {"actions": ["create"]}, "b": {"actions": ["no-op"]}}})
     assert plan.outputs == ("a",)
     assert not plan.empty

@@ -23,7 +23,7 @@ BASIS = Basis(
 SAVED = SavedPlan("prod", {"gcp": SitePlan(BASIS, b"the plan")})
 
 
-def test_it_is_for_its_owner_only_and_comes_back_as_it_was(tmp_path: Path) -> None:
+def test_a_saved_plan_is_private_and_read_back_unchanged(tmp_path: Path) -> None:
     path = tmp_path / "plan"
     path.touch(0o644)
     SAVED.write(path)
@@ -60,7 +60,7 @@ def test_a_file_that_is_not_a_plan_is_refused(tmp_path: Path, content: bytes) ->
 @pytest.mark.parametrize(
     "about", [[], {}, {"format": 1}, {"format": 1, "version": "0.1.0", "profile": "p", "sites": 3}]
 )
-def test_a_zip_file_of_somebody_else(tmp_path: Path, about: object) -> None:
+def test_a_foreign_zip_file_is_refused(tmp_path: Path, about: object) -> None:
     path = tmp_path / "plan"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr(ABOUT, json.dumps(about))

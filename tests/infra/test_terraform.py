@@ -45,7 +45,7 @@ def test_without_terraform_and_opentofu_there_is_a_remedy(
         terraform.find_binary(BARE)
 
 
-def test_opentofu_where_there_is_no_terraform(
+def test_opentofu_is_used_if_terraform_is_missing(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     tofu = script(tmp_path, "tofu", "echo OpenTofu v1.8.2")
@@ -148,7 +148,7 @@ def locked_until(folder: Path, condition: str) -> str:
     return script(folder, "terraform", body)
 
 
-def test_a_held_lock_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_held_lock_is_awaited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(terraform, "RETRY", 0.01)
     binary = locked_until(tmp_path, "test $(wc -l < tries) -ge 3")
     said: list[str] = []

@@ -93,7 +93,7 @@ def test_a_change_within_one_tick_of_the_clock_is_seen(tmp_path: Path) -> None:
         assert found.how == how
 
 
-def test_throttling_goes_by_count(tmp_path: Path) -> None:
+def test_throttling_depends_on_a_count(tmp_path: Path) -> None:
     seen = Outages(tmp_path, "aws")
     answers = [seen.throttles("queue") for _ in range(4 * THROTTLED)]
     assert answers == ([True] * THROTTLED + [False] * THROTTLED) * 2

@@ -34,7 +34,7 @@ def options(folder: Path, **more: object) -> Options:
     return Options(str(folder), *children.free_ports(4), **more)  # type: ignore[arg-type]
 
 
-def test_comes_up_with_the_stack_and_goes_without_leftovers(folder: Path) -> None:
+def test_it_starts_with_the_stack_and_stops_without_leftovers(folder: Path) -> None:
     state = control.up(options(folder))
     assert set(state.outputs) == {"aws", "gcp"}
     assert len(processes(folder)) >= 5
@@ -46,7 +46,7 @@ def test_comes_up_with_the_stack_and_goes_without_leftovers(folder: Path) -> Non
 
 
 @pytest.mark.slow
-def test_a_killed_supervisor_takes_everything_with_it(folder: Path) -> None:
+def test_all_processes_end_with_a_killed_supervisor(folder: Path) -> None:
     state = control.up(options(folder))
     os.kill(state.pid, signal.SIGKILL)
     eventually(lambda: processes(folder) == [])
@@ -80,7 +80,7 @@ def test_ends_with_its_owner(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("service", ["aws", "gcp", "storage", "function"])
-def test_restarts_and_provisions_what_died(folder: Path, service: str) -> None:
+def test_a_crashed_child_is_restarted_and_provisioned(folder: Path, service: str) -> None:
     state = control.up(options(folder))
     for site in sites(state):
         assert site.archive.put(ArchiveObject("raw/there", b"before the end"))

@@ -41,7 +41,7 @@ KEY = re.compile(
 
 
 @given(ACROSS_HOURS)
-def test_every_trade_comes_back_from_the_object_of_its_hour(trades: list[Trade]) -> None:
+def test_every_trade_is_read_back_from_the_object_of_its_hour(trades: list[Trade]) -> None:
     objects = pack(trades)
     restored = [unpack(item.body) for item in objects]
     assert Counter(trade for held in restored for trade in held) == Counter(trades)

@@ -37,7 +37,7 @@ TRADE = Trade("BTCUSDT", 7 * BLOCK + 5, Decimal("61837.63"), Decimal("0.02"), ST
 
 
 @given(TRADES)
-def test_every_trade_comes_back_in_order_whole_and_by_hour(trades: list[Trade]) -> None:
+def test_every_trade_is_read_back_in_order_and_by_hour(trades: list[Trade]) -> None:
     item = pack_block(trades)
     block = Block(block_of(trades[0].symbol, trades[0].id), item.body)
     wanted = without_filled_voids(sorted(set(trades), key=order))
@@ -110,7 +110,7 @@ def test_an_object_that_is_no_block_is_refused(lines: object, words: str) -> Non
 
 
 @given(TRADES, st.booleans())
-def test_an_index_says_what_blocks_hold(trades: list[Trade], is_cut: bool) -> None:
+def test_an_index_describes_the_content_of_blocks(trades: list[Trade], is_cut: bool) -> None:
     key = block_of(trades[0].symbol, trades[0].id)
     other = BlockKey(key.symbol, key.first_id + BLOCK)
     entries = {

@@ -206,7 +206,7 @@ def test_the_first_of_two_trades_with_one_id_is_kept(
 
 
 @given(ONE_MINUTE, st.data())
-def test_a_fragment_that_comes_back_different_is_reported(
+def test_a_fragment_with_different_content_is_reported(
     trades: list[Trade], data: st.DataObject
 ) -> None:
     candle = folded(trades)
@@ -271,9 +271,7 @@ def test_a_run_needs_few_fragments(first: int, count: int) -> None:
 
 
 @given(WITH_VOIDS, st.data())
-def test_a_trade_replaces_a_void_whichever_comes_first(
-    trades: list[Trade], data: st.DataObject
-) -> None:
+def test_a_trade_replaces_a_void_in_either_order(trades: list[Trade], data: st.DataObject) -> None:
     late = data.draw(st.sampled_from(trades))._replace(price=Decimal(3), quantity=Decimal(2))
     void = Trade.void("BTCUSDT", late.id, START)
     others = [trade for trade in trades if trade.id != late.id]
@@ -292,7 +290,7 @@ def test_a_trade_replaces_a_void_whichever_comes_first(
         assert outcome == (right, ())
 
 
-def test_late_trades_for_voids_of_both_sites_leave_one_out_and_say_so() -> None:
+def test_late_trades_for_voids_of_both_sites_are_reported() -> None:
     trades = [Trade("BTCUSDT", n, Decimal(n + 1), Decimal(1), START, True) for n in range(8)]
     voids = [Trade.void("BTCUSDT", n, START) for n in range(8)]
     one = folded([*trades[:4], voids[4], *trades[5:]])

@@ -67,7 +67,7 @@ def test_the_key_is_that_of_the_lines() -> None:
     assert unpack(item.body) == trades
 
 
-def test_the_block_has_the_lines_of_the_hour_and_its_index_says_so() -> None:
+def test_the_block_and_its_index_match_the_lines_of_the_hour() -> None:
     lines = examples("lines")[1]
     trades = [trade for trade in trades_of(lines) if trade.symbol == "BTCUSDT.um"]
     item = pack_block(trades)

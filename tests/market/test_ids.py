@@ -22,7 +22,7 @@ def plain(runs: Iterable[Run]) -> set[int]:
 
 
 @given(RUNS)
-def test_it_holds_what_was_added(runs: list[Run]) -> None:
+def test_a_set_holds_the_added_ids(runs: list[Run]) -> None:
     ids, expected = Ids(runs), plain(runs)
     assert plain(ids.runs) == expected
     assert ids.count == len(expected)
@@ -63,7 +63,7 @@ def test_a_set_covers_a_range_if_it_has_all_ids(runs: list[Run], first: int, mor
 
 
 @given(RUNS)
-def test_holes_are_what_lies_between_its_runs(runs: list[Run]) -> None:
+def test_holes_are_the_ids_between_the_runs(runs: list[Run]) -> None:
     held = plain(runs)
     between = set(range(min(held), max(held) + 1)) - held if held else set()
     assert plain(Ids(runs).holes()) == between

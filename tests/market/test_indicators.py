@@ -92,7 +92,7 @@ def test_volatility_is_the_deviation_of_log_returns_a_year() -> None:
     assert float(other or "nan") == pytest.approx(float(found or "nan") / math.sqrt(60), rel=1e-11)
 
 
-def test_a_price_that_stands_still_has_no_volatility() -> None:
+def test_a_constant_price_has_no_volatility() -> None:
     still = [bar(n, "61.5") for n in range(5)]
     assert values("volatility:2", still) == [None, None, "0", "0", "0"]
     assert values("returns", still) == [None, "0", "0", "0", "0"]
@@ -312,6 +312,6 @@ def test_an_exponential_mean_forgets_where_it_began() -> None:
     assert found[260:] == compute(whole(bars), MINUTE, indicator)[1000:]
 
 
-def test_reach_does_not_go_before_the_beginning_of_time() -> None:
+def test_reach_does_not_begin_before_1970() -> None:
     assert reach(Indicator("ema", 1000), 5 * MINUTE, MINUTE) == 0
     assert reach(Indicator("vwap"), MIDNIGHT + 5, MINUTE) == MIDNIGHT

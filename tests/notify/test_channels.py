@@ -130,7 +130,7 @@ def test_an_answer_is_not_cut_inside_a_secret(
     assert SECRET[:4] not in str(caught.value)
 
 
-def test_an_answer_may_quote_the_token_alone(web: Web, channel: Callable[..., Channel]) -> None:
+def test_a_token_in_an_answer_is_masked(web: Web, channel: Callable[..., Channel]) -> None:
     web.answer = (404, f"no such hook: {SECRET}")
     desk = channel('type = "webhook"', 'url_env = "HOOK"', HOOK=f"{web.url}/hooks/{SECRET}?a=b")
     with pytest.raises(Refused) as caught:
@@ -149,7 +149,7 @@ def test_an_answer_may_quote_the_token_alone(web: Web, channel: Callable[..., Ch
         (f"{SECRET}", "the value of HOOK is not an http or https URL"),
     ],
 )
-def test_no_error_tells_a_secret(channel: Callable[..., Channel], url: str, words: str) -> None:
+def test_no_error_contains_a_secret(channel: Callable[..., Channel], url: str, words: str) -> None:
     desk = channel('type = "webhook"', 'url_env = "HOOK"', HOOK=url)
     with pytest.raises((Refused, Unavailable), match=words) as caught:
         desk.deliver(FIRING)

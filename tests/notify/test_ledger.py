@@ -291,7 +291,7 @@ class TestSitesThatWereApart:
         first.send(again)
         assert sink.taken == [FIRING, RESOLVED, again]
 
-    def test_the_next_write_brings_the_one_that_was_away_up_to_date(self) -> None:
+    def test_the_next_write_updates_a_site_that_was_away(self) -> None:
         sites, sink, clock = two(), Sink(), Clock()
         first = Watcher(sites, "a", sink, clock)
         refuses(sites["gcp"])

@@ -65,7 +65,7 @@ def test_a_damaged_file_is_an_empty_one(tmp_path: Path, text: str) -> None:
     assert not SentMemory(path).is_news("a", FIRING, HOUR, NOW)
 
 
-def test_it_does_not_grow_for_ever() -> None:
+def test_the_memory_is_bounded() -> None:
     memory = SentMemory()
     for number in range(KEPT + 1):
         memory.note("a", replace(FIRING, key=str(number)), NOW)

@@ -43,7 +43,7 @@ def test_an_event_is_sent_once() -> None:
     assert notifier.failures() == []
 
 
-def test_a_state_that_comes_back_comes_in_order() -> None:
+def test_repeated_states_are_sent_in_order() -> None:
     sink = Sink()
     notifier = Notifier(sink.channel())
     again = replace(FIRING, at=RESOLVED.at + 1)
@@ -53,7 +53,7 @@ def test_a_state_that_comes_back_comes_in_order() -> None:
     assert sink.taken == [FIRING, RESOLVED, again]
 
 
-def test_a_channel_has_what_is_severe_enough_and_meant_for_it() -> None:
+def test_a_channel_gets_events_of_its_severity_and_selection() -> None:
     desk, oncall = Sink(), Sink()
     notifier = Notifier({**desk.channel("desk"), **oncall.channel("oncall", "critical")})
     notifier.send(replace(FIRING, key="a", severity="warning"))
@@ -157,7 +157,7 @@ def test_an_unexpected_exception_counts_as_a_failure() -> None:
     assert notifier.failures() == ["desk: dead letters on aws: 3: 'payload'"]
 
 
-def test_a_fault_where_silences_are_asked_for_ends_nothing() -> None:
+def test_an_error_of_the_silences_does_not_end_the_notifier() -> None:
     def fail(event: Event) -> bool:
         if event.key == "a":
             raise KeyError("begin")
@@ -199,7 +199,7 @@ class Slow:
         return "ok"
 
 
-def test_a_channel_waits_as_long_as_its_server_asks_and_no_other_waits_with_it() -> None:
+def test_a_requested_wait_delays_only_its_channel() -> None:
     slow, fine = Slow(1, 0.6), Sink()
     sink = Sink(slow)
     notifier = Notifier({**sink.channel("slow"), **fine.channel("fine")}, patience=0.05)

@@ -30,7 +30,7 @@ def test_slack() -> None:
     }
 
 
-def test_slack_takes_no_text_for_a_mention_or_a_link() -> None:
+def test_text_for_slack_is_escaped() -> None:
     event = replace(FIRING, title="<!channel> a & b", text="<http://x|y>", fields={"<a>": "<b>"})
     said = json.dumps(payload.slack(event, ORIGIN))
     assert "<" not in said

@@ -238,7 +238,7 @@ class TestSitesThatAreAway:
             refuses(site)
         assert not watching(sites, Clock()).holds_back(DOWN)
 
-    def test_one_that_could_not_be_asked_is_asked_again_before_anything_is_sent(self) -> None:
+    def test_a_site_that_failed_is_read_again_before_an_event_is_sent(self) -> None:
         sites, clock = two(), Clock()
         silences.keep(sites, MADE)  # type: ignore[arg-type]
         for site in sites.values():

@@ -68,7 +68,7 @@ def test_a_lag_of_long_ago_is_nobodys() -> None:
     }
 
 
-def test_what_is_down_says_why() -> None:
+def test_a_service_that_is_down_has_its_reason() -> None:
     def check(service: str) -> None:
         if service in ("queue", "candles"):
             raise Unavailable(f"no {service}")
@@ -80,7 +80,7 @@ def test_what_is_down_says_why() -> None:
     assert one(figures(FakeSite()), "sites.aws.up") == AlertFigure(1, NOW)
 
 
-def test_a_symbol_is_silent_where_no_site_has_a_trade_of_it() -> None:
+def test_a_symbol_without_trades_at_any_site_is_silent() -> None:
     aws = FakeSite(heartbeats=beats(BTC=NOW - 500, OLD=NOW - FORGOTTEN))
     gcp = FakeSite("gcp", heartbeats=beats(BTC=NOW - 20, ETH=NOW - 900))
     assert values(figures(aws, gcp), "symbols.*.silent_s") == {
@@ -89,7 +89,7 @@ def test_a_symbol_is_silent_where_no_site_has_a_trade_of_it() -> None:
     }
 
 
-def test_a_site_that_cannot_be_asked_may_have_had_a_trade() -> None:
+def test_a_site_without_an_answer_may_have_had_a_trade() -> None:
     aws, away = FakeSite(heartbeats=beats(BTC=NOW - 20, ETH=NOW - 900)), "heartbeats of gcp: away"
     gcp = FakeSite("gcp", heartbeats=AWAY)
     assert values(figures(aws, gcp), "symbols.*.silent_s") == {
@@ -109,7 +109,7 @@ def test_a_site_with_a_damaged_heartbeat_may_have_had_a_trade() -> None:
     }
 
 
-def test_what_was_known_of_a_site_that_is_away_says_nothing_of_now() -> None:
+def test_the_last_answer_of_an_unavailable_site_does_not_count() -> None:
     snapshot = collect({"aws": FakeSite(heartbeats=beats(BTC=NOW - 505))})  # type: ignore[dict-item]
     site = snapshot.sites["aws"]
     site = replace(site, heartbeats=replace(site.heartbeats, problem="away"))
@@ -118,9 +118,7 @@ def test_what_was_known_of_a_site_that_is_away_says_nothing_of_now() -> None:
 
 
 @pytest.mark.parametrize(("ahead", "known"), [(-30.0, True), (30.0, True), (7200.0, False)])
-def test_a_heartbeat_ahead_of_the_clock_does_not_stand_for_trades(
-    ahead: float, known: bool
-) -> None:
+def test_a_heartbeat_ahead_of_the_clock_does_not_count(ahead: float, known: bool) -> None:
     silent = one(figures(FakeSite(heartbeats=beats(BTC=NOW + ahead))), "symbols.BTC.silent_s")
     assert (silent.value is not None) == known
     if not known:
@@ -157,7 +155,7 @@ def test_error_rate(calls: float | None, errors: float | None, rate: float | Non
     assert values(away, "sites.*.function.error_rate") == {"sites.aws.function.error_rate": "away"}
 
 
-def test_a_producer_that_has_ended_leaves_what_it_left() -> None:
+def test_a_producer_that_has_ended_leaves_trades_behind() -> None:
     state = producer(at=NOW - 2, spool_full=True, stalled=["BTCUSDT.um", "ETHUSDT.um"], rate=2.5)
     found = figures(
         producers=(
@@ -250,7 +248,7 @@ def test_a_guard_that_is_lost(runs: bool, state: dict[str, Any], lost: float, wh
     assert not told[0].is_over
 
 
-def test_a_guard_that_was_asked_to_end_is_over() -> None:
+def test_a_stopped_guard_is_not_lost() -> None:
     found = figures(guards=(Running("guard", False, guard(ended=True)),))
     assert [each.is_over for each in found.find("guards.*.lost_s")] == [True]
 

@@ -58,7 +58,7 @@ class Rig:
         return self.collector.seen()[KEY]
 
 
-def test_it_asks_at_once_and_then_at_the_interval() -> None:
+def test_queries_are_sent_at_once_and_then_at_the_interval() -> None:
     assert Rig(5).run(16) == [1000, 1005, 1010, 1015]
 
 
@@ -179,7 +179,7 @@ def test_never_two_at_a_time_and_never_before_it_is_due(
         rig.now += seconds
 
 
-def test_a_hung_part_holds_one_thread_and_none_of_the_others() -> None:
+def test_a_query_that_hangs_blocks_only_its_own_thread() -> None:
     release = threading.Event()
     before = threading.active_count()
     others = {("gcp", str(number)): TimedQuery(lambda: 1, 0.001) for number in range(5)}

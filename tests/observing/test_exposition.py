@@ -125,7 +125,7 @@ def test_labels_are_escaped() -> None:
     read(text)
 
 
-def test_alerts_and_guards_count_while_somebody_watches() -> None:
+def test_alerts_and_guards_are_counted_while_their_processes_run() -> None:
     fires = {**WATCHER["firing"][0], "silenced": None}
     state = watcher(firing=[{**fires, "key": "a"}, {**fires, "key": "b"}])
     watched = replace(
@@ -158,13 +158,15 @@ class TestScrape:
             ):
                 pass
 
-    def test_head_says_what_get_would(self) -> None:
+    def test_head_has_the_headers_of_get(self) -> None:
         with serving(Listen(), lambda: "a 1\n") as url:
             answer = requests.head(url, timeout=30)
         assert (answer.status_code, answer.headers["Content-Length"]) == (200, "4")
         assert answer.headers["Content-Type"] == CONTENT_TYPE
 
-    def test_a_client_that_goes_away_is_no_fault(self, capfd: pytest.CaptureFixture[str]) -> None:
+    def test_a_client_that_disconnects_causes_no_error(
+        self, capfd: pytest.CaptureFixture[str]
+    ) -> None:
         """The command prints no traceback, and serves the next client."""
         gone, ended = threading.Event(), threading.Event()
 

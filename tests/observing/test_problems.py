@@ -72,7 +72,7 @@ def test_one_dead_letter_is_one() -> None:
     ]
 
 
-def test_a_service_that_is_down_and_what_there_is_no_news_of() -> None:
+def test_services_that_are_down_and_parts_without_news() -> None:
     def check(service: str) -> None:
         if service in ("queue", "archive"):
             raise Unavailable("gone")
@@ -114,7 +114,7 @@ def test_a_producer_in_trouble(state: dict[str, Any], said: str) -> None:
     assert lines(FakeSite(), producers=producer(**state)) == [said]
 
 
-def test_a_producer_that_ended_is_wrong_only_for_what_it_lacks() -> None:
+def test_an_ended_producer_is_a_problem_only_for_missing_trades() -> None:
     ended = [
         Running("default", False, producer_state(**STATE | {"spool_full": True, "problem": "no"}))
     ]
@@ -128,7 +128,7 @@ def test_a_running_process_without_reports_hangs() -> None:
     assert said.startswith("default is running, but has reported nothing for ")
 
 
-def test_notes_that_the_disk_does_not_take() -> None:
+def test_notes_that_the_disk_refuses() -> None:
     unwritten = {"/x/audit.jsonl": "No space left on device"}
     guard = [Running("guard", True, guard_state(at=time.time(), sites={}, unwritten=unwritten))]
     assert lines(FakeSite(), guards=guard) == [
@@ -152,7 +152,7 @@ def test_problems_that_a_guard_reports() -> None:
     ]
 
 
-def test_a_guard_that_is_gone_and_was_not_asked_to() -> None:
+def test_a_guard_that_disappeared_without_a_stop() -> None:
     def ended(**state: Any) -> list[str]:
         return lines(FakeSite(), guards=[Running("guard", False, guard_state(at=AT, **state))])
 
@@ -162,7 +162,7 @@ def test_a_guard_that_is_gone_and_was_not_asked_to() -> None:
     assert said.endswith("start it again, or run `mcloud stop guard`")
 
 
-def test_how_long_one_may_be_silent_goes_by_its_intervals() -> None:
+def test_the_allowed_silence_depends_on_the_intervals() -> None:
     slow = guard_state(at=1000.0, settings={"interval": 60.0, "timeout": 1.0})
     plain = RunState(pid=7, at=1000.0)
     ended = RunState(pid=7, at=1000.0, ended=True)
@@ -197,7 +197,7 @@ def test_a_pair_that_is_not_replicated() -> None:
     assert lines(FakeSite(), replicators=states) == ["aws to gcp is not replicated: gcp is away"]
 
 
-def test_an_alert_that_fires_as_long_as_somebody_watches() -> None:
+def test_a_firing_alert_is_a_problem_while_a_watcher_runs() -> None:
     firing = {**WATCHER["firing"][0], "title": "dead letters on aws", "silenced": None}
     state = watcher(at=time.time(), firing=[firing])
     assert lines(FakeSite(), alerts=[Running("alerts", True, state)]) == [

@@ -39,7 +39,7 @@ def test_holes(candles: list[Candle], missing: list[tuple[int, int]]) -> None:
     assert holes(candles) == missing
 
 
-def test_the_last_minutes_are_looked_at_and_what_came_since() -> None:
+def test_the_last_minutes_and_newer_candles_are_checked() -> None:
     fake = FakeSite(range=[candle(0, 1), candle(3, 2)])
     (seen,) = recent(fake, [beat()])  # type: ignore[arg-type]
     assert fake.ranges == [("BTCUSDT", START)]
@@ -47,7 +47,7 @@ def test_the_last_minutes_are_looked_at_and_what_came_since() -> None:
     assert (seen.last, seen.holes, seen.missing) == (candle(3, 2), [], 0)
 
 
-def test_the_newest_candle_counts_once_nothing_comes_any_more() -> None:
+def test_the_newest_candle_counts_when_no_trades_arrive() -> None:
     fake = FakeSite(range=[candle(0, 1), candle(1, 3, 6)])
     (old,) = recent(fake, [beat(at=time.time() - 3600)])  # type: ignore[arg-type]
     assert (old.holes, old.missing) == ([(2, 2), (4, 5)], 3)

@@ -61,7 +61,7 @@ def test_another_address_is_refused_without_token_and_tls(host: str) -> None:
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "localhost", "::1"])
-def test_loopback_needs_none(host: str) -> None:
+def test_loopback_needs_no_token(host: str) -> None:
     assert Listen(host).is_loopback
     if host in ("127.0.0.1", "localhost"):
         with serve(host) as url:
@@ -93,7 +93,7 @@ def test_a_wrong_token_is_refused(said: str | None) -> None:
             assert SECRET not in str(answer.headers)
 
 
-def test_the_token_lets_in_under_any_name(capfd: pytest.CaptureFixture[str]) -> None:
+def test_the_token_is_accepted_under_any_host_name(capfd: pytest.CaptureFixture[str]) -> None:
     with serve(token=SECRET) as url:
         assert get(url, f"Bearer {SECRET}").text == "a 1\n"
         assert get(url, f"bearer {SECRET}").status_code == 200

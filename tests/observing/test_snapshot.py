@@ -95,7 +95,7 @@ def test_a_site_without_trades_has_no_last_candle() -> None:
     assert fake.ranges == []
 
 
-def test_a_service_that_is_down_says_why() -> None:
+def test_a_service_that_is_down_has_its_reason() -> None:
     def check(service: str) -> None:
         if service == "queue":
             raise Unavailable("SQS did not answer", remedy="try again")
@@ -128,7 +128,7 @@ def test_a_site_that_hangs_costs_the_deadline_and_no_more(release: threading.Eve
     assert snapshot.sites["gcp"].heartbeats.value == BEATS
 
 
-def test_a_site_whose_clients_cannot_be_made_in_time_leaves_the_others_some(
+def test_a_site_with_slow_clients_leaves_time_for_the_others(
     release: threading.Event,
 ) -> None:
     class Stuck(FakeSite):
@@ -204,7 +204,7 @@ class TestWatch:
         watch.tick()
         assert watch.snapshot().sites["aws"].up
 
-    def test_depths_are_remembered_once_each_and_not_for_ever(self) -> None:
+    def test_the_history_of_depths_is_bounded(self) -> None:
         now = [AT]
         fake = FakeSite()
         watch = self.watch(fake, now)

@@ -23,7 +23,7 @@ from observing.sites import FakeSite
 HOUR = 3600.0
 
 
-def test_the_price_of_one_look_is_units_times_list_price() -> None:
+def test_the_price_of_one_query_is_units_times_list_price() -> None:
     # 7 metrics at $0.01 per thousand, and for two symbols one query of each and one of candles.
     assert METRICS == 7
     assert price("aws", upkeep.asked("aws", "figures", 2, 0)) == Decimal("0.00007")
@@ -129,7 +129,7 @@ def text_of(page: str) -> str:
     return " ".join((guide / f"{page}.md").read_text().split())
 
 
-def test_a_slower_dashboard_costs_less_and_a_faster_one_asks_no_more_of_the_metrics() -> None:
+def test_the_interval_of_a_dashboard_does_not_speed_up_billed_queries() -> None:
     usual, slow, fast = (
         watched(hours=0.1, interval=seconds)[0].snapshot().upkeep for seconds in (FAST, 60, 1)
     )
@@ -154,7 +154,7 @@ def test_on_embedded_clouds_the_meters_are_a_file_and_cost_nothing() -> None:
     assert told(embedded) == told(None) < told(Costing(lambda: figure))
 
 
-def test_the_cost_of_cost_is_no_less_than_what_its_adapters_ask() -> None:
+def test_the_cost_of_the_cost_query_covers_its_requests() -> None:
     nothing: Any = None
     to = AwsResources("us-east-1", "https://sqs/1/q", "https://sqs/1/d", "c", "k", "b", "f")
     amazon = CloudWatchUsage(nothing, nothing, nothing, nothing, to)

@@ -153,7 +153,7 @@ def test_an_empty_site_has_no_anomalies(store: Store) -> None:
     assert store.documents == {}
 
 
-def test_a_look_reads_what_is_new_and_a_silent_symbol_not_at_all(store: Store) -> None:
+def test_a_check_reads_only_new_candles_and_no_silent_symbols(store: Store) -> None:
     prices = steady(300)
     store.fill("AUSDT", prices)
     mine = watch(store)
@@ -204,7 +204,7 @@ def test_the_same_candles_are_the_same_anomalies_on_every_site(store: Store) -> 
     assert len(everything) == 4
 
 
-def test_a_new_instance_goes_on_where_it_is_written_down(store: Store) -> None:
+def test_a_new_instance_continues_at_the_stored_position(store: Store) -> None:
     store.fill("AUSDT", steady(300))
     watch(store).look()
     noted = store.kept(WATCH)["AUSDT"]["until"]
@@ -218,7 +218,7 @@ def test_a_new_instance_goes_on_where_it_is_written_down(store: Store) -> None:
     assert store.reads == 1 + 121 + OVERLAP // MINUTE + 1 + reach
 
 
-def test_it_is_written_down_now_and_then(store: Store) -> None:
+def test_the_position_is_stored_now_and_then(store: Store) -> None:
     store.fill("AUSDT", steady(30))
     mine = watch(store)
     mine.look()
@@ -261,7 +261,7 @@ def test_a_symbol_that_fails_does_not_stop_the_others(
     assert [each.symbol for each in mine.look()] == ["BUSDT"]
 
 
-def test_a_symbol_that_fails_goes_on_where_it_was(store: Store) -> None:
+def test_a_failed_symbol_continues_where_it_stopped(store: Store) -> None:
     store.fill("AUSDT", steady(600))
     mine = watch(store)
     mine.look()
@@ -329,7 +329,7 @@ def test_a_check_that_is_killed_anywhere_loses_no_anomaly(store: Store) -> None:
         assert (len(mine.kept(KIND)), mine.kept(UNTOLD)) == (1, {})
 
 
-def test_much_that_is_untold_goes_in_several_messages(store: Store) -> None:
+def test_many_unsent_anomalies_are_sent_in_several_messages(store: Store) -> None:
     for n in range(AT_ONCE + 1):
         store.fill(f"A{n}USDT", [*steady(30), "105"])
     sizes: list[int] = []
@@ -356,7 +356,7 @@ def test_recent(store: Store) -> None:
     assert headline([first, second]).endswith(f"{first.timestamp} and 1 more")
 
 
-def test_a_record_holds_the_whole_anomaly() -> None:
+def test_a_record_has_all_fields_of_the_anomaly() -> None:
     anomaly = Anomaly(
         "XUSDT", START, "drift", *map(Decimal, ("0.0000001", "1E+2", "-0.385", "8.10")), 3, True
     )

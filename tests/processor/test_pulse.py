@@ -89,7 +89,7 @@ def test_an_interval_of_zero_writes_every_time(store: Store, clock: Clock) -> No
     assert [beat.messages for (beat,) in store.writes] == [1, 1, 1]
 
 
-def test_a_store_that_fails_costs_no_counts_and_is_left_alone_for_an_interval(
+def test_a_failed_write_loses_no_counts_and_is_retried_after_an_interval(
     store: Store, clock: Clock
 ) -> None:
     pulse = Pulse(cast(Control, store), interval=10, clock=clock)
@@ -105,7 +105,7 @@ def test_a_store_that_fails_costs_no_counts_and_is_left_alone_for_an_interval(
     assert store.writes == [[Heartbeat("BTCUSDT", 3, 3, 3, 1_000_010)]]
 
 
-def test_the_function_notes_what_it_reads_now_and_then(store: Store, clock: Clock) -> None:
+def test_the_function_notes_its_versions_now_and_then(store: Store, clock: Clock) -> None:
     pulse = Pulse(cast(Control, store), interval=10, clock=clock)
     store.down = True
     with pytest.raises(Unavailable):

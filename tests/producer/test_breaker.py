@@ -36,7 +36,7 @@ def test_waits_longer_each_time_up_to_a_limit() -> None:
     assert waits[-1] == LONGEST_PAUSE
 
 
-def test_obeys_a_wait_that_is_asked_for() -> None:
+def test_a_requested_wait_is_obeyed() -> None:
     breaker, _ = make()
     breaker.fail(at_least=77)
     assert breaker.wait() == 77

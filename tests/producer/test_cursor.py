@@ -110,7 +110,7 @@ def test_a_jump_opens_a_hole_and_a_repair_splits_shrinks_and_closes_it() -> None
     assert cursor.position("BTCUSDT") == 111
 
 
-def test_repeats_and_what_was_before_the_start_are_dropped_and_counted_apart() -> None:
+def test_repeats_and_earlier_trades_are_counted_separately() -> None:
     cursor = Cursor()
     cursor.admit(trades([100, 101]), now=0)
     assert cursor.admit(trades([99, 100, 101, 5, 100]), now=0) == []
@@ -124,7 +124,7 @@ def test_a_jump_may_have_any_size() -> None:
     assert [hole[1:3] for hole in cursor.holes()] == [(2, 2**62 - 1), (2**62 + 1, MAX_ID - 1)]
 
 
-def test_holes_come_oldest_first() -> None:
+def test_holes_are_returned_oldest_first() -> None:
     cursor = Cursor()
     cursor.admit([trade(1), trade(1, "ETHUSDT"), trade(10)], now=5)
     cursor.admit([trade(10, "ETHUSDT")], now=4)
@@ -136,7 +136,7 @@ def test_holes_come_oldest_first() -> None:
     ]
 
 
-def test_an_attempt_is_noted_on_what_is_left_of_the_hole() -> None:
+def test_an_attempt_counts_for_the_rest_of_the_hole() -> None:
     cursor = Cursor()
     cursor.admit(trades([1, 10, 20]), now=0)
     hole, later = cursor.holes()
@@ -171,7 +171,7 @@ def test_a_symbol_can_start_before_its_first_trade() -> None:
     ],
 )
 @pytest.mark.parametrize("how", ["jump", "expect", "memory"])
-def test_a_new_loss_inherits_nothing_from_the_hole_that_it_lies_beside(old: Hole, how: str) -> None:
+def test_a_new_loss_does_not_extend_an_old_adjacent_hole(old: Hole, how: str) -> None:
     cursor = Cursor([Position("BTCUSDT", 1, 10, (old,))])
     if how == "jump":
         cursor.admit(trades([12]), now=9)

@@ -75,7 +75,7 @@ def test_void_ids_are_delivered_as_such_whether_they_were_announced_or_lost(
 
 
 @pytest.mark.parametrize("route", ["public", "market"])
-def test_a_stream_that_brings_nothing_is_found_before_the_first_trade(
+def test_a_stream_without_trades_is_detected_before_the_first_trade(
     monkeypatch: pytest.MonkeyPatch, route: str
 ) -> None:
     """One route of the exchange accepts a subscription to trades, but sends no trades."""

@@ -10,14 +10,14 @@ def at(time: int, id_: int = 5, symbol: str = "BTCUSDT") -> Trade:
     return trade(id_, symbol)._replace(time=START + time)
 
 
-def test_trades_that_are_taken_are_no_problem() -> None:
+def test_admitted_trades_are_no_problem() -> None:
     anew = IdReset()
     for id_ in range(10):
         anew.look([at(id_ * LONG, id_)], [at(id_ * LONG, id_)])
     assert anew.problem == ""
 
 
-def test_repeats_of_what_was_taken_are_none_however_long_they_last() -> None:
+def test_repeats_of_admitted_trades_are_no_reset() -> None:
     anew = IdReset()
     taken = [at(n * LONG, n) for n in range(10)]
     anew.look(taken, taken)

@@ -71,7 +71,7 @@ def test_restarted_trade_ids_are_reported_and_not_taken_for_repeats(spool: Spool
     )
 
 
-def test_a_hole_is_named_and_stays_where_there_is_no_history(spool: Spool) -> None:
+def test_without_history_a_hole_is_reported_and_stays(spool: Spool) -> None:
     queue = FakeQueue()
     chunks = (trades([1, 2, 6]), trades([20], "ETHUSDT"))
     done = produce(Script(*chunks), {"aws": queue}, spool, live=True)

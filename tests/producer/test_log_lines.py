@@ -15,7 +15,7 @@ def lines(before: tuple[Hole, ...], now: tuple[Hole, ...]) -> list[tuple[int, st
     return changes(progress(holes=before), progress(holes=now))
 
 
-def test_a_run_begins_with_its_route_and_what_is_missing() -> None:
+def test_the_first_lines_have_the_route_and_the_holes() -> None:
     begun = progress(holes=(hole(5, 7),), sites={"aws": SiteDelivery()})
     assert changes(None, begun) == [
         (INFO, "sends to aws: the only site"),

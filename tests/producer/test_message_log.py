@@ -143,7 +143,7 @@ def test_threads_do_not_tear_each_others_lines(tmp_path: Path) -> None:
     assert all(line.startswith("{") and line.endswith("}") for line in lines)
 
 
-def test_a_run_notes_what_it_does_and_its_messages_carry_the_trace(tmp_path: Path) -> None:
+def test_a_run_records_its_steps_and_its_messages_carry_the_trace(tmp_path: Path) -> None:
     queues = {"aws": FakeQueue(), "gcp": FakeQueue(*[Unavailable("down")] * 2)}
     given = trades(1, 950)
     with Spool.open(tmp_path / "spool", list(queues)) as spool, MessageLog(tmp_path) as trail:

@@ -327,7 +327,7 @@ def test_void_neighbours_of_a_hole_are_taken_into_account(rig: Callable[..., Rig
     assert filled.got == [Trade.void("BTCUSDT", 325, trade(299).time)]
 
 
-def test_without_a_key_the_reason_says_what_is_lost(rig: Callable[..., Rig]) -> None:
+def test_without_a_key_the_reason_names_the_lost_trades(rig: Callable[..., Rig]) -> None:
     class Keyless(FakeHistory):
         def search(self, *_: object, background: bool) -> HistoryAnswer:
             return HistoryAnswer([], [IdSpan(40, 50, START), IdSpan(52, 60, START)])

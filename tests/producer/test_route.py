@@ -34,7 +34,7 @@ def test_primary_follows_the_highest_epoch_of_any_site() -> None:
     assert choose("primary", SITES, seen) == Route(("gcp",), "primary of epoch 4: because")
 
 
-def test_primary_without_a_record_is_the_first_site_and_says_so() -> None:
+def test_without_a_record_the_first_site_is_the_primary() -> None:
     route = choose("primary", SITES, RouteObservation())
     assert route.sites == ("aws",)
     assert "no control record" in route.reason

@@ -113,7 +113,7 @@ def test_the_primary_follows_the_record(make: Callable[..., Router]) -> None:
     eventually(lambda: router.route.sites == ("aws",))
 
 
-def test_a_site_that_hangs_holds_up_no_decision(
+def test_a_site_that_hangs_does_not_delay_decisions(
     make: Callable[..., Router], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "DEADLINE", 0.2)

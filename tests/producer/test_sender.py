@@ -366,7 +366,7 @@ def test_messages_that_the_function_cannot_read_wait_without_delaying_others(
     assert (sender.delivery.error, sender.delivery.refused) == ("", False)
 
 
-def test_a_site_whose_control_store_hangs_gets_what_every_function_reads(
+def test_a_hanging_control_store_delays_only_messages_of_newer_versions(
     spool: Spool, start: Start, release: threading.Event
 ) -> None:
     class Hanging:
@@ -583,7 +583,7 @@ def test_a_backlog_is_sent_without_waiting_for_windows(
     assert len(queue.taken) >= 6
 
 
-def test_a_disk_that_refuses_to_settle_holds_up_no_other_parcel(
+def test_a_refused_settlement_delays_no_other_parcel(
     spool: Spool, start: Start, feed: Feed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sender_module, "REQUEST", 1)

@@ -67,7 +67,7 @@ def test_a_message_is_read_back_unchanged(path: Path) -> None:
     assert (taken.count, taken.received_at) == (100, 1_735_775_881_000)
 
 
-def test_pending_counts_what_is_not_settled(path: Path) -> None:
+def test_pending_counts_messages_that_are_not_settled(path: Path) -> None:
     entries = [entry(10, 19), entry(20, 24, sites=["gcp"]), entry(30)]
     sizes = [len(each.message.body) for each in entries]
     with Spool.open(path, SITES) as spool:
@@ -228,7 +228,7 @@ def test_running_at_a_steady_depth_the_file_does_not_grow(path: Path) -> None:
     assert log < 6 * MIB
 
 
-def test_threads_share_a_spool_and_every_message_goes_out_once_a_site(path: Path) -> None:
+def test_threads_share_a_spool_and_send_each_message_once_to_each_site(path: Path) -> None:
     got: dict[str, Counter[str]] = {site: Counter() for site in SITES}
     done = threading.Event()
 

@@ -86,7 +86,7 @@ def test_the_limit_is_learned() -> None:
     assert budget.ask(1) > 0
 
 
-def test_a_weight_above_the_limit_goes_alone_rather_than_never() -> None:
+def test_a_weight_above_the_limit_is_granted_alone() -> None:
     clock = Clock()
     budget = WeightBudget(LIMIT, clock=clock)
     assert budget.ask(1) == 0

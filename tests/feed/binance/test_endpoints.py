@@ -12,7 +12,7 @@ def test_each_name_finds_its_own() -> None:
     assert endpoints("binance-futures").history_path == "/fapi/v1/historicalTrades"
 
 
-def test_another_rest_server_brings_the_history_back() -> None:
+def test_another_rest_server_may_have_the_history() -> None:
     assert not endpoints("binance-data").has_history
     mixed = endpoints("binance-data", rest_url="https://api.binance.com/")
     assert mixed.has_history
@@ -41,7 +41,7 @@ def test_an_invalid_address_is_refused(url: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["binance-futures", "binance-coin-futures"])
-def test_trades_of_futures_come_by_the_public_route(name: str) -> None:
+def test_trades_of_futures_use_the_public_route(name: str) -> None:
     assert endpoints(name).ws_url.endswith("stream.binance.com/public")
 
 

@@ -15,7 +15,7 @@ def trades(first: int, count: int) -> list[Trade]:
     return [Trade("BTCUSDT", first + n, one, one, 1, True) for n in range(count)]
 
 
-def test_all_that_waits_comes_at_once_and_in_order() -> None:
+def test_all_waiting_trades_are_returned_together_in_order() -> None:
     handoff = Handoff(100)
     handoff.put(trades(0, 3))
     handoff.put(trades(3, 2))

@@ -78,7 +78,9 @@ def test_a_symbol_that_does_not_trade_at_the_start_is_followed_only_by_name() ->
 
 
 @given(st.lists(listings, min_size=1), st.integers(1, 3))
-def test_shards_share_out_whatever_is_listed(lists: list[dict[str, ListedSymbol]], of: int) -> None:
+def test_each_listed_symbol_is_followed_by_one_shard(
+    lists: list[dict[str, ListedSymbol]], of: int
+) -> None:
     """At every moment, exactly one shard follows each symbol that trades."""
     rosters = [
         Roster(WantedListing(quote_asset="USDT", shard=Shard(number, of)), lists[0])
@@ -94,7 +96,7 @@ def test_shards_share_out_whatever_is_listed(lists: list[dict[str, ListedSymbol]
 
 
 @given(listings, st.lists(listings))
-def test_changes_add_up_to_what_is_followed(
+def test_changes_add_up_to_the_followed_symbols(
     first: dict[str, ListedSymbol], lists: list[dict[str, ListedSymbol]]
 ) -> None:
     roster = Roster(USDT, first)

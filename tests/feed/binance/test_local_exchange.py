@@ -131,7 +131,7 @@ class CountingRest(BinanceRest):
         return super().latest_id(symbol)
 
 
-def test_a_quiet_symbol_is_asked_about_and_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_quiet_symbol_is_checked_and_causes_no_restart(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stall, "SHORTEST", 0.3)
     trades = [
         trade for trade in market(300, 60) if trade.symbol == "BTCUSDT" or trade.time < START + 1000

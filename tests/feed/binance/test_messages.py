@@ -29,7 +29,7 @@ def message(**changes: object) -> bytes:
     return json.dumps(whole, separators=(",", ":")).encode()
 
 
-def test_the_recording_is_read_whole(recordings: Path) -> None:
+def test_the_recording_is_read_completely(recordings: Path) -> None:
     with gzip.open(recordings / "spot-btcusdt-trades-20240808.jsonl.gz") as file:
         lines = file.read().splitlines()
     reader = MessageReader(["BTCUSDT"])
@@ -135,7 +135,7 @@ def test_the_short_way_and_the_long_way_agree(**changes: object) -> None:
 
 
 @given(st.lists(st.one_of(st.binary(), st.integers(0, 9).map(lambda t: message(t=t)))))
-def test_the_batch_says_what_each_message_alone_would(texts: list[bytes]) -> None:
+def test_a_batch_gives_the_result_of_its_single_messages(texts: list[bytes]) -> None:
     together, alone = MessageReader(["BTCUSDT"]), MessageReader(["BTCUSDT"])
     trades = together.read(texts).trades
     assert trades == [trade for text in texts for trade in alone.read([text]).trades]

@@ -35,7 +35,7 @@ def test_impossible_connections_are_refused(streams: int) -> None:
 
 
 @given(SYMBOLS)
-def test_each_stream_is_asked_for_once(symbols: list[str]) -> None:
+def test_each_stream_is_subscribed_once(symbols: list[str]) -> None:
     subscription = subscribe("wss://example.com:9443", symbols)
     assert len(subscription.url) <= MAX_URL
     url = urlsplit(subscription.url)

@@ -123,7 +123,7 @@ def test_trades_by_id(api: Api) -> None:
     ]
 
 
-def test_a_page_is_the_most_that_is_asked_for(api: Api) -> None:
+def test_no_request_exceeds_the_size_of_a_page(api: Api) -> None:
     assert len(api.rest().trades_from("BTCUSDT", 1, 5000)) == 1000
     futures = api.rest("binance-futures", api_key="k")
     assert len(futures.trades_from("BTCUSDT.um", 1, 5000)) == 500
@@ -131,7 +131,7 @@ def test_a_page_is_the_most_that_is_asked_for(api: Api) -> None:
     assert api.asked[1][1] == "/fapi/v1/historicalTrades"
 
 
-def test_without_history_only_the_newest_are_looked_through(api: Api) -> None:
+def test_without_history_only_the_newest_trades_are_searched(api: Api) -> None:
     rest = api.rest("binance-data")
     assert [trade.id for trade in rest.trades_from("BTCUSDT", 9998, 2)] == [9998, 9999]
     assert [trade.id for trade in rest.trades_from("BTCUSDT", 5, 2)] == [9001, 9002]
@@ -315,7 +315,7 @@ def test_transient_answers_raise_unavailable(api: Api, prepare: Callable[[Api], 
         ("Thu, 01 Jan 1970 00:00:00 GMT", 1),
     ],
 )
-def test_no_retry_after_holds_up_for_ever(api: Api, said: str, seconds: float) -> None:
+def test_a_requested_wait_is_limited(api: Api, said: str, seconds: float) -> None:
     api.will_answer(429, {"code": -1003, "msg": "Too many requests."}, Retry_After=said)
     rest = api.rest()
     if seconds > PATIENCE:
@@ -357,7 +357,7 @@ def test_permanent_refusals_raise_refused(api: Api, status: int, body: object, w
         api.rest().trades_from("BTCUSDT", 1, 1)
 
 
-def test_the_key_is_sent_where_there_is_one(api: Api) -> None:
+def test_the_key_is_sent_if_it_is_configured(api: Api) -> None:
     api.rest().latest_id("BTCUSDT")
     assert "X-MBX-APIKEY" not in api.headers
     api.rest(api_key="k3y").latest_id("BTCUSDT")
@@ -425,7 +425,7 @@ def test_an_invalid_or_unprotected_key_is_refused_and_not_shown(
     assert key.strip() not in str(caught.value)
 
 
-def test_a_key_is_not_sent_on_where_an_answer_points_to(api: Api) -> None:
+def test_a_key_is_not_sent_to_the_target_of_a_redirect(api: Api) -> None:
     api.will_answer(302, Location=f"{api.url}/elsewhere")
     with pytest.raises(Refused):
         api.rest(api_key=KEY).latest_id("BTCUSDT")
@@ -491,9 +491,7 @@ def test_with_a_key_an_answer_reaches_around_the_range(api: Api) -> None:
         ("binance-coin-futures", "BTCUSDT.um"),
     ],
 )
-def test_no_exchange_is_asked_for_a_symbol_of_another_market(
-    api: Api, exchange: str, symbol: str
-) -> None:
+def test_a_symbol_of_another_market_is_not_requested(api: Api, exchange: str, symbol: str) -> None:
     rest = api.rest(exchange, api_key="k")
     for ask in (
         lambda: rest.trades_from(symbol, 1, 5),

@@ -113,7 +113,7 @@ def test_trades_come_in_order() -> None:
     assert server.asked == [["btcusdt@trade"]]
 
 
-def test_an_empty_list_when_nothing_comes() -> None:
+def test_without_trades_a_chunk_is_empty() -> None:
     async def nothing(server: Server, connection: ServerConnection) -> None:
         await connection.wait_closed()
 
@@ -123,7 +123,7 @@ def test_an_empty_list_when_nothing_comes() -> None:
         assert source.state.ages == {"BTCUSDT": None}
 
 
-def test_cut_in_midstream_it_comes_back_until_it_lasts() -> None:
+def test_a_lost_connection_is_reopened_until_it_lasts() -> None:
     async def cut(server: Server, connection: ServerConnection) -> None:
         await asyncio.wait([asyncio.create_task(server.trade_on(connection))], timeout=0.05)
         connection.transport.abort()
@@ -202,7 +202,7 @@ def test_an_announced_shutdown_is_a_rotation() -> None:
     assert dense(consumer.ids)
 
 
-def test_a_replacement_that_dies_at_once_leaves_the_old_one_alone() -> None:
+def test_a_failed_replacement_does_not_affect_the_old_connection() -> None:
     async def announce(server: Server, connection: ServerConnection) -> None:
         await connection.send(json.dumps({"e": "serverShutdown", "E": 1}))
         await server.trade_on(connection)

@@ -27,7 +27,7 @@ def test_a_busy_symbol_is_suspected_early_and_a_slow_one_late() -> None:
     assert paces.suspect(201) == "SLOW"
 
 
-def test_the_one_most_out_of_its_pace_comes_first() -> None:
+def test_the_symbol_silent_for_longest_relative_to_its_pace_is_first() -> None:
     paces = trading({"A": 1.0, "B": 0.1}, 100)
     assert paces.suspect(150) == "B"
 
@@ -40,13 +40,13 @@ def test_a_stall_is_a_trade_that_rest_has_and_the_stream_lacks() -> None:
     assert not paces.is_stalled("BTCUSDT", 101)
 
 
-def test_an_older_trade_does_not_lower_what_was_seen() -> None:
+def test_an_older_trade_does_not_lower_the_highest_id() -> None:
     paces = trading({"BTCUSDT": 1.0}, 100)
     paces.seen("BTCUSDT", 7, 101)
     assert not paces.is_stalled("BTCUSDT", 100)
 
 
-def test_a_symbol_that_never_came_is_measured_by_rest_alone() -> None:
+def test_a_symbol_without_trades_is_judged_by_rest_only() -> None:
     paces = Paces(["BTCUSDT"], 0.0)
     assert paces.suspect(UNKNOWN) is None
     assert paces.suspect(UNKNOWN + 1) == "BTCUSDT"
@@ -54,7 +54,7 @@ def test_a_symbol_that_never_came_is_measured_by_rest_alone() -> None:
     assert paces.is_stalled("BTCUSDT", 501)
 
 
-def test_a_quiet_market_is_asked_about_ever_less_often() -> None:
+def test_requests_for_a_quiet_market_become_less_frequent() -> None:
     paces = trading({"BTCUSDT": 1.0}, 100)
     now, waits = 100.0, []
     for _ in range(9):

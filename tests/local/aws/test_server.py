@@ -6,11 +6,11 @@ from ministack.services import lambda_svc
 from mcloud.local.aws import server
 
 
-def test_finds_what_it_reaches_for() -> None:
+def test_the_installed_ministack_has_all_used_names() -> None:
     assert server.lacking() == []
 
 
-def test_says_what_another_version_is_without(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_names_of_another_version_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(lambda_svc, "_poll_sqs")
     monkeypatch.setattr("sys.argv", ["server", "--home", "/nowhere"])
     with pytest.raises(SystemExit, match=r"has no ministack\.services\.lambda_svc\._poll_sqs: "):

@@ -157,7 +157,7 @@ def test_a_month_may_end_a_year() -> None:
 
 
 @given(markets())
-def test_a_book_shows_where_makers_were_met_and_never_crosses(trades: list[Trade]) -> None:
+def test_a_book_shows_the_makers_prices_and_never_crosses(trades: list[Trade]) -> None:
     book = Book()
     assert (book.bid, book.ask) == (NO_LEVEL, NO_LEVEL)
     for trade in trades:

@@ -108,7 +108,7 @@ def test_reordering_stays_within_its_window() -> None:
     assert wire.flush() == []
 
 
-def test_after_reordering_nothing_is_held_back() -> None:
+def test_after_reordering_no_trade_is_held() -> None:
     faults = Faults()
     wire = Wire(faults, Random(1))
     faults.begin(Fault("reorder", count=10, seconds=1), now=0.0)

@@ -84,16 +84,12 @@ def test_trades_of_each_market(
 
 
 @pytest.mark.parametrize("stream", ["btcusdt@trade", "btcusd_perp@trade", "btcusdt@bookTicker"])
-def test_the_market_route_accepts_what_is_public_and_sends_nothing(
-    exchange: LocalExchange, stream: str
-) -> None:
+def test_the_market_route_sends_no_public_streams(exchange: LocalExchange, stream: str) -> None:
     assert read(exchange, f"/market/ws/{stream}") == []
 
 
 @pytest.mark.parametrize("kind", ["aggTrade", "kline_1m", "ticker", "miniTicker"])
-def test_the_public_route_accepts_what_is_on_market_and_sends_nothing(
-    exchange: LocalExchange, kind: str
-) -> None:
+def test_the_public_route_sends_no_market_streams(exchange: LocalExchange, kind: str) -> None:
     assert read(exchange, f"/public/ws/btcusdt@{kind}") == []
 
 
@@ -274,7 +270,7 @@ class TestVoids:
         (kline,) = answer(exchange, "/fapi/v1/klines?symbol=BTCUSDT&interval=1m")
         assert kline[8] == len(expected)
 
-    def test_our_reader_takes_the_event_for_a_void(self, exchange: LocalExchange) -> None:
+    def test_mclouds_reader_decodes_the_event_as_a_void(self, exchange: LocalExchange) -> None:
         exchange.fault("void", symbol=USD_M, every=100)
         events = read(exchange, "/public/ws/btcusdt@trade")
         trades = [parse_message(json.dumps(event)) for event in events]
@@ -308,9 +304,7 @@ class TestVoids:
             ({"every": 0}, "must be above zero"),
         ],
     )
-    def test_a_void_that_says_too_little_is_refused(
-        self, fields: dict[str, Any], words: str
-    ) -> None:
+    def test_an_incomplete_void_fault_is_refused(self, fields: dict[str, Any], words: str) -> None:
         with pytest.raises(UsageError, match=words):
             Fault("void", **fields)
 

@@ -35,7 +35,7 @@ def test_it_may_begin_at_once() -> None:
         assert exchange.played("BTCUSDT") == TRADES
 
 
-def test_it_waits_for_as_many_streams_as_asked_for() -> None:
+def test_a_play_waits_for_the_requested_number_of_streams() -> None:
     with (
         LocalExchange(TRADES, wait_for=2) as exchange,
         connect(exchange.ws_url + "/ws/btcusdt@trade") as one,
@@ -53,7 +53,7 @@ def test_a_play_can_be_started_explicitly() -> None:
         assert exchange.wait_finished(PATIENCE)
 
 
-def test_it_is_played_no_faster_than_asked_for() -> None:
+def test_a_play_is_not_faster_than_requested() -> None:
     begun = time.monotonic()
     with LocalExchange(TRADES, speed=2.0, wait_for=0) as exchange:
         assert exchange.wait_finished(PATIENCE)
@@ -93,7 +93,7 @@ def test_a_symbol_is_listed_halted_and_delisted_while_it_runs() -> None:
         assert get(f"{exchange.rest_url}/_mcloud/status?symbol=BTCUSDT").status == 400
 
 
-def test_a_halted_symbol_makes_no_trades_and_its_ids_go_on_without_a_gap() -> None:
+def test_a_halted_symbol_makes_no_trades_and_leaves_no_gap_in_the_ids() -> None:
     def market() -> Iterator[Trade]:
         for number, trade in enumerate(TRADES):
             if number in (10, 20):

@@ -98,7 +98,7 @@ def test_streams_are_subscribed_to_and_left() -> None:
         assert exchange.state()["connections"] == [["btcusdt@trade", "bnbusdt@trade"]]
 
 
-def test_wrapping_can_be_asked_for(exchange: LocalExchange) -> None:
+def test_the_envelope_of_messages_can_be_enabled(exchange: LocalExchange) -> None:
     with connect(exchange.ws_url + "/ws") as client:
         assert ask(client, "GET_PROPERTY", "combined")["result"] is False
         assert ask(client, "SET_PROPERTY", "combined", True)["result"] is None
@@ -228,7 +228,7 @@ def test_pongs_count_as_messages() -> None:
         assert closed.rcvd.code == 1008
 
 
-def test_a_connection_ends_after_its_lifetime_and_says_so_before() -> None:
+def test_the_end_of_a_connection_is_announced() -> None:
     limits = Limits(lifetime=0.4, notice=0.3)
     with LocalExchange(TRADES, limits=limits) as exchange:
         with connect(exchange.ws_url + "/stream") as client:

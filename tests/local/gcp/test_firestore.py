@@ -78,7 +78,7 @@ def test_a_server_timestamp_is_the_commit_time_in_milliseconds(client: firestore
     assert stored["b"]["at"] == stored["at"]
 
 
-def test_databases_are_apart(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_databases_are_separate(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     one, other = (connect(server, monkeypatch, name) for name in (None, "other"))
     one.document("c/a").set({"n": 1})
     assert not other.document("c/a").get().exists
@@ -183,7 +183,7 @@ def test_an_unsupported_feature_is_named(client: firestore.Client) -> None:
         list(client.collection("c").stream(explain_options=firestore.ExplainOptions(analyze=True)))
 
 
-def test_key_scans_go_upward_only(client: firestore.Client) -> None:
+def test_key_scans_are_ascending_only(client: firestore.Client) -> None:
     for document_id in "ab":
         client.collection("c").document(document_id).set({"n": 1})
     downward = client.collection("c").order_by("__name__", direction="DESCENDING")

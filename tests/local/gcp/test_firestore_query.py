@@ -129,7 +129,7 @@ def compare(cell: Any, operator: str, operand: Any) -> bool:
 
 
 @given(st.lists(contents, min_size=80, max_size=80), st.lists(st.tuples(changes, requests)))
-def test_queries_between_changes_find_what_the_oracle_finds(
+def test_queries_between_changes_equal_the_oracle(
     start: list[dict[str, Any]], steps: list[Any]
 ) -> None:
     documents, table = Documents(), {}

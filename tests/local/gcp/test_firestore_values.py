@@ -94,7 +94,7 @@ anything = scalars | st.lists(scalars, max_size=3) | st.dictionaries(st.text(), 
 
 
 @given(anything, anything)
-def test_any_two_values_compare_as_the_oracle_says(one: Any, other: Any) -> None:
+def test_the_order_of_any_two_values_equals_the_oracle(one: Any, other: Any) -> None:
     keys = key(one), key(other)
     order = (keys[0] > keys[1]) - (keys[0] < keys[1])
     assert order == oracle_order(one, other)
@@ -133,7 +133,7 @@ def test_malformed_document_names_are_refused(path: str) -> None:
     assert refused.value.code is grpc.StatusCode.INVALID_ARGUMENT
 
 
-def test_document_names_at_the_limits_are_taken() -> None:
+def test_document_names_at_the_limits_are_accepted() -> None:
     for document_id in ["...", "__", "_x_", "é" * 750, " ", "a\nb", "BTCUSDT_2024-08-08T23:54:00Z"]:
         path = document_path(f"{ROOT}/c/a/d/{document_id}")
         assert path == ("projects/p/databases/(default)", "c/a/d", document_id)

@@ -343,7 +343,7 @@ def test_custom_series_survive(server: Server) -> None:
     assert other.dump() == server.monitoring.dump() != {"custom": []}
 
 
-def test_writes_are_checked_and_whole(server: Server) -> None:
+def test_writes_are_validated_and_atomic(server: Server) -> None:
     server.write(server.custom(1))
     for bad in (
         server.custom(1),  # not newer than the last one

@@ -181,7 +181,7 @@ def test_a_consumer_gets_no_more_than_it_may_hold() -> None:
     assert desk.consumer.messages == desk.consumer.bytes == 0
 
 
-def test_the_byte_limit_lets_the_message_that_reaches_it_pass() -> None:
+def test_the_last_message_may_exceed_the_byte_limit() -> None:
     desk = Desk()
     desk.consumer.max_bytes = 15
     desk.offer("1", "2", "3", size=10)

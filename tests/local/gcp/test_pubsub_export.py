@@ -176,7 +176,7 @@ def test_memory_is_bounded(cloud: Cloud, storage: Storage, monkeypatch: pytest.M
         (503, State.ACTIVE),
     ],
 )
-def test_a_refused_file_comes_again_and_the_state_says_why(
+def test_a_refused_file_is_retried_and_the_state_has_the_reason(
     cloud: Cloud, storage: Storage, status: int, state: Any
 ) -> None:
     cloud.subscribe()
@@ -243,7 +243,9 @@ def test_nothing_is_written_while_pubsub_is_out(cloud: Cloud, storage: Storage) 
     assert next_file(storage)[1] == b"1"
 
 
-def test_deleting_the_subscription_writes_what_is_collected(cloud: Cloud, storage: Storage) -> None:
+def test_deleting_the_subscription_writes_the_collected_messages(
+    cloud: Cloud, storage: Storage
+) -> None:
     cloud.subscribe()
     cloud.publish(b"1")
     delivery = cloud.pubsub._subscriptions[NAME].delivery
