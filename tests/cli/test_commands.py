@@ -440,7 +440,7 @@ def test_a_closed_pipe_is_no_error(mcloud_up: Terminal, arguments: list[str]) ->
     assert (done.returncode, done.stderr) == (141, "")
 
 
-def test_colours_are_used_only_on_terminals(mcloud_up: Terminal) -> None:
+def test_colours_can_be_forced_and_disabled(mcloud_up: Terminal) -> None:
     def shown(*more: str, **environment: str) -> str:
         return mcloud_up.run("local", "status", *more, FORCE_COLOR="1", **environment).stdout
 

@@ -48,7 +48,7 @@ def test_paths_of_the_document_are_figures() -> None:
     assert (written.value, written.at) == (1, NOW - 3)
 
 
-def test_every_name_is_found_again() -> None:
+def test_every_path_is_found_by_its_name() -> None:
     running = Running("default", True, producer())
     found = figures(FakeSite(), FakeSite("gcp", queue=AWAY), producers=(running,))
     names = found.names()
@@ -58,7 +58,7 @@ def test_every_name_is_found_again() -> None:
         assert (each.path, each.figure is None) == (name, False)
 
 
-def test_a_lag_of_long_ago_is_nobodys() -> None:
+def test_an_old_lag_is_dropped() -> None:
     def lag(source: str, age: float) -> Lag:
         return Lag(source, "aws", "all", 1.5, 0, None, 0, NOW - age)
 

@@ -84,7 +84,7 @@ def test_a_message_that_was_sent_with_others_has_the_trace_of_their_parcel(tmp_p
         assert journey.traceparent != each.message.attributes["traceparent"]
 
 
-def test_messages_from_before_the_record_are_found_incompletely(
+def test_a_message_spooled_before_the_record_existed_is_found(
     tmp_path: Path,
 ) -> None:
     with MessageLog(tmp_path) as trail:

@@ -324,7 +324,7 @@ def test_a_source_is_polled_less_often_after_a_quiet_time(aws: MemorySite, gcp: 
         assert waits[-1][1] == 5.0
 
 
-def test_changes_are_not_delayed_by_the_comparison(gcp: MemorySite) -> None:
+def test_changes_wait_at_most_until_the_comparison_ends(gcp: MemorySite) -> None:
     aws = MemorySite("aws", page=2)
     with rig_of(aws, gcp) as rig:
         feed(aws, A_FEW[:5])
