@@ -99,12 +99,12 @@ def test_there_are_no_more_of_them_than_before() -> None:
     assert found.total() <= MOST, found.most_common()
 
 
-def test_any_is_named_no_more_often_than_before() -> None:
+def test_the_number_of_anys_does_not_grow() -> None:
     found = counted(named_any)
     assert found.total() <= MOST_ANY, found.most_common()
 
 
-def test_every_border_exists_and_needs_to_be_one() -> None:
+def test_every_listed_border_exists_and_is_needed() -> None:
     for border in borders():
         path = ROOT / border
         files = sorted(path.rglob("*.py")) if path.is_dir() else [path]
