@@ -54,6 +54,7 @@ resource "terraform_data" "protection" {
     google_monitoring_alert_policy.anomaly,
     google_monitoring_alert_policy.this,
     google_logging_metric.stored,
+    google_logging_project_exclusion.pushes,
     google_monitoring_alert_policy.silence,
     google_cloud_scheduler_job.anomaly,
     terraform_data.name,
