@@ -29,7 +29,7 @@ def ps(
 ) -> None:
     """List the producers and other processes of this folder.
 
-    For each producer it shows what waits in the spool, and what is missing.
+    For each producer it shows how many messages wait in the spool and how many trades are missing.
 
     Examples:
     mcloud ps

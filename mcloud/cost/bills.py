@@ -78,7 +78,7 @@ def remembered(
     kept = _read(path)
     if kept is not None:
         asked, bill = kept
-        # A request from the future was made with a wrong clock.
+        # A time of request in the future comes from a clock that was wrong.
         if now - asked >= 0 and (now - asked < hours * 3600 or asked > settled):
             return bill
     bill = ask()

@@ -54,7 +54,7 @@ class TimelineStep(NamedTuple):
 
 class Timeline(NamedTuple):
     steps: list[TimelineStep]
-    """Steps by time. Intervals that may lack all their trades have no step."""
+    """Steps, sorted by time. An interval has no step if all of its trades may be missing."""
     holes: list[CandleHole]
     """Holes whose trades may belong to the intervals of the timeline, by id."""
 

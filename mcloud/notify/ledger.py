@@ -245,10 +245,10 @@ class EventLedger:
         return self._ask({n: partial(put, self._sites[n], copy) for n, copy in copies.items()})
 
     def _may_win(self, key: str) -> bool:
-        """Note a write that lost to another one. Return False if writes have failed for too long
-        for this to be the cause.
+        """Note that a conditional write failed. Return whether a concurrent write can be the cause.
 
-        An edited document may be such that no write matches it.
+        It is not the cause if writes have failed for longer than a lease. Someone may have edited
+        the document in such a way that no conditional write can succeed.
         """
         now = self._monotonic()
         with self._lock:

@@ -135,7 +135,9 @@ def test_the_embedded_aws_is_checked_like_the_real_one(
     assert of(checks, "gcp") == {}
 
 
-def test_no_credentials_and_no_network(mcloud: Terminal, terraform: str) -> None:
+def test_missing_credentials_and_an_unreachable_network_are_reported(
+    mcloud: Terminal, terraform: str
+) -> None:
     (mcloud.folder / "mcloud.toml").write_text(
         '[profiles.prod.sites.aws]\ncloud = "aws"\n'
         '[profiles.prod.sites.gcp]\ncloud = "gcp"\nproject = "my-project"\n'

@@ -222,7 +222,9 @@ def test_a_slow_query_with_several_pages() -> None:
         (done(), Refused, "has no costs of p in these days"),
     ],
 )
-def test_the_export_refuses(answer: Answer, error: type[Exception], words: str) -> None:
+def test_an_error_of_the_export_is_reported(
+    answer: Answer, error: type[Exception], words: str
+) -> None:
     with pytest.raises(error, match=words):
         BigQuery(answer).bill()
 

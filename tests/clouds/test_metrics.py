@@ -37,7 +37,7 @@ def test_missing_figures_are_unknown_and_never_zero(site: Site) -> None:
 
 
 @embedded_only
-def test_a_backlog_and_its_age_come_from_the_service_that_has_them(
+def test_the_backlog_comes_from_the_queue_or_from_the_metrics(
     site: Site, request: pytest.FixtureRequest
 ) -> None:
     assert site.queue.send([Message(str(number)) for number in range(3)]) == []

@@ -108,7 +108,7 @@ def test_a_refusal_of_cloud_trace(status: int, kind: type[Exception]) -> None:
         CloudTrace("p", anonymous(), url).export(SPANS)
 
 
-def test_a_server_that_does_not_answer() -> None:
+def test_a_server_that_cannot_be_reached_is_reported() -> None:
     for exporter in (
         CloudTrace("p", anonymous(), "http://127.0.0.1:1"),
         otlp("http://127.0.0.1:1"),

@@ -223,7 +223,7 @@ class TestShards:
         assert readable({"a": "7", "b": "", "c": ""}, listed) == ["a", "c"]
         assert readable({"a": FINISHED, "b": "", "c": ""}, listed) == ["b", "c"]
 
-    def test_finished_shards_that_vanished_are_forgotten(self) -> None:
+    def test_finished_shards_that_no_longer_exist_are_forgotten(self) -> None:
         assert follow({"a": FINISHED, "b": "7"}, [self.OPEN]) == {"b": "7"}
 
     def test_a_shard_that_vanished_before_its_end_is_reported(self) -> None:

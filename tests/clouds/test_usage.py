@@ -345,7 +345,7 @@ def gcp(
     return by_meter(MonitoringUsage(monitoring, GCP).metered(START, END)), monitoring
 
 
-def test_gcp_by_hand() -> None:
+def test_usage_on_google_cloud_equals_figures_computed_by_hand() -> None:
     methods = [("WriteObject", 40), ("ListObjects", 2), ("ReadObject", 7), ("DeleteObject", 9)]
     found, monitoring = gcp(
         {

@@ -195,7 +195,9 @@ class TestSettings:
             {"max_duration": {"seconds": 600}, "max_bytes": 10 * 1024**3},
         ],
     )
-    def test_accepted(self, site: Site, config: dict[str, Any]) -> None:
+    def test_supported_export_settings_are_accepted(
+        self, site: Site, config: dict[str, Any]
+    ) -> None:
         site.subscription(site.cloud.topic(), site.bucket(), **config)
 
     @pytest.mark.parametrize(
@@ -214,7 +216,9 @@ class TestSettings:
             {"bucket": ""},
         ],
     )
-    def test_refused(self, site: Site, config: dict[str, Any]) -> None:
+    def test_unsupported_export_settings_are_refused(
+        self, site: Site, config: dict[str, Any]
+    ) -> None:
         with pytest.raises(exceptions.InvalidArgument):
             site.subscription(site.cloud.topic(), site.bucket(), **config)
 

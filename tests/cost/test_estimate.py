@@ -76,7 +76,7 @@ def test_units_by_hand() -> None:
     ],
     ids=["trades", "symbols", "freshness"],
 )
-def test_more_costs_more(more: Callable[[Load], Load]) -> None:
+def test_more_symbols_or_trades_cost_more(more: Callable[[Load], Load]) -> None:
     load = Load(5, 50, 20)
     less, much = (estimate(each, BOTH, free_tier=False) for each in (load, more(load)))
     for site in BOTH:

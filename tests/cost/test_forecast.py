@@ -96,7 +96,7 @@ def test_fixed_costs_are_certain() -> None:
     assert stored.total == (23, 23, Decimal("34.5"))
 
 
-def test_measured_from_the_middle() -> None:
+def test_usage_that_begins_in_mid_month_is_extrapolated_from_there() -> None:
     """Usage from the fourteenth and fifteenth on counts for 17 days at the end, not 30."""
     young = usage("aws", {"dynamodb_writes": 2_000_000}, start=at("2026-11-14T00:00"))
     assert forecast([young], MONTH, NOW).total.expected == 17 * Decimal("0.625")

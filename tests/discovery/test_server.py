@@ -77,7 +77,7 @@ def test_a_path_that_no_method_has_is_not_found(google: Google) -> None:
     assert make_session().ask("GET", TOPIC.replace("/v1/", "/v7/")).status == 404
 
 
-def test_calls_fail_if_a_test_wants_it(google: Google) -> None:
+def test_calls_fail_on_request(google: Google) -> None:
     google.failures = [Failure("pubsub.projects.topics.*", after=1, times=1, status=429)]
     session = make_session()
     statuses = [session.ask("PUT", f"{TOPIC}-{n}", document={}).status for n in range(3)]

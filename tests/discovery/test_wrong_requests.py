@@ -42,7 +42,7 @@ DESCRIBED = [
 
 
 @pytest.mark.parametrize("source", DESCRIBED)
-def test_the_named_description_contains_the_rule(source: Described) -> None:
+def test_googles_description_states_the_rule(source: Described) -> None:
     api, _, version = source.document.partition(".")
     document = read(api, version)
     assert document

@@ -52,7 +52,7 @@ def test_a_missing_tool_is_a_fault_only_if_the_profile_needs_it(
     ("says", "state"),
     [("Terraform v1.4.9", FAULT), ("OpenTofu v1.8.0", OK), ("something else", FAULT)],
 )
-def test_versions_of_terraform(tmp_path: Path, says: str, state: str) -> None:
+def test_the_version_of_terraform_is_checked(tmp_path: Path, says: str, state: str) -> None:
     binary = tmp_path / "terraform"
     binary.write_text(f"#!/bin/sh\necho '{says}'\n")
     binary.chmod(0o755)

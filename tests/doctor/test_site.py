@@ -23,7 +23,7 @@ DIGEST = hashlib.sha256(build("aws")).hexdigest()
         (FunctionCode(DIGEST, "Build failed"), FAULT),
     ],
 )
-def test_code_of_the_function(code: Any, state: str) -> None:
+def test_a_function_that_runs_other_code_is_reported(code: Any, state: str) -> None:
     finding = code_finding(cast(Site, FakeSite(code=code)))
     assert finding.state == state
     assert (finding.remedy == "") == (state == OK)

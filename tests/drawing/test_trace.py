@@ -81,5 +81,5 @@ def test_times_are_not_truncated_in_a_narrow_terminal() -> None:
         (72_478_682_334, "+838 d 20 h"),
     ],
 )
-def test_the_time_since_the_stage_before(ms: int | None, text: str) -> None:
+def test_the_time_since_the_previous_stage_is_shown(ms: int | None, text: str) -> None:
     assert after(ms) == text

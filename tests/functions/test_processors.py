@@ -201,7 +201,9 @@ def test_archives_before_it_folds(processor: Processor, monkeypatch: pytest.Monk
     assert stored_rows(processor.site, ["FNCRASHUSDT"]) == expected_rows(batch)
 
 
-def test_volumes_that_fit_no_candle_are_poison_and_the_rest_is_kept(processor: Processor) -> None:
+def test_volumes_too_large_for_a_candle_are_dead_lettered_and_the_rest_is_stored(
+    processor: Processor,
+) -> None:
     good = trades("FNHUGEUSDT", 20)
     huge = Trade("FNHUGEUSDT", 7, Decimal("9" * 16 + ".123456789012"), Decimal("0.1"), START, True)
     messages = [encode(good), encode([huge._replace(quantity=huge.price)])]

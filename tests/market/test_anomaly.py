@@ -278,7 +278,7 @@ def test_every_burst_in_recorded_trades_is_found(recorded: list[Trade]) -> None:
         assert [(one.start, one.kind) for one in found] == [(each.start, "volume-spike")]
 
 
-def test_a_drift_in_recorded_trades_is_found(recorded: list[Trade]) -> None:
+def test_a_drift_of_recorded_prices_is_found(recorded: list[Trade]) -> None:
     """The price rises by two thousandths per minute from the hundredth on. No minute jumps."""
     trades = stretched(recorded, 30)
     begin = trades[0].time // MINUTE * MINUTE + 100 * MINUTE

@@ -53,7 +53,7 @@ def test_every_trade_is_read_back_in_order_and_by_hour(trades: list[Trade]) -> N
 
 
 @given(TRADES)
-def test_the_same_trades_make_the_same_object(trades: list[Trade]) -> None:
+def test_order_and_duplicates_of_trades_do_not_change_the_object(trades: list[Trade]) -> None:
     assert pack_block(reversed(trades)) == pack_block([*trades, *trades])
 
 

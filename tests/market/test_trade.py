@@ -112,7 +112,7 @@ def test_aggregates_are_a_symbol_of_their_own_on_the_market_of_the_trades(symbol
     assert split_market(aggregates) == split_market(symbol)
 
 
-def test_the_market_of_a_future_shows_in_its_name() -> None:
+def test_the_symbol_of_a_future_tells_its_market() -> None:
     for name in ("BTCUSD_PERP", "ETHUSD_250926"):
         assert market_of_future(name) == "cm"
     for name in ("BTCUSDT", "BTCUSDT_250926", "币安人生USDT", "USD_PERP"):

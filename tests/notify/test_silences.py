@@ -63,7 +63,7 @@ def gate() -> Iterator[threading.Event]:
         ("symbol", "BTCUSDT", "", "own", "sites.aws.candles.BTCUSDT.missing", True),
     ],
 )
-def test_the_figures_that_a_silence_covers(
+def test_a_silence_covers_the_figures_that_it_names(
     what: str, name: str, of: str, rule: str, figure: str, covers: bool
 ) -> None:
     assert replace(MADE, what=what, name=name, of=of).covers(rule, figure) is covers

@@ -127,7 +127,7 @@ def test_an_error_without_words_is_not_an_empty_problem() -> None:
     assert rig.seen.why == "KeyError"
 
 
-def test_another_pace_counts_from_the_last_time() -> None:
+def test_a_changed_pace_counts_from_the_last_query() -> None:
     rig = Rig(5)
     rig.run(2)
     rig.collector.pace = 0.2

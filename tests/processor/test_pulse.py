@@ -105,7 +105,7 @@ def test_a_failed_write_loses_no_counts_and_is_retried_after_an_interval(
     assert store.writes == [[Heartbeat("BTCUSDT", 3, 3, 3, 1_000_010)]]
 
 
-def test_the_function_notes_its_versions_now_and_then(store: Store, clock: Clock) -> None:
+def test_the_function_records_its_versions_periodically(store: Store, clock: Clock) -> None:
     pulse = Pulse(cast(Control, store), interval=10, clock=clock)
     store.down = True
     with pytest.raises(Unavailable):

@@ -81,7 +81,7 @@ def test_a_failure_is_logged_once_and_followed_by_a_pause(
     assert line["reason"] == "the daemon is away"
 
 
-def test_a_collector_that_is_named_wrongly_fails_no_message(
+def test_a_wrong_collector_address_fails_no_message(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     Recorder("f", Otlp("collector", "", {})).record([CAME], DONE)

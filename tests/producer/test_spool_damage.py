@@ -352,7 +352,7 @@ def test_a_full_disk_changes_nothing_and_work_continues_with_room(path: Path) ->
         assert drain(spool, "gcp") == bodies(range(5))
 
 
-def test_another_process_that_holds_on_to_the_file_is_waited_for_and_then_named_as_trouble(
+def test_a_spool_locked_by_another_process_is_reported_and_usable_afterwards(
     path: Path,
 ) -> None:
     with Spool.open(path, SITES) as spool:

@@ -14,7 +14,8 @@ _numbers = itertools.count()
 
 
 def fresh(clouds: State, *names: str) -> dict[str, Resources]:
-    """Return the resources of new sites. The name of a site begins with its cloud."""
+    """Create stores for new sites and return their resources. A site's name begins with its cloud,
+    as in ``aws-2``."""
     shared = clouds.resources()
     mine: dict[str, Resources] = {}
     for name in names:

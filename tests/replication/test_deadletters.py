@@ -179,7 +179,7 @@ def test_only_written_letters_are_dropped(tmp_path: Path) -> None:
     assert list(queue.visible) == ["m0"]
 
 
-def test_a_letter_that_the_disk_has_cut_is_not_deleted(tmp_path: Path) -> None:
+def test_a_dead_letter_that_was_written_incompletely_is_not_deleted(tmp_path: Path) -> None:
     """A disk that becomes full accepts the first part of a line without an error."""
     queue = Letters(GOOD)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -218,7 +218,7 @@ class Log:
         ([Unavailable("no answer")], "the function's log cannot be read: no answer"),
     ],
 )
-def test_the_reason_of_a_sound_letter_is_that_of_the_log(
+def test_the_reason_of_a_readable_dead_letter_comes_from_the_log(
     lines: list[LogLine | McloudError], reason: str
 ) -> None:
     letters = [read(each) for each in Letters(GOOD, Message("junk")).dead_letters(10)]

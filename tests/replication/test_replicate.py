@@ -133,7 +133,7 @@ def test_functions_and_replicator_write_the_same_candles_at_once(
 
 
 @pytest.mark.slow
-def test_a_site_that_refuses_connections_delays_nobody(
+def test_a_site_that_refuses_connections_does_not_delay_the_other_sites(
     embedded: State, opened: Opener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "ATTEMPTS", 1)

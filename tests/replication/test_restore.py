@@ -358,14 +358,15 @@ def test_a_batch_that_failed_is_waited_for_until_the_queue_shows_it_again(
     gcp: MemorySite,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Its visibility timeout of six minutes is longer than the patience of two."""
+    """The visibility timeout of the queue, six minutes, is longer than the two minutes that a
+    restore waits without progress."""
     monkeypatch.setattr("mcloud.replication.restore.POLL", 0.05)
     aws.queue = FailsOnce(aws, run=False)  # type: ignore[attr-defined]
     run(restore(engine="functions", patience=0.3))
     check_equal((aws, gcp), all_trades())
 
 
-def test_messages_hold_every_trade_and_also_those_that_disagree() -> None:
+def test_messages_contain_every_trade_even_if_two_disagree() -> None:
     other = [each._replace(price=each.price + 1) for each in TRADES[5:8]]
     messages = envelopes({*TRADES[:2_500], *other})
     trades = [trade for message in messages for trade in decode(message.body).trades]

@@ -515,7 +515,7 @@ def test_different_trades_under_one_id_are_reported_and_left(aws: MemorySite) ->
     ]
 
 
-def test_objects_of_somebody_else_are_counted_and_left_alone(aws: MemorySite) -> None:
+def test_foreign_objects_are_counted_and_left_alone(aws: MemorySite) -> None:
     fill(TRADES[:80], aws)
     aws.archive.objects[prefix(SYMBOL, HOUR_START) + "notes.txt"] = b"mine"
     report = check(aws)

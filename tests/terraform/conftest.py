@@ -67,7 +67,7 @@ def aws_plan(aws: Module, bundles: dict[str, str]) -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 def small_aws_plan(aws: Module, bundles: dict[str, str]) -> dict[str, Any]:
-    """A second stack, with nothing that can be left out."""
+    """The plan of a second stack without its optional parts."""
     return aws.plan(name="other", bundle=bundles["aws"], anomalies=False)
 
 
@@ -79,13 +79,13 @@ def gcp(tmp_path_factory: pytest.TempPathFactory) -> Module:
 
 @pytest.fixture(scope="session")
 def small_gcp_plan(gcp: Module, bundles: dict[str, str]) -> dict[str, Any]:
-    """A second stack, with nothing that can be left out."""
+    """The plan of a second stack without its optional parts."""
     return gcp.plan(name="other", project=PROJECT, bundle=bundles["gcp"], anomalies=False)
 
 
 @pytest.fixture(scope="session")
 def gcp_plan(gcp: Module, gcp_everything: dict[str, object]) -> dict[str, Any]:
-    """Everything that the Google module can make, with its defaults."""
+    """The plan of a stack with every optional part, and otherwise with the defaults."""
     return gcp.plan(**gcp_everything)
 
 

@@ -239,7 +239,7 @@ def test_proxies_refuse_operations_that_are_not_listed(
     assert len(calls) == 2
 
 
-def test_google_roles_allow_the_calls_that_the_life_cannot_make(
+def test_google_roles_allow_calls_that_the_recorded_life_does_not_contain(
     google_grants: dict[str, Granted],
 ) -> None:
     allows = _allowed_by(google_grants)

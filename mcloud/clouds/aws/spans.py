@@ -33,7 +33,8 @@ class XRay:
 
 
 def segments(spans: Sequence[Span]) -> list[dict[str, Any]]:
-    """Return a segment for each span whose parent is elsewhere. It contains the spans below it."""
+    """Return one segment for each span whose parent is not in ``spans``. The segment contains the
+    span's descendants."""
     inner = {span.span_id for span in spans}
     return [
         {

@@ -25,7 +25,8 @@ SAMPLE = 10.0  # seconds between two samples of the queues; AWS samples once a m
 Scope = tuple[str, str]
 """Account and region."""
 DEFAULT: Scope = (ACCOUNT, REGION)
-"""Scope of the metrics from meters, which do not distinguish accounts."""
+"""The scope in which figures of the meters are recorded, since meters do not distinguish
+accounts."""
 
 # The metric for each meter, and the number of the meter's units in one unit of the metric.
 _CONSUMED = {

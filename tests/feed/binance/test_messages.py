@@ -51,7 +51,7 @@ def test_the_recording_is_read_completely(recordings: Path) -> None:
         message(e="aggTrade"),
     ],
 )
-def test_others_are_skipped(other: bytes) -> None:
+def test_messages_of_other_kinds_are_skipped(other: bytes) -> None:
     reader = MessageReader(["BTCUSDT"])
     batch = reader.read([other, message()])
     assert [trade.id for trade in batch.trades] == [7]

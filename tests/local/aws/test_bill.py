@@ -47,7 +47,7 @@ def test_attributes_count() -> None:
     assert message_size("body", {"symbol": attribute}) == 4 + 6 + 6 + 7
 
 
-def test_the_queue_is_the_requests_not_a_messages() -> None:
+def test_the_queue_is_read_from_the_request_and_not_from_the_message() -> None:
     body = json.dumps({"QueueUrl": "http://elsewhere/1/other"})
     assert sqs_queue(json.dumps({"MessageBody": body, "QueueUrl": URL}).encode()) == "trades"
     assert sqs_queue(b'{"QueueName": "trades"}') == ""

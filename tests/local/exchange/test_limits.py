@@ -1,7 +1,7 @@
 from mcloud.local.exchange.limits import AddressBudget, Limits, RateWindow, Verdict
 
 
-def test_a_window_slides() -> None:
+def test_the_window_of_a_limit_slides() -> None:
     window = RateWindow(2, period=10.0)
     assert [window.allows(now) for now in (0.0, 4.0, 9.9)] == [True, True, False]
     assert [window.allows(now) for now in (10.0, 13.9, 14.0)] == [True, False, True]

@@ -29,7 +29,7 @@ TRADES = make_trades(30)
 IDS = [trade.id for trade in TRADES]
 
 
-def test_it_may_begin_at_once() -> None:
+def test_a_play_can_begin_without_a_wait() -> None:
     with LocalExchange(TRADES, wait_for=0) as exchange:
         assert exchange.wait_finished(PATIENCE)
         assert exchange.played("BTCUSDT") == TRADES

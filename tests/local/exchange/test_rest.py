@@ -81,7 +81,7 @@ def test_assets_are_derived_from_the_name(symbol: str, assets: tuple[str, str]) 
     assert (info["baseAsset"], info["quoteAsset"]) == assets
 
 
-def test_a_trade_is_worded_as_binance_does() -> None:
+def test_a_trade_has_the_format_of_binance() -> None:
     assert Exchange().get("historicalTrades?symbol=BTCUSDT&fromId=101&limit=1").content == [
         {
             "id": 101,
@@ -196,7 +196,9 @@ def test_the_weight_of_an_address_is_limited_then_it_is_banned() -> None:
         (Fault("rest_error", count=1, status=503), 503, None),
     ],
 )
-def test_failures_on_demand(fault: Fault, status: int, retry_after: str | None) -> None:
+def test_requested_failures_are_returned(
+    fault: Fault, status: int, retry_after: str | None
+) -> None:
     exchange = Exchange()
     exchange.faults.begin(fault, now=0.0)
     answer = exchange.get("ping")
