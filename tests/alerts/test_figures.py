@@ -38,7 +38,7 @@ def test_a_figure_is_as_old_as_what_stands_beside_it() -> None:
     assert NOW - one(figures, "sites.aws.holes").at == 70
 
 
-def test_what_is_unknown_is_not_what_leads_nowhere() -> None:
+def test_an_unknown_figure_differs_from_a_path_that_does_not_exist() -> None:
     figures = seen(
         aws={"queue": {"unknown": "no answer", "oldest_age_s": None}, "last_candle": None},
         gcp={"queue": {"ready": None}, "name": "text", "close": "61000.50", "x": "NaN"},

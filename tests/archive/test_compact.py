@@ -291,7 +291,7 @@ def test_a_dry_run_counts_and_changes_nothing(aws: MemorySite) -> None:
     assert aws.archive.objects == before
 
 
-def test_a_damaged_object_is_named_and_holds_up_no_other(aws: MemorySite) -> None:
+def test_a_damaged_object_is_named_and_does_not_hold_up_others(aws: MemorySite) -> None:
     (bad,) = put(aws, made(range(10)))
     put(aws, made(range(10, 20)))
     aws.archive.objects[bad] = b"damaged"
@@ -357,7 +357,7 @@ def test_two_trades_under_one_id_are_both_kept_and_found(aws: MemorySite, gcp: M
 
 
 @pytest.mark.parametrize("compacted", ["aws", "gcp", "both"])
-def test_a_site_gets_the_trades_that_its_blocks_lack(
+def test_a_site_gets_the_trades_missing_in_its_blocks(
     aws: MemorySite, gcp: MemorySite, compacted: str
 ) -> None:
     everything = made(range(BLOCK - 200, BLOCK + 200))

@@ -110,7 +110,7 @@ def test_an_object_that_does_not_match_its_key_is_reported_and_not_copied(
     assert list(target.objects) == [sound]
 
 
-def test_objects_of_others_are_passed_over(source: MemoryArchive, target: MemoryArchive) -> None:
+def test_foreign_objects_are_skipped(source: MemoryArchive, target: MemoryArchive) -> None:
     key = store(source, trades([100]))[0]
     source.objects[key.replace("100-100", "notes")] = b"somebody else's"
     assert [each.key for each in raw.holdings(source, SYMBOL, HOUR_START)] == [key]

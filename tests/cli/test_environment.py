@@ -10,7 +10,7 @@ import pytest
 from .conftest import Terminal
 
 
-def test_characters_that_the_encoding_lacks_cause_no_error(mcloud: Terminal) -> None:
+def test_characters_outside_the_encoding_cause_no_error(mcloud: Terminal) -> None:
     logs = mcloud.folder / "state" / "local" / "logs"
     logs.mkdir(parents=True)
     for name in ("aws", "gcp"):
@@ -72,7 +72,7 @@ def test_logs_and_warnings_of_libraries_are_not_shown(mcloud: Terminal) -> None:
 @pytest.mark.parametrize(
     "arguments", [("local", "up"), ("produce", "--detach"), ("guard", "run", "--detach")]
 )
-def test_a_folder_that_cannot_be_written_is_named(
+def test_a_folder_that_cannot_be_written_is_reported(
     mcloud: Terminal, arguments: tuple[str, ...]
 ) -> None:
     (mcloud.folder / "state").write_text("a file where the folder would be")
@@ -113,7 +113,7 @@ COMMANDS = (
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_working_folder_that_was_deleted_is_named(mcloud: Terminal, command: str) -> None:
+def test_a_working_folder_that_was_deleted_is_reported(mcloud: Terminal, command: str) -> None:
     gone = mcloud.folder / "gone"
     gone.mkdir()
     mcloud.folder = gone
@@ -139,7 +139,9 @@ LOCKING = (
         *(("ps", each) for each in (errno.EOPNOTSUPP, errno.ENOSYS, errno.EIO)),
     ],
 )
-def test_a_file_system_without_locks_is_named(mcloud: Terminal, command: str, number: int) -> None:
+def test_a_file_system_without_locks_is_reported(
+    mcloud: Terminal, command: str, number: int
+) -> None:
     """An example is NFS without its lock service."""
     for kind in ("producers", "replicators", "guards", "alerts"):
         (mcloud.folder / "state" / kind / "default").mkdir(parents=True)

@@ -245,7 +245,7 @@ def test_config_show_lists_variables_without_effect(mcloud: Terminal) -> None:
     assert shown(mcloud)["settings"]["profile"] == {"value": "local", "origin": "default"}
 
 
-def test_a_folder_that_cannot_be_written_is_named(mcloud: Terminal) -> None:
+def test_a_folder_that_cannot_be_written_is_reported(mcloud: Terminal) -> None:
     path = Path(mcloud.folder / "mcloud.toml")
     path.mkdir()
     done = mcloud.run("init", "--force")

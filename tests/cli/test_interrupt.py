@@ -78,7 +78,7 @@ def test_local_up(mcloud: Terminal, phase: str, number: signal.Signals) -> None:
     assert not home.is_up()
 
 
-def test_an_interrupt_inside_an_exec_exits_as_any_other(tmp_path: Path) -> None:
+def test_an_interrupt_during_exec_exits_like_any_other(tmp_path: Path) -> None:
     """An example is the creation of a dataclass. CPython would let ``-m`` die of SIGINT at exit."""
     (tmp_path / "program.py").write_text(
         "import typer\n"

@@ -230,7 +230,7 @@ def test_a_stream_of_lines_ends_with_its_reader(mcloud_up: Terminal) -> None:
         (["-o", "csv"], "choose from text, json, jsonl"),
     ],
 )
-def test_a_wrong_line_is_named(dark: Terminal, arguments: list[str], message: str) -> None:
+def test_a_wrong_line_is_reported(dark: Terminal, arguments: list[str], message: str) -> None:
     done = dark.run("--profile", "dark", "monitor", *arguments)
     assert done.returncode == 2
     assert message in " ".join(done.stderr.split())

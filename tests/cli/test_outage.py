@@ -75,7 +75,7 @@ def test_begins_shows_and_ends(mcloud_up: Terminal, home: Path) -> None:
     assert mcloud_up.run("local", "outage").stderr == "there is no outage\n"
 
 
-def test_ctrl_c_ends_the_outage_that_it_waits_for(mcloud_up: Terminal, home: Path) -> None:
+def test_ctrl_c_ends_the_outage_that_the_command_waits_for(mcloud_up: Terminal, home: Path) -> None:
     outage.begin(home, "gcp", "queue", "slow", None)
     process = mcloud_up.start("local", "outage", "aws", "--service", "archive", "--wait")
     eventually(lambda: len(outage.active(home)) == 2)

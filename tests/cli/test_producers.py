@@ -174,9 +174,7 @@ def test_symbols_from_a_file_in_any_writing(terminal: Terminal, exchange: LocalE
     assert "binance has no symbol PS0USDT" in done.stderr
 
 
-def test_a_key_for_the_exchange_is_written_nowhere(
-    terminal: Terminal, exchange: LocalExchange
-) -> None:
+def test_an_exchange_key_is_never_written(terminal: Terminal, exchange: LocalExchange) -> None:
     secret = {"MCLOUD_BINANCE_API_KEY": "k3yOfMine"}
     ws = ("--ws-url", exchange.ws_url)
     done = terminal.run("produce", *ws, "--rest-url", "http://example.com", **secret)

@@ -297,7 +297,7 @@ def subscribed(arn: str) -> str:
         ("", WARNING, "is not subscribed"),
     ],
 )
-def test_an_alert_mail_that_nobody_has_confirmed(
+def test_an_unconfirmed_alert_mail_is_reported(
     an_aws: Callable[..., aws.AwsAccess], arn: str, state: str, words: str
 ) -> None:
     answers = iter([(200, CALLER), (200, subscribed(arn))])

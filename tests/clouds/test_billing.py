@@ -262,7 +262,7 @@ def test_cost_explorer_of_each_partition(region: str, endpoint: str) -> None:
     assert client.meta.endpoint_url == endpoint
 
 
-def test_a_partition_without_a_cost_explorer_is_named() -> None:
+def test_a_partition_without_a_cost_explorer_is_reported() -> None:
     stack = CostExplorer(replace(AWS, region="us-gov-west-1"), "mcloud")
     with pytest.raises(Refused, match="does not exist in the partition aws-us-gov") as caught:
         stack.bill("2026-11-01", "2026-11-25")

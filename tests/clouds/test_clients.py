@@ -163,7 +163,7 @@ def test_a_site_on_google_cloud_refuses_emulator_variables(
         make()
 
 
-def test_a_missing_file_of_certificates_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_file_of_certificates_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/there/is/none")
     words = "read from /there/is/none: No such file or directory; check REQUESTS_CA_BUNDLE"
     with pytest.raises(Refused, match=words):

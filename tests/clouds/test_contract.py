@@ -516,7 +516,7 @@ class TestControl:
         site.control.beat(beats[:1])
         assert site.control.heartbeats() == beats
 
-    def test_a_damaged_entry_holds_up_no_other(self, site: Site) -> None:
+    def test_a_damaged_entry_does_not_hold_up_others(self, site: Site) -> None:
         # Both symbols are in this document.
         beats = [Heartbeat("BADUSDT", 1, 1, 1, 2.0), Heartbeat("BTCUSDT", 900, 5, 1, 2.0)]
         for entry, what in (

@@ -71,7 +71,9 @@ def left_behind(state: State) -> list[str]:
     ("profile", "problem"),
     [("staging", "unknown profile 'staging'"), ("prod", "'aws' .* not deployed")],
 )
-def test_a_profile_that_cannot_be_used_is_named(tmp_path: Path, profile: str, problem: str) -> None:
+def test_a_profile_that_cannot_be_used_is_reported(
+    tmp_path: Path, profile: str, problem: str
+) -> None:
     (tmp_path / "mcloud.toml").write_text('[profiles.prod.sites.aws]\ncloud = "aws"\n')
     with pytest.raises(pytest.UsageError, match=f"MCLOUD_TEST_PROFILE={profile}: .*{problem}"):
         live_sites(profile, tmp_path)

@@ -150,7 +150,7 @@ def days(*values: float) -> dict[str, float]:
     return dict(zip(DAYS, values, strict=False))
 
 
-def test_aws_by_hand() -> None:
+def test_usage_on_aws_equals_figures_computed_by_hand() -> None:
     found, watch = aws(
         {
             ("NumberOfMessagesSent", "trades"): days(100, 200),

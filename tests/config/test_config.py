@@ -265,7 +265,7 @@ def test_sites_are_selected_in_the_order_given(wanted: str | None, chosen: list[
         (" , ", "' , ' names no site; choose from aws, gcp$"),
     ],
 )
-def test_an_unknown_site_is_named(wanted: str, message: str) -> None:
+def test_an_unknown_site_is_reported(wanted: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         config.select(["aws", "gcp"], wanted)
 

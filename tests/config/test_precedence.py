@@ -177,7 +177,7 @@ def test_an_unreadable_line_with_a_known_variable_is_reported(tmp_path: Path) ->
     assert load(tmp_path).symbol == "A"
 
 
-def test_an_unreadable_file_is_named(tmp_path: Path) -> None:
+def test_an_unreadable_file_is_reported(tmp_path: Path) -> None:
     (tmp_path / ".env.gcp").write_bytes(b"GCP_REGION=\xff\n")
     with pytest.raises(ConfigError, match=r"\.env\.gcp:1: GCP_REGION has a byte that is not UTF-8"):
         load(tmp_path)
@@ -235,7 +235,7 @@ url = "http://127.0.0.1:1/hooks.slack.com/hush"
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"queue_url": 1}', "\udcff"])
-def test_stored_outputs_that_are_damaged_are_named(tmp_path: Path, text: str) -> None:
+def test_stored_outputs_that_are_damaged_are_reported(tmp_path: Path, text: str) -> None:
     found = deployed(tmp_path)
     path = found.outputs.path("aws")
     path.write_bytes(text.encode(errors="surrogateescape"))
@@ -257,7 +257,7 @@ def test_outputs_are_for_their_owner_only(tmp_path: Path) -> None:
     assert [each.name for each in path.parent.iterdir()] == ["gcp.json"]
 
 
-def test_a_state_folder_that_cannot_be_is_named(tmp_path: Path) -> None:
+def test_an_impossible_state_folder_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     found = load(tmp_path, MCLOUD_STATE="file")
     with pytest.raises(McloudError, match="file cannot be made: File exists"):

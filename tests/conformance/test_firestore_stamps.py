@@ -28,7 +28,7 @@ def rows(client: firestore.Client) -> firestore.CollectionReference:
     return client.collection("rows")
 
 
-def test_a_stamp_comes_with_a_write_under_a_precondition(
+def test_a_server_timestamp_can_be_written_under_a_precondition(
     client: firestore.Client, rows: firestore.CollectionReference
 ) -> None:
     document = rows.document("a")
@@ -49,7 +49,7 @@ def test_a_stamp_comes_with_a_write_under_a_precondition(
     assert second.get("at") >= first.get("at")
 
 
-def test_a_stamp_comes_with_a_bulk_write(
+def test_a_server_timestamp_can_be_written_in_a_bulk_write(
     client: firestore.Client, rows: firestore.CollectionReference
 ) -> None:
     rows.document("there").set({"n": 0})

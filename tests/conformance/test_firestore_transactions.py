@@ -154,7 +154,9 @@ class TestTransactions:
             with pytest.raises(exceptions.InvalidArgument):
                 rows.document("a").get(transaction=transaction)
 
-    def test_an_error_inside_rolls_back(self, rows: firestore.CollectionReference) -> None:
+    def test_an_error_in_a_transaction_rolls_it_back(
+        self, rows: firestore.CollectionReference
+    ) -> None:
         @firestore.transactional  # type: ignore[untyped-decorator]
         def fail(transaction: firestore.Transaction) -> None:
             transaction.set(rows.document("a"), {})

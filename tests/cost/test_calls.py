@@ -32,7 +32,9 @@ def test_each_call_is_known_on_both_clouds_and_each_meter_has_a_price() -> None:
         ("aws", "function", 1, {}),
     ],
 )
-def test_units_by_hand(cloud: str, call: str, count: int, expected: dict[str, str]) -> None:
+def test_units_equal_figures_computed_by_hand(
+    cloud: str, call: str, count: int, expected: dict[str, str]
+) -> None:
     assert units(cloud, call, count) == {m: Decimal(each) for m, each in expected.items()}
 
 

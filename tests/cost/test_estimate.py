@@ -46,7 +46,7 @@ def test_a_quiet_symbol_has_no_messages_while_nothing_is_traded() -> None:
     assert flow.candles < 1
 
 
-def test_units_by_hand() -> None:
+def test_units_equal_figures_computed_by_hand() -> None:
     flow = Flow(
         *(2, 3, 5000, 1, 4, 4, 6, 1000, 1, 4),
         raw_bytes=8_000,

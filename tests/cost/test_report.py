@@ -107,7 +107,7 @@ def test_a_group_without_known_meters_is_unknown() -> None:
     assert (storage["net_usd"], messaging["net_usd"]) == (None, "0")
 
 
-def test_a_site_that_does_not_answer_is_named() -> None:
+def test_a_site_that_does_not_answer_is_reported() -> None:
     report = made(AWS, usage("gcp", {}, problem="no answer within 30 s"))
     assert "gcp: unknown: no answer within 30 s" in report.notes
     assert report.unknown_sites == ["gcp: no answer within 30 s"]
@@ -223,7 +223,7 @@ BLIND = usage("aws", {"sqs_requests": None, "s3_puts": None}, trades={"BTCUSDT":
 
 @pytest.mark.parametrize("site", [AWAY, BLIND])
 @pytest.mark.parametrize("by", BY)
-def test_an_unknown_cost_is_nowhere_shown_as_0(site: SiteUsage, by: str) -> None:
+def test_an_unknown_cost_is_never_shown_as_0(site: SiteUsage, by: str) -> None:
     money = Money(CostSettings(budget_usd=20.0), {"aws": Decimal(15)})
     report = made(site, by=by, money=money, forecast=forecast([site], MONTH, NOW))
     document = encode(report.report)

@@ -15,7 +15,7 @@ SITES = (
 )
 
 
-def test_a_run_by_hand() -> None:
+def test_the_cost_of_a_run_equals_a_figure_computed_by_hand() -> None:
     meters = {
         "aws": {"sqs_requests": 1_000_000, "s3_puts": 100, "anything": 7},
         "gcp": {"firestore_writes": 20_100},

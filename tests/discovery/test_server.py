@@ -30,7 +30,7 @@ def test_our_client_creates_and_reads_a_resource(google: Google) -> None:
     assert [entry.method for entry in google.log] == [*methods, methods[0]]
 
 
-def test_google_s_own_clients_do_so_as_well(google: Google) -> None:
+def test_googles_own_clients_reach_the_server(google: Google) -> None:
     credentials, _ = google_credentials()
     assert AuthorizedSession(credentials).get(TOPIC).status_code == 404
     client = storage.Client(project=PROJECT, credentials=credentials)

@@ -70,7 +70,7 @@ def test_a_price_that_is_out_of_sight_does_not_flatten_those_in_sight() -> None:
 
 
 @pytest.mark.parametrize("width", [1, 2, 5])
-def test_the_newest_bar_is_drawn_whatever_the_width(width: int) -> None:
+def test_the_newest_bar_is_drawn_at_every_width(width: int) -> None:
     assert lines(candlesticks(BARS, width, 4)) == [
         "┃ 107",
         "┃ 104",

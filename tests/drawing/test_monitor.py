@@ -128,7 +128,7 @@ def test_the_screen_fills_the_terminal_exactly(view: MonitorView, count: int) ->
 
 
 @given(views())
-def test_a_figure_that_changes_moves_no_other(view: MonitorView) -> None:
+def test_a_figure_that_changes_does_not_move_others(view: MonitorView) -> None:
     """The labels keep their places, whatever the figures are."""
     sound = screen(snapshot(AWS, replace(AWS, name="gcp")), replace(view, focus=None))
     trouble = screen(snapshot(GCP, replace(GCP, name="gcp")), replace(view, focus=None))

@@ -102,7 +102,7 @@ def test_a_producer_with_problems_names_them() -> None:
     ]
 
 
-def test_the_lag_of_old_trades_is_no_row_of_digits() -> None:
+def test_the_lag_of_old_trades_is_rounded() -> None:
     assert "lag 3 d 4 h " in draw(panel({**STATE, "lag_s": 3 * 86_400 + 4 * 3_600.5}))[0]
 
 

@@ -20,7 +20,7 @@ from mcloud.runs import Running
 WEST = replace(SITE, name="west")
 
 
-def test_two_sound_sites() -> None:
+def test_two_healthy_sites_are_drawn() -> None:
     assert draw(status_table(snapshot(SITE, WEST)), 120) == [
         "              aws                    west (aws)",
         "services      up  12 ms              up  12 ms",

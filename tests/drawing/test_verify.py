@@ -53,7 +53,7 @@ def test_empty_sites_are_not_called_equal() -> None:
     assert shown(view(report(symbols=())))[-1].startswith("there is nothing to compare")
 
 
-def test_every_finding_is_named() -> None:
+def test_every_finding_is_reported() -> None:
     lines = shown(
         view(
             report(

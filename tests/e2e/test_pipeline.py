@@ -87,7 +87,7 @@ def test_functions_killed_in_mid_stream_lose_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_proof_holds_on_googles_emulators(official: State) -> None:
+def test_the_pipeline_loses_no_trade_on_googles_emulators(official: State) -> None:
     trades = list(Simulate(["OFFBTCUSDT"], seed=3, start_time=START, count=3_000))
     proof = demo.run(trades, open_sites(official), seed=3)
     assert {site.digest for site in proof.sites.values()} == {proof.digest}

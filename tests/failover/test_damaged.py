@@ -333,7 +333,7 @@ def _a_minute_later(snapshot: Snapshot) -> Snapshot:
     return replace(snapshot, at=snapshot.at + 60, machine=machine)
 
 
-def test_a_guard_that_can_judge_no_queue_is_lost_as_well(tmp_path: Path) -> None:
+def test_a_guard_that_cannot_judge_any_queue_counts_as_lost(tmp_path: Path) -> None:
     with rig(tmp_path) as it:
         it.step(2)
         for site in (it.aws, it.gcp):

@@ -308,7 +308,7 @@ def test_the_rules_hold_in_any_history(moments: list[tuple[str, str, float, floa
         moved_at = story.now
 
 
-def test_settings_that_cannot_work_are_named() -> None:
+def test_settings_that_cannot_work_are_reported() -> None:
     assert problem_of(GuardSettings()) == ""
     assert "lease allows" in problem_of(GuardSettings(interval=6, lease=8))
     assert "flaps" in problem_of(GuardSettings(goods=3))

@@ -202,7 +202,7 @@ def test_producers_are_waited_for_and_named(rig: Rig) -> None:
     assert None not in came.follow.values()
 
 
-def test_the_audit_log_is_private_and_a_cut_line_spoils_no_other(rig: Rig) -> None:
+def test_the_audit_log_is_private_and_a_cut_line_does_not_spoil_others(rig: Rig) -> None:
     carry_out(order(), rig.sites, rig.tools())
     path = rig.folder / "audit.jsonl"
     assert path.stat().st_mode & 0o777 == 0o600

@@ -274,7 +274,7 @@ def test_a_site_reported_down_by_an_earlier_run_is_reported_up(tmp_path: Path) -
         assert [(event.title, event.state) for event in it.told] == [("aws is up", RESOLVED)]
 
 
-def test_a_paid_debt_does_not_return_with_a_site_that_was_away(tmp_path: Path) -> None:
+def test_an_old_pause_does_not_return_with_a_site_that_was_unavailable(tmp_path: Path) -> None:
     with rig(tmp_path) as it:
         pause.tell(it.sites, paused=True, by="me", why="", at=1.0, seconds=1.0)
         it.aws.die()

@@ -68,7 +68,7 @@ def test_one_epoch_with_two_primaries_ends_in_one_next_epoch() -> None:
     assert aws.control.stored == gcp.control.stored == done.record
 
 
-def test_no_site_at_all_is_an_error_that_changes_nothing() -> None:
+def test_without_any_site_an_error_is_raised_and_nothing_changes() -> None:
     aws, gcp, sites = pair()
     aws.die()
     gcp.die()

@@ -90,7 +90,7 @@ def test_losing_every_race_raises_contention() -> None:
         pair.add("ours")
 
 
-def test_a_site_that_is_away_is_named() -> None:
+def test_a_site_that_is_away_is_reported() -> None:
     pair = Pair()
     pair.aws.die()
     assert list(pair.add("first")) == ["aws"]

@@ -114,7 +114,7 @@ def test_a_folder_and_a_pattern_are_sources(folder: Path, pattern: str) -> None:
     assert recording.warnings == ()
 
 
-def test_the_damaged_file_of_a_folder_is_named(folder: Path) -> None:
+def test_the_damaged_file_of_a_folder_is_reported(folder: Path) -> None:
     path = write(folder / "BTCUSDT-trades-2024-08-10.csv.gz", [csv_trade(TRADES[0]), "1,2,3"])
     path.write_bytes(path.read_bytes()[:-4])
     recording = open_recording(f"replay:{folder}")
@@ -162,7 +162,7 @@ def test_aggregates_are_not_read_live() -> None:
 
 
 @pytest.mark.parametrize("path", ["empty", "empty/*.zip", "*.nothing"])
-def test_a_folder_without_recordings_is_named(tmp_path: Path, path: str) -> None:
+def test_a_folder_without_recordings_is_reported(tmp_path: Path, path: str) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty" / "a.CHECKSUM").touch()
     with pytest.raises(UsageError, match=f"there is no file to replay in {tmp_path}"):

@@ -299,7 +299,7 @@ def test_invalid_symbols_are_refused(tmp_path: Path) -> None:
 @example("9" * 5000)
 @example('{"e":"trade","T":' + "9" * 400 + "}")
 @example('{"s":"\\ud800","t":1,"p":"1","q":"1","T":1,"m":true}')
-def test_no_line_raises_anything_but_bad_trade(line: str) -> None:
+def test_no_line_raises_an_error_other_than_bad_trade(line: str) -> None:
     with suppress(BadTrade):
         parse_message(line)
     assert table_of(line) is None

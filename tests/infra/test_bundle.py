@@ -56,7 +56,7 @@ def test_dates_and_permissions_of_the_sources_do_not_matter(
     assert bundle.build(cloud) != before
 
 
-def test_holds_one_clouds_adapters_and_no_more(cloud: str) -> None:
+def test_a_bundle_contains_the_adapters_of_one_cloud_only(cloud: str) -> None:
     names = zipfile.ZipFile(io.BytesIO(bundle.build(cloud))).namelist()
     other = "gcp" if cloud == "aws" else "aws"
     assert f"{HANDLERS[cloud]}.py" in names

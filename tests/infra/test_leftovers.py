@@ -29,7 +29,7 @@ def said(answer: Answer) -> list[str]:
     return found
 
 
-def test_each_backup_comes_with_the_command_that_deletes_it() -> None:
+def test_each_backup_is_listed_with_the_command_that_deletes_it() -> None:
     listed = [
         backup("b2", "2026-12-02"),
         backup("b1", "2026-12-01"),

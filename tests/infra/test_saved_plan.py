@@ -45,7 +45,7 @@ def test_a_saved_plan_is_private_and_read_back_unchanged(tmp_path: Path) -> None
         ({"files": {**BASIS.files, "new.tf": "1"}}, "other contents of new.tf"),
     ],
 )
-def test_each_changed_input_is_named(change: dict[str, Any], why: str) -> None:
+def test_each_changed_input_is_reported(change: dict[str, Any], why: str) -> None:
     assert why in BASIS.differs(replace(BASIS, **change))
 
 
@@ -68,12 +68,12 @@ def test_a_foreign_zip_file_is_refused(tmp_path: Path, about: object) -> None:
         read(path)
 
 
-def test_no_file_at_all(tmp_path: Path) -> None:
+def test_a_missing_plan_file_is_reported(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="none cannot be read: No such file or directory"):
         read(tmp_path / "none")
 
 
-def test_another_version_of_mcloud_is_named(
+def test_another_version_of_mcloud_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("mcloud.infra.saved_plan.__version__", "9.9.9")

@@ -44,7 +44,7 @@ def test_no_state(text: str) -> None:
 
 @pytest.mark.parametrize("before", ["", "tfenv: using {1.11.4}\n", '{"level": "info"}\n', "[t] "])
 @pytest.mark.parametrize("after", ["", "\nA new version is available {1.12}\n", "}{"])
-def test_lines_of_a_wrapper_are_passed_over(before: str, after: str) -> None:
+def test_lines_of_a_wrapper_are_skipped(before: str, after: str) -> None:
     assert find_object(f"{before}{json.dumps(STATE, indent=1)}{after}", "lineage") == STATE
 
 

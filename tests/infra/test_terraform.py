@@ -69,7 +69,7 @@ def test_warnings_before_the_version_are_ignored(tmp_path: Path) -> None:
     assert terraform.version(script(tmp_path, "t", said)) == ("Terraform", (1, 6, 1))
 
 
-def test_other_versions_that_a_wrapper_mentions_are_passed_over(tmp_path: Path) -> None:
+def test_other_versions_that_a_wrapper_mentions_are_skipped(tmp_path: Path) -> None:
     said = (
         "echo 'Terraform v1.2.3 is installed already'; echo Terraform v1.6.1; echo on linux_amd64"
     )

@@ -224,7 +224,7 @@ def test_a_cut_object_is_a_bad_archive(trades: list[Trade], data: st.DataObject)
         b'{"s":"BTCUSDT","t":' + b"9" * 5000 + b"}",
     ],
 )
-def test_a_line_that_is_no_trade_is_named(line: bytes) -> None:
+def test_a_line_that_is_not_a_trade_is_reported(line: bytes) -> None:
     (good,) = pack([TRADE])
     with pytest.raises(BadArchive, match="line 2"):
         unpack(gzip.compress(gzip.decompress(good.body) + line + b"\n"))

@@ -304,7 +304,7 @@ def test_late_trades_for_voids_of_both_sites_are_reported() -> None:
     assert fold(one, trades) == (folded(trades), ())
 
 
-def test_a_candle_of_nothing_but_voids_has_no_prices() -> None:
+def test_a_candle_of_voids_only_has_no_prices() -> None:
     candle = folded([Trade.void("BTCUSDT", n, START) for n in range(4, 7)])
     record = candle.to_record()
     assert record == {

@@ -119,7 +119,7 @@ def test_after_a_hole_every_indicator_starts_again(minute: int) -> None:
     assert shown("volatility:2", steps) == [None] * 3
 
 
-def test_a_minute_that_lacks_ids_inside_is_in_no_window() -> None:
+def test_a_minute_with_missing_ids_is_in_no_window() -> None:
     """The id 9 of minute 1 is missing."""
     steps = steps_of(
         (0, 7, "10"), (1, 8, "11"), (1, 10, "12"), (2, 11, "16"), (3, 12, "17"), (4, 13, "34")
@@ -302,7 +302,7 @@ def test_values_depend_only_on_bars_within_reach(
         )
 
 
-def test_an_exponential_mean_forgets_where_it_began() -> None:
+def test_an_exponential_mean_does_not_depend_on_its_start() -> None:
     bars = [bar(n, str(60_000 + 997 * n % 613)) for n in range(1500)]
     indicator = Indicator("ema", 12)
     begin = reach(indicator, bars[1000].start, MINUTE)

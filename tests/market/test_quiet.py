@@ -157,14 +157,14 @@ def test_a_minute_beside_a_hole_is_not_filled() -> None:
     assert found.holes == [CandleHole(3, 3, START + 3 * MINUTE, START + 8 * MINUTE)]
 
 
-def test_an_id_that_its_neighbour_has_is_not_missing() -> None:
+def test_an_id_in_the_neighbouring_candle_is_not_missing() -> None:
     """The ids 2 and 3 are in each other's minute, so neither minute lacks anything."""
     found = timeline(candles_of([trade(0, 1), trade(1, 2), trade(0, 3), trade(1, 4)]), "1m")
     assert [tuple(step[1:]) for step in found.steps] == [(True, True), (True, True)]
     assert found.holes == []
 
 
-def test_a_minute_of_voids_was_quiet_unless_it_lacks_ids() -> None:
+def test_a_minute_of_voids_without_missing_ids_was_quiet() -> None:
     """The minute 2 has only voids, and its missing id may be the trade with the last close."""
     void = [Trade.void("X", id_, START + 2 * MINUTE) for id_ in (2, 3, 4)]
     ends = [trade(0, 1), trade(4, 5)]

@@ -43,7 +43,7 @@ def test_a_trade_of_binance() -> None:
 
 
 @pytest.mark.parametrize("field", list(DATA))
-def test_a_missing_field_is_named(field: str) -> None:
+def test_a_missing_field_is_reported(field: str) -> None:
     with pytest.raises(BadTrade, match=f"no field '{field}'"):
         Trade.from_binance({name: value for name, value in DATA.items() if name != field})
 

@@ -73,7 +73,7 @@ def gate() -> Iterator[threading.Event]:
     event.set()
 
 
-def test_a_channel_that_hangs_delays_nobody(gate: threading.Event) -> None:
+def test_a_channel_that_hangs_does_not_delay_others(gate: threading.Event) -> None:
     def hang(event: Event) -> str:
         gate.wait()
         return ""
@@ -253,7 +253,7 @@ def test_no_wait_keeps_a_process_from_ending(seconds: float) -> None:
 
 
 @pytest.mark.parametrize("behaviour", rude.ALL)
-def test_a_misbehaving_server_delays_no_other_channel(
+def test_a_misbehaving_server_does_not_delay_another_channel(
     behaviour: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seconds = 0.1 if behaviour in rude.TIMED else PATIENCE

@@ -109,7 +109,7 @@ def test_no_deployment_closes_the_incident_of_another() -> None:
         ("west", "mcloud+mcloud-west"),  # a rule with that name
     ],
 )
-def test_the_stack_is_that_of_the_sites_in_question(key: str, stack: str) -> None:
+def test_the_origin_names_the_stack_of_the_affected_sites(key: str, stack: str) -> None:
     assert ORIGIN.stack(replace(FIRING, key=key)) == stack
 
 

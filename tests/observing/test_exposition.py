@@ -149,7 +149,7 @@ class TestScrape:
             elsewhere = requests.get(url, headers={"Host": "evil.example:80"}, timeout=30)
             assert elsewhere.status_code == 403
 
-    def test_a_taken_port_is_named(self) -> None:
+    def test_a_taken_port_is_reported(self) -> None:
         with serving(Listen(), str) as url:
             port = int(url.split(":")[2].partition("/")[0])
             with (

@@ -151,7 +151,7 @@ def test_clients_with_a_certificate(certificate: Tls, tmp_path: Path) -> None:
                     get(url, verify=str(certificate.cert), cert=pair)
 
 
-def test_a_silent_client_delays_nobody(certificate: Tls) -> None:
+def test_a_silent_client_does_not_delay_others(certificate: Tls) -> None:
     """This includes the handshake, which runs in the thread of the client."""
     with serve(tls=certificate) as url:
         port = int(url.rpartition(":")[2].partition("/")[0])
@@ -222,6 +222,6 @@ def test_invalid_addresses_are_refused(text: str) -> None:
         address(text, 9464)
 
 
-def test_an_address_of_another_machine_is_named() -> None:
+def test_an_address_of_another_machine_is_reported() -> None:
     with pytest.raises(McloudError, match=r"192\.0\.2\.1"), serve("192.0.2.1", SECRET):
         pass

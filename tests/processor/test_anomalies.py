@@ -218,7 +218,7 @@ def test_a_new_instance_continues_at_the_stored_position(store: Store) -> None:
     assert store.reads == 1 + 121 + OVERLAP // MINUTE + 1 + reach
 
 
-def test_the_position_is_stored_now_and_then(store: Store) -> None:
+def test_the_position_is_stored_periodically(store: Store) -> None:
     store.fill("AUSDT", steady(30))
     mine = watch(store)
     mine.look()

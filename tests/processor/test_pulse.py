@@ -170,7 +170,7 @@ def test_a_damaged_heartbeat_keeps_its_counts_until_it_is_repaired(
     assert store.writes[1:] == [[Heartbeat("BTCUSDT", 8, 2, 2, 1_000_010)]]
 
 
-def test_heartbeats_for_which_there_is_no_time_wait(store: Store, clock: Clock) -> None:
+def test_heartbeats_are_postponed_if_there_is_no_time(store: Store, clock: Clock) -> None:
     pulse = Pulse(cast(Control, store), interval=10, clock=clock)
     pulse.add(trades("BTCUSDT", 1), lambda: False)
     assert (store.writes, store.kept) == ([], [])

@@ -88,7 +88,7 @@ def test_a_hole_that_could_not_be_filled_just_now_is_tried_once_more_at_the_end(
     assert all(hole.attempts for hole in done.holes)
 
 
-def test_trades_that_the_exchange_lacks_are_requested_and_reported(spool: Spool) -> None:
+def test_trades_missing_at_the_exchange_are_requested_and_reported(spool: Spool) -> None:
     done = run(spool, FakeHistory(trades([*range(1, 10), *range(20, 2_502)])), Jumping())
     assert [(hole.first, hole.last) for hole in done.holes] == [(10, 19)]
     assert "does not have these ids" in done.holes[0].reason

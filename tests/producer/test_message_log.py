@@ -92,7 +92,7 @@ def test_a_message_spooled_before_the_record_existed_is_found(
     assert find(tmp_path, "BTCUSDT", 5) == [Journey(1, 9, sent={"aws": START})]
 
 
-def test_a_line_that_was_cut_short_is_passed_over(tmp_path: Path) -> None:
+def test_a_truncated_line_is_skipped(tmp_path: Path) -> None:
     with MessageLog(tmp_path) as trail:
         note(trail, trades(1, 9), START)
         note(trail, trades(1, 9), START)

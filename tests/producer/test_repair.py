@@ -97,7 +97,7 @@ def test_holes_are_filled_page_by_page_oldest_first(rig: Callable[..., Rig]) -> 
     assert filled.cursor.repeats == 0
 
 
-def test_ids_that_the_exchange_lacks_stay_a_hole(
+def test_ids_missing_at_the_exchange_stay_a_hole(
     rig: Callable[..., Rig],
 ) -> None:
     history = FakeHistory([*trades(range(10, 14)), *trades(range(17, 30))])

@@ -20,7 +20,7 @@ def record(epoch: int, primary: str) -> ControlRecord:
     return ControlRecord(epoch, primary, "manual", "because", "somebody", 1.0)
 
 
-def test_both_sends_everywhere() -> None:
+def test_mode_both_sends_to_every_site() -> None:
     assert choose("both", SITES, RouteObservation()).sites == SITES
 
 
@@ -49,7 +49,7 @@ def test_without_a_record_the_first_site_is_the_primary() -> None:
     assert route.reason.endswith("first site (gcp: a permission is missing; have it granted)")
 
 
-def test_a_primary_that_is_not_served_is_named() -> None:
+def test_a_primary_that_is_not_served_is_reported() -> None:
     route = choose(
         "primary", SITES, RouteObservation(records={"aws": Observation(record(1, "gcp-east"), 1.0)})
     )
@@ -146,7 +146,7 @@ def test_a_message_is_free_at_most_until_the_free_tiers_are_used_up(cloud: str) 
     assert costs[0] < costs[-1]
 
 
-def test_the_marginal_cost_by_hand() -> None:
+def test_the_marginal_cost_equals_a_figure_computed_by_hand() -> None:
     # 3 SQS requests, 1 call, 0.025 GB-s, 2 write units, 1 PUT; all free tiers used up
     by_hand = (
         3 * Decimal("0.4e-6")

@@ -85,7 +85,7 @@ def test_mode_both_sends_to_every_site_without_queries(make: Callable[..., Route
 
 
 @pytest.mark.parametrize("answer", [Refused("no", remedy="grant it"), Damaged("no", "the record")])
-def test_a_control_record_that_cannot_be_used_is_named(
+def test_a_control_record_that_cannot_be_used_is_reported(
     make: Callable[..., Router], answer: object
 ) -> None:
     router = make("primary", FakeSite("aws", Unavailable("gone")), FakeSite("gcp", answer))

@@ -258,7 +258,7 @@ def test_an_outage_of_days_is_waited_out() -> None:
     assert breaker.wait() == LONGEST_PAUSE
 
 
-def test_a_call_that_hangs_delays_no_other(
+def test_a_call_that_hangs_does_not_delay_others(
     spool: Spool, start: Start, release: threading.Event
 ) -> None:
     hanging, good = FakeQueue(lambda: release.wait(PATIENCE)), FakeQueue()
@@ -583,7 +583,7 @@ def test_a_backlog_is_sent_without_waiting_for_windows(
     assert len(queue.taken) >= 6
 
 
-def test_a_refused_settlement_delays_no_other_parcel(
+def test_a_refused_settlement_does_not_delay_another_parcel(
     spool: Spool, start: Start, feed: Feed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sender_module, "REQUEST", 1)

@@ -99,7 +99,7 @@ def overwrite(path: Path, random: Random) -> None:
 
 @pytest.mark.parametrize("damage", [truncate, flip_one, overwrite])
 @pytest.mark.parametrize("name", ["spool", "spool-wal"])
-def test_damage_anywhere_is_found_or_does_no_harm(
+def test_damage_at_any_byte_is_detected_or_harmless(
     name: str, damage: Callable[[Path, Random], None], path: Path, tmp_path: Path
 ) -> None:
     """After a checkpoint with some deliveries, the log has old pages and the file has new ones."""

@@ -152,7 +152,7 @@ def test_a_store_that_may_not_be_read_is_no_old_function() -> None:
     assert world.support.reads() == Reads(VERSION)
 
 
-def test_nobody_waits_for_a_store_that_hangs() -> None:
+def test_a_store_that_hangs_delays_no_sender() -> None:
     world = World()
     started: list[object] = []
     world.support._start = started.append

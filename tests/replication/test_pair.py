@@ -229,7 +229,7 @@ def test_unavailable_archives_do_not_delay_candles(aws: MemorySite, gcp: MemoryS
         check_equal((aws, gcp), A_FEW)
 
 
-def test_a_raw_object_that_is_refused_holds_up_no_other_hour(
+def test_a_raw_object_that_is_refused_does_not_hold_up_the_other_hours(
     aws: MemorySite, gcp: MemorySite
 ) -> None:
     later = [trade._replace(time=trade.time + HOUR) for trade in trades(range(200, 210))]

@@ -264,7 +264,7 @@ def test_an_interrupted_start_does_not_start_a_second_transfer(
     assert check(aws, gcp).ok
 
 
-def test_an_interruption_after_the_copy_begins_no_other(
+def test_an_interruption_after_the_copy_does_not_begin_another(
     restore: Callable[..., Restored], service: Service, aws: MemorySite, gcp: MemorySite
 ) -> None:
     def cut(call: str) -> None:
@@ -335,7 +335,7 @@ def test_a_temporarily_unavailable_service_is_awaited(
     assert check(aws, gcp).ok
 
 
-def test_a_service_that_stays_away_is_left_to_the_next_run(
+def test_a_service_that_stays_unavailable_is_tried_again_in_the_next_run(
     restore: Callable[..., Restored], service: Service, aws: MemorySite, gcp: MemorySite
 ) -> None:
     def away() -> None:

@@ -245,7 +245,7 @@ def test_trades_missing_on_all_sites_come_from_the_exchange(
     check_equal((aws, gcp), TRADES)
 
 
-def test_trades_that_the_exchange_lacks_are_reported(aws: MemorySite) -> None:
+def test_trades_missing_at_the_exchange_are_reported(aws: MemorySite) -> None:
     gone = Ids([(20, 29)])
     fill([each for each in TRADES[:100] if each.id not in gone], aws)
     report = check(aws)
@@ -408,7 +408,7 @@ def test_wrong_content_under_a_right_name(aws: MemorySite, gcp: MemorySite, deep
     assert check(aws, gcp).ok
 
 
-def test_damage_of_an_object_that_no_other_site_has(aws: MemorySite, gcp: MemorySite) -> None:
+def test_a_damaged_object_is_rebuilt_from_other_objects(aws: MemorySite, gcp: MemorySite) -> None:
     """Its trades are in other objects, from which it is made again under its name."""
     fill(TRADES[:800], aws)
     fill(TRADES[:800], gcp, batch=33)
@@ -570,7 +570,9 @@ def test_data_in_transit_is_not_reported(aws: MemorySite, gcp: MemorySite) -> No
         assert Ids(run for each in report.of(kind) for run in each.runs) == late
 
 
-def test_an_emptied_site_is_filled_and_no_other_changed(aws: MemorySite, gcp: MemorySite) -> None:
+def test_an_emptied_site_is_filled_and_the_other_is_unchanged(
+    aws: MemorySite, gcp: MemorySite
+) -> None:
     fill(TRADES[:800], gcp)
     before = dict(gcp.archive.objects), dict(gcp.candles.stored)
     mend(check(aws, gcp), aws, gcp)

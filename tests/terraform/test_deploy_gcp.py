@@ -209,7 +209,7 @@ def test_the_channel_of_a_removed_address_is_deleted(site: Terminal, google: Goo
 
 
 @pytest.mark.slow
-def test_a_store_that_would_be_replaced_is_named(site: Terminal, google: Google) -> None:
+def test_a_store_that_would_be_replaced_is_reported(site: Terminal, google: Google) -> None:
     assert site.run("deploy", "--yes").returncode == 0
     google.fixed = {"google_storage_bucket": "location"}
     variable = site.folder / "mcloud.toml"
@@ -386,7 +386,7 @@ def test_a_held_lock_is_explained(site: Terminal, google: Google) -> None:
 
 
 @pytest.mark.slow
-def test_the_plan_that_was_reviewed_and_no_other(site: Terminal, embedded: State) -> None:
+def test_only_the_reviewed_plan_is_applied(site: Terminal, embedded: State) -> None:
     file = site.folder / "reviewed.plan"
     file.touch(0o644)
     planned = site.run("plan", "--out", file)

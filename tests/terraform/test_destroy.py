@@ -282,7 +282,9 @@ def test_a_living_stack_survives(site: Terminal, google: Google, attack: Attack)
 
 
 @pytest.mark.slow
-def test_resources_destroyed_by_somebody_else_are_named(site: Terminal, google: Google) -> None:
+def test_resources_destroyed_outside_of_terraform_are_reported(
+    site: Terminal, google: Google
+) -> None:
     google.has = lambda kind: kind != "google_pubsub_topic"
     done = site.run("destroy", "gcp", *AGREED)
     assert done.returncode == 0, done.stderr

@@ -115,7 +115,7 @@ def test_a_deployment_refuses_other_packages(config: Config, mirror: Path) -> No
     initialise(config)
 
 
-def test_a_deployment_refuses_a_lock_file_that_lacks_a_provider(config: Config) -> None:
+def test_a_deployment_refuses_a_lock_file_without_a_provider(config: Config) -> None:
     path_of(config, "aws").write_text("")
     with pytest.raises(McloudError, match="Provider dependency changes detected"):
         initialise(config)
@@ -137,7 +137,7 @@ def test_a_saved_plan_depends_on_the_lock_file(config: Config) -> None:
     assert set(after) - set(before) == {LOCK_FILE}
 
 
-def test_a_platform_without_a_package_is_named(config: Config, mirror: Path) -> None:
+def test_a_platform_without_a_package_is_reported(config: Config, mirror: Path) -> None:
     for path in mirror.rglob("*_darwin_arm64.zip"):
         path.unlink()
     with pytest.raises(McloudError, match="is not available for darwin_arm64"):

@@ -190,7 +190,7 @@ def test_the_state_is_in_another_account(site: Terminal, embedded: State) -> Non
         other.delete_bucket(Bucket=bucket)
 
 
-def test_a_lock_that_somebody_left_is_explained(site: Terminal, s3: Any) -> None:
+def test_a_stale_lock_is_explained(site: Terminal, s3: Any) -> None:
     assert site.run("plan").returncode == 0
     lock = {
         "ID": "4d1a9d2e-0000-4000-8000-000000000001",

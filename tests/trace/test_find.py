@@ -72,7 +72,7 @@ def note(folder: Path, trades: list[Trade], sent: dict[str, int]) -> Run:
     return run
 
 
-def test_a_failed_search_is_reported_and_stops_no_other(tmp_path: Path) -> None:
+def test_a_failed_search_is_reported_and_does_not_stop_others(tmp_path: Path) -> None:
     good, bad = site("good"), site("bad", Refused("no permission"))
 
     def fail(call: str) -> None:
@@ -160,7 +160,7 @@ def test_the_log_is_searched_around_the_known_times(tmp_path: Path) -> None:
     assert other.logs.asked == unknown.logs.asked == [(NOW - module.LATELY, NOW)]
 
 
-def test_a_trade_that_is_nowhere() -> None:
+def test_a_trade_that_no_site_has_is_reported() -> None:
     traced = look(5_000, site("one"), site("two", trades=[]))
     assert not traced.is_found
     assert traced.looked[0] == "producers of this folder: no record (0)"

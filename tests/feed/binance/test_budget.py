@@ -34,7 +34,7 @@ def test_no_minute_sees_more_than_the_limit_less_the_margin(
 
 
 @given(st.lists(st.tuples(WEIGHTS, st.integers(0, 90)), max_size=40))
-def test_the_usage_of_other_programs_counts(asked: list[tuple[int, int]]) -> None:
+def test_the_usage_of_other_programs_is_counted(asked: list[tuple[int, int]]) -> None:
     """Another program at the same address uses some of it, as every answer reports."""
     clock = Clock()
     budget = WeightBudget(LIMIT, clock=clock)

@@ -54,7 +54,7 @@ def test_a_halted_symbol_ends_and_resumes_without_losing_its_stream() -> None:
     assert roster.not_trading == {}
 
 
-def test_a_delisted_symbol_loses_its_stream_when_two_lists_lack_it() -> None:
+def test_a_symbol_missing_in_two_listings_loses_its_stream() -> None:
     roster = Roster(USDT, listing(AUSDT=TRADING, BUSDT=TRADING))
     changes = roster.update(listing(BUSDT=TRADING))
     assert (changes.ended, changes.dropped) == (("AUSDT",), ())

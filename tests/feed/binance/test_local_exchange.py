@@ -147,7 +147,7 @@ def test_a_quiet_symbol_is_checked_and_causes_no_restart(monkeypatch: pytest.Mon
         assert source.state.connections[0].rotations == 0
 
 
-def test_a_silent_symbol_of_which_rest_knows_nothing_restarts_nothing(
+def test_a_silent_symbol_unknown_to_rest_causes_no_restart(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(stall, "SHORTEST", 0.3)

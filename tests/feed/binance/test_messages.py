@@ -59,7 +59,7 @@ def test_messages_of_other_kinds_are_skipped(other: bytes) -> None:
     assert (reader.report.skipped, reader.report.bad) == (1, 0)
 
 
-def test_a_market_trade_of_the_futures_counts() -> None:
+def test_a_market_trade_of_futures_is_accepted() -> None:
     assert len(MessageReader(["BTCUSDT.um"]).read([message(X="MARKET")]).trades) == 1
 
 
@@ -110,7 +110,7 @@ def test_garbage_is_counted_and_named_and_costs_no_trade(garbage: bytes) -> None
     assert len(reader.report.bad_examples[0].reason) < 400
 
 
-def test_only_the_first_few_are_named() -> None:
+def test_only_the_first_few_are_reported() -> None:
     reader = MessageReader(["BTCUSDT"])
     reader.read([b"nonsense"] * 100)
     assert reader.report.bad == 100

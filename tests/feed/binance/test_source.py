@@ -249,7 +249,7 @@ def test_messages_in_fragments_count_too() -> None:
         assert source.report.bad == 0
 
 
-def test_a_trade_in_one_piece_with_the_handshake_is_not_overlooked() -> None:
+def test_a_trade_in_the_same_packet_as_the_handshake_is_read() -> None:
     server = Server()
     with socket.create_server(("127.0.0.1", 0)) as listening:
         server.port = listening.getsockname()[1]

@@ -32,7 +32,7 @@ def test_the_symbol_silent_for_longest_relative_to_its_pace_is_first() -> None:
     assert paces.suspect(150) == "B"
 
 
-def test_a_stall_is_a_trade_that_rest_has_and_the_stream_lacks() -> None:
+def test_a_stall_is_a_trade_in_rest_that_is_missing_in_the_stream() -> None:
     paces = trading({"BTCUSDT": 1.0}, 100)
     assert not paces.is_stalled("BTCUSDT", 100)
     assert paces.is_stalled("BTCUSDT", 101)
@@ -101,7 +101,7 @@ def test_a_trade_lost_with_a_connection_counts_once_as_a_stall() -> None:
     assert paces.is_stalled("BTCUSDT", 106)
 
 
-def test_a_symbol_of_which_no_trade_is_due_cannot_stall() -> None:
+def test_a_symbol_without_due_trades_cannot_stall() -> None:
     paces = trading({"BTCUSDT": 1.0, "ETHUSDT": 1.0}, 100)
     paces.end(["BTCUSDT"])
     assert paces.suspect(1e6) == "ETHUSDT"

@@ -324,7 +324,7 @@ class TestTls:
             with pytest.raises(OSError, match="certificate verify failed"):
                 urllib.request.urlopen(f"{exchange.rest_url}/api/v3/ping")
 
-    def test_the_key_stays_nowhere(self, tmp_path: Path) -> None:
+    def test_the_key_is_not_kept(self, tmp_path: Path) -> None:
         certificate = tmp_path / "new" / "exchange.pem"
         with LocalExchange(TRADES, certificate=certificate):
             assert [path.name for path in certificate.parent.iterdir()] == ["exchange.pem"]

@@ -135,7 +135,7 @@ def test_a_feed_that_fails_is_reported() -> None:
         exchange.wait_finished(PATIENCE)
 
 
-def test_a_taken_port_is_named() -> None:
+def test_a_taken_port_is_reported() -> None:
     with LocalExchange(TRADES) as exchange:
         port = int(exchange.ws_url.rpartition(":")[2])
         with pytest.raises(LocalError, match=f"port {port}.*--port"):

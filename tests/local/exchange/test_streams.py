@@ -36,7 +36,7 @@ def exchange() -> Iterator[LocalExchange]:
         yield exchange
 
 
-def test_a_combined_stream_is_worded_as_binance_does(exchange: LocalExchange) -> None:
+def test_a_combined_stream_has_the_format_of_binance(exchange: LocalExchange) -> None:
     with connect(exchange.ws_url + "/stream?streams=btcusdt@trade/ethusdt@trade") as client:
         message = receive(client)
         assert message == {

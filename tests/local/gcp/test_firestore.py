@@ -175,7 +175,7 @@ def test_five_hundred_transforms_of_one_document(client: firestore.Client) -> No
         increment(501)
 
 
-def test_an_unsupported_feature_is_named(client: firestore.Client) -> None:
+def test_an_unsupported_feature_is_reported(client: firestore.Client) -> None:
     client.document("c/a").set({})
     with pytest.raises(exceptions.MethodNotImplemented, match="PartitionQuery"):
         list(client.collection_group("c").get_partitions(3))
@@ -193,7 +193,7 @@ def test_key_scans_are_ascending_only(client: firestore.Client) -> None:
     assert [found.id for found in by_number.get()] == ["b", "a"]
 
 
-def test_many_threads_increment_one_document_and_none_is_lost(client: firestore.Client) -> None:
+def test_concurrent_increments_of_a_document_are_all_counted(client: firestore.Client) -> None:
     document = client.document("c/counter")
     document.set({"n": 0})
 

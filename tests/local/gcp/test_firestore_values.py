@@ -54,7 +54,7 @@ def test_values_sort_as_documented(low: Any, high: Any) -> None:
     assert values.sort_key(low) < values.sort_key(high)
 
 
-def test_equal_numbers_are_equal_whatever_their_type() -> None:
+def test_equal_numbers_of_different_types_are_equal() -> None:
     assert key(1) == key(1.0)
     assert key(0) == key(-0.0)
     assert key(2**53 + 1) != key(float(2**53 + 1))
@@ -213,7 +213,7 @@ def test_a_document_may_have_a_mebibyte() -> None:
         values.check_size(document_of_size(1_048_577))
 
 
-def test_small_encodings_that_count_for_much_are_counted() -> None:
+def test_values_that_are_small_when_encoded_count_in_full() -> None:
     document = Document(name=f"{ROOT}/c/d")
     points = document.fields["p"].array_value.values
     for _ in range(65_537):

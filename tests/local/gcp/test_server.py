@@ -167,7 +167,7 @@ def test_a_state_that_cannot_be_read_as_messages_is_damaged(tmp_path: Path) -> N
         assert "is damaged" in process.stderr.read()
 
 
-def test_an_unknown_method_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unknown_method_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     with _server() as (_, host):
         monkeypatch.setenv("PUBSUB_EMULATOR_HOST", host)
         with (
