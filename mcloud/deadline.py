@@ -35,8 +35,8 @@ class Asker(Generic[Key]):
     def gather(
         self, calls: Mapping[Key, Callable[[], Value]], seconds: float
     ) -> dict[Key, Value | Exception]:
-        """Gather as the function ``gather`` does. A key with too many unfinished calls is not
-        called, and counts as late."""
+        """Return the results, as the function ``gather`` does. A key with too many unfinished calls
+        is not called and counts as late."""
         answers: dict[Key, Value | Exception] = {}
 
         def ask(key: Key, call: Callable[[], Value]) -> None:

@@ -39,7 +39,8 @@ class Alert:
     since: Time = 0.0
     """Time when the alert started or stopped firing."""
     held: Seconds = 0.0
-    """Seconds for which the figure is known to be wrong, or to be fine if the alert fires."""
+    """Seconds for which the rule's condition is known to hold. While the alert fires, seconds for
+    which it is known not to hold."""
     leaning: Time | None = None
     """Time of the latest check, if it found the figure in the state that ``held`` counts."""
     value: float | None = None

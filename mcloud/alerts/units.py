@@ -1,4 +1,5 @@
-"""The units of figures, by the end of their paths, and how their values are shown."""
+"""The units of figures, which follow from the last parts of their paths, and the display of their
+values."""
 
 from collections.abc import Callable
 

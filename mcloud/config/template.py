@@ -74,22 +74,22 @@ def _aws(said: Answers) -> str:
 [{site}]
 cloud = "aws"
 region = "{said.aws_region}"
-# Prefix of every name; a second stack in the account takes another one.
+# Prefix of all resource names. A second stack in the same account needs another prefix.
 {_line("name", said.name, "mcloud")}
 
-# Any variable of terraform/aws.
+# Variables of the Terraform module terraform/aws. Every variable can be set here.
 [{site}.variables]
-# Gets the alerts, once the address is confirmed.
+# Address for alerts. AWS sends nothing before you have confirmed it by e-mail.
 {_line("alert_email", said.alert_email, "desk@example.com")}
-# USD a month, for the whole account.
+# Monthly budget of the whole account, in USD.
 {_number("monthly_budget", said.budget)}
-# Keep part of the account's concurrency for mcloud's functions. A new account, which may run 10
-# functions in all, refuses it.
+# Reserve a part of the account's concurrency for mcloud's functions. AWS refuses this in a new
+# account, whose limit is 10 concurrent executions.
 # reserve_concurrency = false
-# `mcloud destroy` switches it off first, once you have typed the names of the data stores.
+# Protect the data stores from deletion. `mcloud destroy` switches it off after a confirmation.
 # deletion_protection = true
 
-# Terraform's state is in .mcloud/ on this machine. A team keeps it in a bucket:
+# By default, Terraform's state is in .mcloud/ on this machine. Teams should use a bucket:
 # [{site}.backend]
 # type = "s3"
 # bucket = "my-terraform-state"
@@ -104,20 +104,20 @@ def _gcp(said: Answers) -> str:
 cloud = "gcp"
 project = "{said.gcp_project or "my-project"}"
 region = "{said.gcp_region}"
-# Prefix of every name; a second stack in the project takes another one.
+# Prefix of all resource names. A second stack in the same project needs another prefix.
 {_line("name", said.name, "mcloud")}
 
-# Any variable of terraform/gcp.
+# Variables of the Terraform module terraform/gcp. Every variable can be set here.
 [{site}.variables]
-# Gets the alerts.
+# Address for alerts.
 {_line("alert_email", said.alert_email, "desk@example.com")}
-# A month, for the whole project, in the currency of the billing account, which it needs too.
+# Monthly budget of the whole project, in the currency of the billing account (required for it).
 {_number("monthly_budget", said.budget)}
 # billing_account = "012345-6789AB-CDEF01"
-# `mcloud destroy` switches it off first, once you have typed the names of the data stores.
+# Protect the data stores from deletion. `mcloud destroy` switches it off after a confirmation.
 # deletion_protection = true
 
-# Terraform's state is in .mcloud/ on this machine. A team keeps it in a bucket:
+# By default, Terraform's state is in .mcloud/ on this machine. Teams should use a bucket:
 # [{site}.backend]
 # type = "gcs"
 # bucket = "my-terraform-state"

@@ -12,7 +12,7 @@ from mcloud.rehearsal.drill_report import DrillReport
 
 
 def table(proof: Proof, outage: DrillReport, costs: Mapping[str, RunCost]) -> Table:
-    """Draw what was expected beside what each site has."""
+    """Draw the expected figures and, beside them, those of each site."""
     drawn = Table(box=None, pad_edge=False, padding=(0, 2))
     drawn.add_column("")
     for name in ("expected", *proof.sites):

@@ -14,8 +14,9 @@ class Kept:
     """A decision. Equal decisions in a row are one entry with a count."""
 
     at: Time
-    """First time of the decision, in seconds since 1970, as for ``until``."""
+    """Time of the first of the equal decisions."""
     until: Time
+    """Time of the last of them."""
     times: Count
     action: str
     site: str

@@ -25,8 +25,8 @@ END = MAX_TIME  # ms; the highest time that to_timestamp can write
 
 
 class HistoryComparison:
-    """Copies those of the source's older candles that the target lacks; a
-    ``scheduled_work.Work``.
+    """The ``scheduled_work.Work`` that copies older candles of the source that are missing in the
+    target.
     """
 
     def __init__(

@@ -29,7 +29,9 @@ def test_is_ready_at_once_and_small() -> None:
     assert memory < 150
 
 
-def test_is_no_slower_than_googles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_embedded_pubsub_is_at_least_as_fast_as_googles_emulator(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The medians of short alternating rounds count, so that load affects both equally."""
     rates: dict[str, dict[str, list[float]]] = {}
     with ExitStack() as stack:

@@ -71,7 +71,7 @@ def test_the_hourly_cost_is_that_of_the_last_two_hours(clouds: Clouds) -> None:
     for number in range(12):
         figure = clouds.look()
         clouds.now += FRESH
-        # Ten times as much at first.
+        # The first hours have ten times the usage of the last ones.
         clouds.units = (clouds.units or 0) + (1_000 if number > 6 else 10_000)
     assert figure.per_hour_now == 2_000 * Decimal("0.625e-6")
 

@@ -121,7 +121,7 @@ def blocks_are_equal_and_say_the_same(
         found = mcloud.run("trace", str(late.id), "--symbol", SCRIPT)
         assert found.returncode == 0, found.stdout + found.stderr
         assert "/block=" in found.stdout
-        # A late repeat changes only the object that it came in.
+        # A trade that is delivered again later changes only the object of its message.
         for item in pack([late]):
             sites["aws"].archive.put(item)
 

@@ -276,7 +276,7 @@ MOMENT = st.tuples(
 
 @settings(max_examples=300)
 @given(st.lists(MOMENT, max_size=60))
-def test_the_rules_hold_in_any_history(moments: list[tuple[str, str, float, float]]) -> None:
+def test_every_history_matches_a_simple_model(moments: list[tuple[str, str, float, float]]) -> None:
     """Flapping, failed sites, stale observations, sleep and clock jumps match a simple model."""
     story = Story()
     moved_at = -inf

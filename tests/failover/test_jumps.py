@@ -62,7 +62,9 @@ def rig(folder: Path, kind: str = "", at: int = -1) -> Iterator[Jumpy]:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("at", range(1, STEPS, 4))
-def test_from_an_outage_to_equal_sites(tmp_path: Path, kind: str, at: int) -> None:
+def test_sites_become_equal_after_an_outage_with_jumps_of_the_clock(
+    tmp_path: Path, kind: str, at: int
+) -> None:
     with rig(tmp_path, kind, at) as it:
         it.aws.queue.send([encode(made(range(20)))])
         it.step(4)

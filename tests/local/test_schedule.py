@@ -49,7 +49,7 @@ def url() -> Iterator[str]:
     server.server_close()
 
 
-def test_calls_when_it_is_due_and_one_at_a_time(
+def test_the_function_is_called_when_due_and_never_twice_at_once(
     url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     now = 100.0

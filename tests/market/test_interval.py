@@ -46,7 +46,7 @@ def test_empty_candles_make_no_bar() -> None:
     assert derive([Candle("BTCUSDT", START)], "1m") == []
 
 
-def test_the_fields_of_a_bar_are_those_of_the_oracle() -> None:
+def test_a_bar_and_the_oracle_have_the_same_fields() -> None:
     assert Bar._fields == oracle.Expected._fields
 
 

@@ -154,7 +154,7 @@ def test_a_mail_has_all_fields() -> None:
     ]
 
 
-def test_a_program_gets_everything() -> None:
+def test_the_document_for_programs_contains_every_field() -> None:
     said = payload.document(FIRING, ORIGIN)
     assert json.loads(json.dumps(said)) == said
     assert (said["key"], said["state"], said["at"]) == (

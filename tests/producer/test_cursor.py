@@ -29,7 +29,7 @@ def ids(trades: list[Trade]) -> list[int]:
 
 
 class Model:
-    """Every id that was seen, and the time when each missing id was first passed over."""
+    """Every id that was seen, and for each missing id the time when a higher one was first seen."""
 
     def __init__(self) -> None:
         self.seen: dict[str, set[int]] = {}

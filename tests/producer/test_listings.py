@@ -148,6 +148,6 @@ def streams(exchange: LocalExchange) -> list[str]:
     return [stream for each in exchange.state()["connections"] for stream in each]
 
 
-def test_the_help_names_how_often_the_list_is_read() -> None:
+def test_the_help_states_the_default_interval_of_listings() -> None:
     (option,) = get_args(inspect.signature(produce_command).parameters["list_every"].annotation)[1:]
     assert option.help.endswith(f"Default: {LIST_EVERY:.0f}.")

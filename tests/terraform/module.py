@@ -56,7 +56,8 @@ class Module:
         self.run("apply", "-input=false", "-no-color", "-auto-approve")
 
     def changes(self, *options: str) -> dict[str, list[str]]:
-        """Return the changes of another plan, by address, with the current variables."""
+        """Plan again with the current variables, and return the actions for each address that
+        changes."""
         self.run("plan", "-input=false", "-no-color", "-out=plan.tfplan", *options)
         plan = json.loads(self.run("show", "-json", "plan.tfplan"))
         actions = {

@@ -156,7 +156,8 @@ class Resources:
         return self._stored(kind, values) is not None
 
     def dashboard(self, values: Json) -> str:
-        """Return the dashboard as the cloud has it; in the words of the state if it is the same."""
+        """Return the cloud's dashboard as JSON. If it equals that of the state, return the text of
+        the state, so that Terraform sees no difference."""
         stored = self._stored("google_monitoring_dashboard", values) or {}
         shown = {name: value for name, value in stored.items() if name not in ("name", "etag")}
         text: str = values["dashboard_json"]

@@ -47,7 +47,7 @@ def main() -> None:
             f"this ministack ({version('ministack')}) has no {', '.join(missing)}: "
             "install the right version with `pip install 'ministack==1.5.33'`"
         )
-    sys.argv[1:] = []  # ministack reads the arguments as well
+    sys.argv[1:] = []  # because ministack reads the arguments of the process too
     outages, meter = Outages(home, "aws"), Meter(home, "aws")
     metrics = EmbeddedMetrics(meter)
     mapping.install(outages, metrics, meter)

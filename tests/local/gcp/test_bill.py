@@ -51,7 +51,7 @@ def test_billed_time_is_not_billed_again() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, 5000), st.integers(0, 900)), min_size=1, max_size=30))
-def test_never_less_than_it_was_busy_nor_a_tick_more_a_stretch(
+def test_the_billed_time_exceeds_the_busy_time_by_at_most_one_tick_per_stretch(
     requests: list[tuple[int, int]],
 ) -> None:
     """The result equals the union of the requests, counted by millisecond."""
