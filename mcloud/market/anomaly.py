@@ -203,6 +203,14 @@ def detect(
     return found
 
 
+def is_complete(minutes: Sequence[Minute], index: int) -> bool:
+    """Return whether the trade ids of a minute and its neighbours prove that none is missing."""
+    if index == 0 or index + 1 == len(minutes):
+        return False
+    before, one, after = minutes[index - 1 : index + 2]
+    return one.is_whole and before.last_id + 1 == one.first_id and one.last_id + 1 == after.first_id
+
+
 class _Verdict(NamedTuple):
     value: Decimal
     usual: Decimal
@@ -271,7 +279,7 @@ class _MinuteSeries:
             _SHORT.plus(verdict.value / verdict.usual - 1),
             _SHORT.plus(verdict.score),
             one.trades,
-            self._is_complete(index),
+            is_complete(self.minutes, index),
         )
 
     def _jump(self, index: int) -> _Verdict | None:
@@ -335,17 +343,6 @@ class _MinuteSeries:
         """Return the minutes that a minute is compared with."""
         begin = bisect_left(self.starts, self.starts[index] - self._span, 0, index)
         return range(max(begin, self._begins[index]), index)
-
-    def _is_complete(self, index: int) -> bool:
-        one = self.minutes[index]
-        if index == 0 or index + 1 == len(self.minutes):
-            return False
-        before, after = self.minutes[index - 1], self.minutes[index + 1]
-        return (
-            one.is_whole
-            and before.last_id + 1 == one.first_id
-            and one.last_id + 1 == after.first_id
-        )
 
 
 def _begins(minutes: Iterable[Minute]) -> list[int]:

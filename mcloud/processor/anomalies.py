@@ -1,23 +1,27 @@
 """Check new candles on a schedule, and store anomalies in the site's control store.
 
-For a symbol that trades, a check costs one query of about five candles. The first check of an
-instance also reads ``Thresholds.reach``. Each check also makes two queries for all symbols: one of
-the heartbeats, and one of the anomalies that are not sent yet. A silent symbol costs nothing more.
+For a symbol that trades, a check costs one query of about two candles: the newest one that the last
+check saw, and a newer one. Earlier ones are read again only while their trade ids do not prove that
+they are complete. The first check of an instance also reads ``Thresholds.reach``. Each check also
+makes two queries for all symbols: one of the heartbeats, and one of the anomalies that are not sent
+yet. A silent symbol costs nothing more.
 
 Each anomaly is sent at least once: a note is stored before the anomaly, and deleted only after the
 anomaly was sent. If a check is interrupted in between, the next one sends the anomaly.
 """
 
 import time
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
+from operator import attrgetter
 from typing import Annotated
 
 from mcloud.clouds.ports import Candles, Control, Heartbeat
 from mcloud.documents import Count, Damaged, Kind, Matching, Parsed, encode, sound
 from mcloud.errors import McloudError
-from mcloud.market.anomaly import Anomaly, Minute, Thresholds, detect, minute
+from mcloud.market.anomaly import Anomaly, Minute, Thresholds, detect, is_complete, minute
 from mcloud.market.candle import MINUTE, parse_timestamp, to_timestamp
 from mcloud.market.indicators import signed_text
 from mcloud.market.trade import MAX_TIME, SYMBOL
@@ -103,7 +107,7 @@ KIND, WATCH, UNTOLD = ANOMALIES.name, WATCHES.name, UNTOLD_ANOMALIES.name
 KEPT = 7 * 86_400_000  # ms before the newest anomaly
 OVERLAP = 3 * MINUTE
 """Time that is checked again, in ms, because a minute may be incomplete and trades may arrive late.
-"""
+Minutes that are proven to be complete are not read again."""
 CATCH_UP = 24 * 60 * MINUTE
 """Longest time that is checked after a pause, in ms. `mcloud anomalies scan` checks any time."""
 NOTED = 10 * MINUTE
@@ -200,7 +204,8 @@ class AnomalyWatch:
             if known.calm > CALM:
                 return []
             since = self._reached(known.minutes[-1].start) - OVERLAP
-            self._read_on(known, beat.symbol, since, since - self._thresholds.reach)
+            unproven = _unproven(known.minutes, since)
+            self._read_on(known, beat.symbol, unproven, since - self._thresholds.reach)
         else:
             newest = self._candles.last(beat.symbol)
             if newest is None:
@@ -275,6 +280,18 @@ class AnomalyWatch:
                 if not isinstance(each, Damaged)
             }
         return self._noted
+
+
+def _unproven(minutes: Sequence[Minute], since: int) -> int:
+    """Return the start of the first minute from ``since`` on that may still get trades.
+
+    The ids of a minute and of its neighbours prove that none is missing. The last one has no
+    neighbour yet.
+    """
+    for index in range(bisect_left(minutes, since, key=attrgetter("start")), len(minutes)):
+        if not is_complete(minutes, index):
+            return minutes[index].start
+    return since
 
 
 def recent(control: Control, since: float) -> list[Anomaly]:

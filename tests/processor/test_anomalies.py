@@ -163,7 +163,7 @@ def test_a_check_reads_only_new_candles_and_no_silent_symbols(store: Store) -> N
         store.reads = 0
         store.fill("AUSDT", ["100"], first=n)
         mine.look()
-        assert store.reads == OVERLAP // MINUTE + 2
+        assert store.reads == 2
     for _ in range(CALM):
         mine.look()
     store.reads = 0
@@ -171,6 +171,26 @@ def test_a_check_reads_only_new_candles_and_no_silent_symbols(store: Store) -> N
     assert store.reads == 0
     store.fill("AUSDT", ["120"], first=303)
     assert [each.value for each in mine.look()] == [120]
+
+
+def test_minutes_are_read_again_until_they_are_complete(store: Store) -> None:
+    late = Store()
+    late.fill("AUSDT", ["105"], first=30)
+    store.fill("AUSDT", steady(30))
+    mine = watch(store)
+    mine.look()
+
+    def reads(first: int, *found: int) -> int:
+        store.fill("AUSDT", ["100"], first=first)
+        store.reads = 0
+        assert [each.start for each in mine.look()] == [START + n * MINUTE for n in found]
+        return store.reads
+
+    assert reads(31) == 2
+    assert reads(32) == 3  # from the minute before the hole on
+    store.candles["AUSDT"].insert(30, *late.candles["AUSDT"])
+    assert reads(33, 30) == 5
+    assert reads(34) == 2
 
 
 def test_a_minute_that_fills_up_is_kept_as_it_is_in_the_end(store: Store) -> None:
