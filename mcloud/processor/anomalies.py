@@ -10,9 +10,11 @@ Each anomaly is sent at least once: a note is stored before the anomaly, and del
 anomaly was sent. If a check is interrupted in between, the next one sends the anomaly.
 """
 
+import threading
 import time
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from operator import attrgetter
@@ -112,6 +114,8 @@ CATCH_UP = 24 * 60 * MINUTE
 """Longest time that is checked after a pause, in ms. `mcloud anomalies scan` checks any time."""
 NOTED = 10 * MINUTE
 """Progress of a symbol, in ms, after which its position is stored. A repeated check is harmless."""
+READS_AT_ONCE = 16
+"""Number of symbols that are checked at the same time."""
 AT_ONCE = 100
 """Maximum number of anomalies in a message. SNS limits a message to 256 KiB."""
 CALM = 2
@@ -149,6 +153,7 @@ class AnomalyWatch:
         self._clock = clock
         self._symbols: dict[str, _WatchedSymbol] = {}
         self._noted: dict[str, int] | None = None
+        self._counting = threading.Lock()
         self._read = 0
 
     def look(self, tell: Callable[[list[Anomaly]], None] | None = None) -> list[Anomaly]:
@@ -164,17 +169,16 @@ class AnomalyWatch:
         fresh: list[Anomaly] = []
         failure: McloudError | None = None
         beats = sound(self._control.heartbeats())
-        for beat in beats:
-            try:
-                fresh += self._look_at(beat)
-            except McloudError as error:
-                # The state of the symbol is dropped, so that the next check starts from the stored
-                # position.
-                known = self._symbols.pop(beat.symbol, None)
-                if known is not None:
-                    self._written_down()[beat.symbol] = known.noted
-                log("ERROR", "cannot check a symbol", symbol=beat.symbol, reason=str(error))
-                failure = error
+        self._written_down()  # not by several threads at once
+        # The function is billed for the time in which it waits for the store.
+        with ThreadPoolExecutor(READS_AT_ONCE, thread_name_prefix="symbol") as pool:
+            answers = list(pool.map(self._try_to_look_at, beats))
+        for beat, answer in zip(beats, answers, strict=True):
+            if isinstance(answer, McloudError):
+                log("ERROR", "cannot check a symbol", symbol=beat.symbol, reason=str(answer))
+                failure = answer
+            else:
+                fresh += answer
         log("INFO", "looked", symbols=len(beats), candles=self._read, anomalies=len(fresh))
         self._tell(tell)
         if failure is not None:
@@ -195,6 +199,17 @@ class AnomalyWatch:
         for key, each in told.items():
             if not isinstance(each, Damaged):
                 self._control.forget(UNTOLD, key)
+
+    def _try_to_look_at(self, beat: Heartbeat) -> list[Anomaly] | McloudError:
+        try:
+            return self._look_at(beat)
+        except McloudError as error:
+            # The state of the symbol is dropped, so that the next check starts from the stored
+            # position.
+            known = self._symbols.pop(beat.symbol, None)
+            if known is not None:
+                self._written_down()[beat.symbol] = known.noted
+            return error
 
     def _look_at(self, beat: Heartbeat) -> list[Anomaly]:
         known = self._symbols.get(beat.symbol)
@@ -235,7 +250,8 @@ class AnomalyWatch:
         """Update the minutes from ``since`` on, and drop those before ``oldest``."""
         candles = self._candles.range(symbol, max(0, since), MAX_TIME)
         found = [minute(each) for each in candles if each.has_trades]
-        self._read += len(found)
+        with self._counting:
+            self._read += len(found)
         minutes = [each for each in known.minutes if each.start < since] + found
         known.minutes = [each for each in minutes if each.start >= oldest]
 
