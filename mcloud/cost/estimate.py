@@ -17,10 +17,11 @@ from operator import attrgetter
 from random import Random
 
 from mcloud.clouds.heartbeats import document_of
+from mcloud.cost import unmetered
 from mcloud.cost.calls import HEARTBEAT, units
 from mcloud.cost.charge import Use, charge
-from mcloud.cost.marginal import MEMORY, VCPU
-from mcloud.cost.prices import GIB, PRICES, SERVICES
+from mcloud.cost.prices import PRICES, SERVICES
+from mcloud.cost.unmetered import MINUTES
 from mcloud.feed.simulate import MAX_RATE, Simulate
 from mcloud.market.archive import pack
 from mcloud.market.candle import Candle, by_minute, fold
@@ -28,8 +29,6 @@ from mcloud.market.envelope import SQS_CHUNK, encode_all, window_end
 from mcloud.market.trade import Trade
 from mcloud.processor.pulse import INTERVAL
 
-MINUTES = 30 * 24 * 60
-"""Minutes of the month that is priced."""
 MONTHS = (1, 12)
 """Months after the deployment that are priced. Stored data grows from one to the other."""
 SAMPLE = 20_000  # maximum number of simulated trades
@@ -38,21 +37,15 @@ LONGEST = 10  # maximum number of simulated minutes
 _START = 1_735_776_000_000  # start of the simulation: a whole hour, in ms since 1970
 _PATTERN = 40_000  # trades whose prices and quantities are repeated; they exceed zlib's window
 _FILLS = 3  # trades of an order, on average; see `feed.simulate`
-_AT_ONCE = 16  # requests of a function to its stores; see `processor.ingest`
 _BATCH = 100  # messages of a batch of Lambda
-_POLLS = 5 * 3  # requests per minute of the idle pollers of a queue: each waits for 20 s
 _CHECKS = 2  # candles that a check for anomalies reads of each symbol, once a minute
-_ALARMS = 12  # alarms of the AWS module with its defaults
-_OVERHEAD = {"aws": 100, "gcp": 250}  # bytes that a store adds to a candle for its indexes
 _LOG_LINE = {"aws": 330, "gcp": 700}  # bytes of the line about the trades of a symbol in a message
 _LOG_CALL = {"aws": 400, "gcp": 0}  # bytes that the platform logs for each call
-_CPU = {"aws": Decimal("0.14"), "gcp": VCPU}  # share of a CPU that comes with the memory
-_LATENCY = {  # seconds of a request to the store of candles, and to the one of raw objects
-    "aws": (Decimal("0.008"), Decimal("0.030")),
-    "gcp": (Decimal("0.040"), Decimal("0.060")),
-}
 _CALL_CPU = Decimal("0.003")  # seconds of a whole CPU for a call without any trades
 _FOLDED = 150_000  # trades that a whole CPU decodes, packs and folds in a second
+_CHECK_CPU = Decimal("0.002")  # seconds of a whole CPU to check a symbol for anomalies
+_TRACED = 100  # one in this many messages; see `producer.message_log`
+_SPANS = 4  # of a traced message; see `processor.spans`
 
 
 @dataclass(frozen=True)
@@ -180,12 +173,12 @@ def simulated(load: Load) -> Flow:
             candle = candles.get((symbol, start), Candle(symbol, start))
             candles[symbol, start] = candle = fold(candle, trades).candle
             flow.writes += 1
-            flow.write_units += -(-_size(candle) // 1024)
+            flow.write_units += -(-stored_size(candle) // 1024)
         beaten |= {
             (document_of(trade.symbol), int(trade.time // (1000 * INTERVAL))) for trade in window
         }
     flow.candles = len(candles)
-    flow.candle_bytes = sum(map(_size, candles.values()))
+    flow.candle_bytes = sum(map(stored_size, candles.values()))
     filled = Counter(map(document_of, (_name(n) for n in range(1, load.symbols + 1))))
     for document, _ in beaten:
         flow.heartbeats += 1
@@ -197,58 +190,56 @@ def monthly(cloud: str, flow: Flow, load: Load, month: int) -> dict[str, Decimal
     """Return the units of each meter in a month after the deployment."""
     meters = _aws(flow, load) if cloud == "aws" else _gcp(flow, load)
     found = {meter: Decimal(per_minute) * MINUTES for meter, per_minute in meters.items()}
-    # On average over its month, half of the month's data is stored.
-    stored = (Decimal(month) - Decimal("0.5")) * MINUTES / GIB
-    candles = stored * Decimal(flow.candle_bytes + _OVERHEAD[cloud] * flow.candles)
-    raw = stored * Decimal(flow.raw_bytes)
     if cloud == "aws":
-        found |= {"dynamodb_gib_months": candles, "dynamodb_pitr_gib_months": candles}
-        found |= {"s3_gib_months": raw, "alarm_months": Decimal(_ALARMS)}
-        return found
-    return found | {
-        "firestore_gib_months": candles,
-        "gcs_gib_months": raw,
-        "scheduler_job_months": Decimal(1),
-    }
+        found["sqs_requests"] += unmetered.idle_polls(Decimal(_calls(cloud, flow)) * MINUTES)
+    found |= unmetered.billed_time(cloud, _seconds(cloud, flow, load) * MINUTES)
+    found |= unmetered.fixed(cloud)
+    new = (Decimal(each) * MINUTES for each in (flow.candles, flow.candle_bytes, flow.raw_bytes))
+    return found | unmetered.stored(cloud, month, *new)
 
 
 def _aws(flow: Flow, load: Load) -> dict[str, float]:
     """Return the units per minute of each meter on AWS."""
-    calls = min(flow.messages, flow.calls)
-    seconds = _seconds("aws", flow, calls)
+    calls = _calls("aws", flow)
     return {
-        "sqs_requests": 3 * flow.chunks + max(0.0, _POLLS - calls),
+        "sqs_requests": 3 * flow.chunks,
         "lambda_requests": calls + 1,
-        "lambda_gb_s": float(seconds * MEMORY),
         "dynamodb_writes": flow.write_units + flow.heartbeat_units,
-        "dynamodb_reads": 1
+        "dynamodb_reads": float(units("aws", "heartbeats", load.symbols)["dynamodb_reads"])
         + load.symbols * float(units("aws", "candle", _CHECKS)["dynamodb_reads"]),
         "s3_puts": flow.objects,
         "log_bytes": _logged("aws", flow, calls),
+        "xray_traces": flow.messages / _TRACED,
     }
 
 
 def _gcp(flow: Flow, load: Load) -> dict[str, float]:
     """Return the units per minute of each meter on Google Cloud."""
-    seconds = _seconds("gcp", flow, flow.messages)
     return {
         "pubsub_bytes": 2 * flow.published,
         "function_requests": flow.messages + 1,
-        "function_vcpu_s": float(seconds * _CPU["gcp"]),
-        "function_gib_s": float(seconds * MEMORY),
         "firestore_writes": flow.writes + flow.heartbeats,
-        "firestore_reads": load.symbols * _CHECKS,
+        "firestore_reads": float(units("gcp", "heartbeats", load.symbols)["firestore_reads"])
+        + load.symbols * _CHECKS,
         "gcs_class_a": flow.objects,
         "log_bytes": _logged("gcp", flow, flow.messages),
+        "trace_spans": _SPANS * flow.messages / _TRACED,
     }
 
 
-def _seconds(cloud: str, flow: Flow, calls: float) -> Decimal:
-    """Return the seconds of functions per minute. A call makes a few requests at once."""
-    to_candles, to_objects = _LATENCY[cloud]
-    waves = max(calls, flow.writes / _AT_ONCE), max(calls, flow.objects / _AT_ONCE)
-    cpu = Decimal(calls) * _CALL_CPU + Decimal(flow.trades) / _FOLDED
-    return Decimal(waves[0]) * to_candles + Decimal(waves[1]) * to_objects + cpu / _CPU[cloud]
+def _calls(cloud: str, flow: Flow) -> float:
+    """Return the calls of the processor per minute."""
+    return min(flow.messages, flow.calls) if cloud == "aws" else flow.messages
+
+
+def _seconds(cloud: str, flow: Flow, load: Load) -> Decimal:
+    """Return the seconds per minute of the processor and of the check for anomalies."""
+    calls = Decimal(_calls(cloud, flow))
+    folding = calls * _CALL_CPU + Decimal(flow.trades) / _FOLDED
+    processor = unmetered.Work(calls, Decimal(flow.writes), Decimal(flow.objects), folding)
+    checking = _CALL_CPU + load.symbols * _CHECK_CPU
+    check = unmetered.Work(Decimal(1), Decimal(load.symbols), Decimal(0), checking)
+    return unmetered.seconds(cloud, processor) + unmetered.seconds(cloud, check)
 
 
 def _logged(cloud: str, flow: Flow, calls: float) -> float:
@@ -258,16 +249,26 @@ def _logged(cloud: str, flow: Flow, calls: float) -> float:
 def _windows(load: Load, minutes: int) -> Iterator[list[Trade]]:
     """Yield the trades of each window in which there are any."""
     freshness = max(1.0, load.freshness)  # a producer writes each symbol's trades once a second
+    trades = trades_of(load, minutes, _START)
+    for _, window in groupby(trades, lambda trade: window_end(trade.time, freshness)):
+        yield list(window)
+
+
+def trades_of(load: Load, minutes: float, start: int) -> list[Trade]:
+    """Return simulated trades of a load, by time.
+
+    Args:
+        start: time of the first trades, in ms since 1970.
+    """
     simulate = Simulate(["BTCUSDT"], seed=1, start_time=_START, count=_PATTERN, rate=MAX_RATE)
     pattern = list(simulate)
     trades = [
-        trade
+        trade._replace(time=start + trade.time)
         for number, rate in enumerate(load.rates, start=1)
-        for trade in _stream(number, rate, 60_000 * minutes, pattern)
+        for trade in _stream(number, rate, int(60_000 * minutes), pattern)
     ]
     trades.sort(key=attrgetter("time"))
-    for _, window in groupby(trades, lambda trade: window_end(trade.time, freshness)):
-        yield list(window)
+    return trades
 
 
 def _stream(number: int, rate: float, length: int, pattern: list[Trade]) -> Iterator[Trade]:
@@ -281,7 +282,7 @@ def _stream(number: int, rate: float, length: int, pattern: list[Trade]) -> Iter
     while time < length:
         for _ in range(_FILLS):
             like = pattern[id_ % len(pattern)]
-            yield like._replace(symbol=_name(number), id=id_, time=_START + int(time))
+            yield like._replace(symbol=_name(number), id=id_, time=int(time))
             id_ += 1
         time += random.expovariate(rate / _FILLS / 1000)
 
@@ -290,6 +291,6 @@ def _name(number: int) -> str:
     return f"S{number}USDT"
 
 
-def _size(candle: Candle) -> int:
+def stored_size(candle: Candle) -> int:
     """Return the bytes of a stored candle: names and values, as both stores count them."""
     return sum(len(name) + len(str(value)) for name, value in candle.to_record().items())

@@ -8,14 +8,13 @@ from decimal import Decimal
 
 from mcloud.cost.calls import units
 from mcloud.cost.prices import PRICES
+from mcloud.cost.unmetered import billed_time
 from mcloud.market.envelope import SQS_CHUNK
 
 SMALLEST = 1000  # bytes that Pub/Sub bills at least, for a publish and for a delivery
 
 # Seconds of a function for one message, its share of a cold start included; measured embedded.
 CALL = Decimal("0.1")
-MEMORY = Decimal("0.25")  # GB
-VCPU = Decimal("0.17")  # share of a CPU that Cloud Functions gives to 256 MB
 
 
 def message_cost(cloud: str, size: int, sent: int) -> Decimal:
@@ -39,15 +38,14 @@ def message_units(cloud: str, size: int) -> dict[str, Decimal]:
         return {
             "sqs_requests": 3 * chunks,  # sent, received, deleted
             "lambda_requests": Decimal(1),
-            "lambda_gb_s": CALL * MEMORY,
+            **billed_time(cloud, CALL),
             **units(cloud, "write_candle"),  # usually not read before
             **units(cloud, "write_object"),
         }
     return {
         "pubsub_bytes": Decimal(2 * max(size, SMALLEST)),
         "function_requests": Decimal(1),
-        "function_vcpu_s": CALL * VCPU,
-        "function_gib_s": CALL * MEMORY,
+        **billed_time(cloud, CALL),
         **units(cloud, "write_candle"),  # usually not read before
         **units(cloud, "write_object"),
     }

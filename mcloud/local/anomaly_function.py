@@ -76,7 +76,7 @@ def _deploy_function(lambda_: Any, to: AwsResources, thresholds: str) -> str:
             Handler="anomalies.handler",
             Code={"ZipFile": code},
             Timeout=TIMEOUT,
-            MemorySize=256,
+            MemorySize=512,  # as in terraform/aws
             Environment={"Variables": variables},
         )
     except lambda_.exceptions.ResourceConflictException:

@@ -8,6 +8,7 @@ bundle.
 import base64
 import hashlib
 import json
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -41,6 +42,8 @@ BACKOFF, LONGEST_BACKOFF = 0.1, 4  # seconds
 DELIVERIES = 10
 BATCH = 10
 ACK_DEADLINE = 30  # seconds
+HEARTBEAT_SECONDS = os.environ.get("HEARTBEAT_SECONDS", "0")
+"""Seconds between two heartbeats of the functions. By default each message is seen at once."""
 
 
 @dataclass(frozen=True)
@@ -227,7 +230,7 @@ def function_environment(to: GcpResources) -> dict[str, str]:
         "FIRESTORE_DATABASE": to.database,
         "CANDLES_COLLECTION": to.candles_collection,
         "CONTROL_COLLECTION": to.control_collection,
-        "HEARTBEAT_SECONDS": "0",
+        "HEARTBEAT_SECONDS": HEARTBEAT_SECONDS,
         # the number of concurrent requests that terraform/gcp allows for an instance
         "THREADS": "8",
         "FIRESTORE_EMULATOR_HOST": to.firestore_endpoint,
@@ -323,13 +326,13 @@ def _deploy_lambda(lambda_: Any, to: AwsResources) -> None:
             Handler="processor.handler",
             Code={"ZipFile": code},
             Timeout=TIMEOUT,
-            MemorySize=256,
+            MemorySize=512,  # as in terraform/aws
             Environment={
                 "Variables": {
                     "RAW_BUCKET": to.raw_bucket,
                     "CANDLES_TABLE": to.candles_table,
                     "CONTROL_TABLE": to.control_table,
-                    "HEARTBEAT_SECONDS": "0",
+                    "HEARTBEAT_SECONDS": HEARTBEAT_SECONDS,
                 }
             },
         )

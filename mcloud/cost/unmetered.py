@@ -1,0 +1,140 @@
+"""The parts of a bill that the embedded clouds cannot measure, and the constants for them.
+
+The embedded meters count requests, documents and bytes as the real clouds bill them. Here is what
+depends on real machines (the time of requests to real stores, and the share of a CPU), what is
+billed without any request (idle pollers, alarms, keys, schedules), and what grows with the stored
+data. ``cost.estimate`` and ``cost.measured`` add it.
+"""
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import NamedTuple
+
+from mcloud.cost.prices import GIB
+
+MINUTES = 30 * 24 * 60
+"""Minutes of the month that is priced."""
+AT_ONCE = 16
+"""Concurrent requests of a function to its stores; see `processor.ingest`."""
+
+_POLLS = 5 * 3  # of idle pollers of a queue, per minute: each waits for 20 s
+_BACKUPS = 7  # days that terraform/gcp keeps the daily backups of the database
+_IMAGES = Decimal("0.3")  # GiB of the images of both functions on Google Cloud; not measured
+_OVERHEAD = {"aws": 100, "gcp": 250}  # bytes that a store adds to a candle for its indexes
+
+
+class Machine(NamedTuple):
+    """An instance of a function, with the defaults of ``terraform/``."""
+
+    memory: Decimal
+    """GiB, which are billed for the whole time of a call."""
+    cpu: Decimal
+    """Share of a CPU that the instance has."""
+    candle_seconds: Decimal
+    """Time of a request to the store of candles."""
+    object_seconds: Decimal
+    """Time of a request to the store of raw objects."""
+
+
+MACHINES: Mapping[str, Machine] = {
+    # Lambda gives a whole CPU to 1,769 MB:
+    # https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html
+    "aws": Machine(Decimal("0.5"), Decimal("0.29"), Decimal("0.008"), Decimal("0.030")),
+    "gcp": Machine(Decimal("0.5"), Decimal(1), Decimal("0.040"), Decimal("0.060")),
+}
+
+
+class Work(NamedTuple):
+    """The work of a function, in any period."""
+
+    calls: Decimal
+    candles: Decimal
+    """Requests to the store of candles."""
+    objects: Decimal
+    """Requests to the store of raw objects."""
+    cpu: Decimal
+    """Seconds of a whole CPU."""
+
+
+def waiting(cloud: str, work: Work) -> Decimal:
+    """Return the seconds during which calls wait for real stores. A call makes up to ``AT_ONCE``
+    requests to a store at the same time, first to that of raw objects.
+    """
+    machine = MACHINES[cloud]
+    return sum(
+        (
+            max(min(work.calls, requests), requests / AT_ONCE) * seconds
+            for requests, seconds in (
+                (work.candles, machine.candle_seconds),
+                (work.objects, machine.object_seconds),
+            )
+        ),
+        Decimal(0),
+    )
+
+
+def computing(cloud: str, work: Work) -> Decimal:
+    """Return the seconds that the work takes with the share of a CPU that the function has."""
+    return work.cpu / MACHINES[cloud].cpu
+
+
+def seconds(cloud: str, work: Work) -> Decimal:
+    """Return the seconds for which the work is billed."""
+    return waiting(cloud, work) + computing(cloud, work)
+
+
+def billed_time(cloud: str, seconds: Decimal) -> dict[str, Decimal]:
+    """Return the units of each meter for the seconds of a function."""
+    memory = MACHINES[cloud].memory
+    if cloud == "aws":
+        return {"lambda_gb_s": seconds * memory}
+    # An instance with several concurrent requests has a whole CPU, which is billed all the time.
+    return {"function_vcpu_s": seconds, "function_gib_s": seconds * memory}
+
+
+def idle_polls(receives: Decimal) -> Decimal:
+    """Return the empty requests of a month to a queue from which ``receives`` found messages.
+
+    https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-scaling.html: five pollers when idle.
+    """
+    return max(Decimal(0), _POLLS * MINUTES - receives)
+
+
+def fixed(cloud: str) -> dict[str, Decimal]:
+    """Return the units that a stack with the defaults of ``terraform/`` is billed for in a month,
+    used or not.
+    """
+    if cloud == "aws":
+        return {
+            "alarm_months": Decimal(12),
+            "kms_key_months": Decimal(1),
+            "dashboard_months": Decimal(1),
+            "scheduler_invocations": Decimal(MINUTES),
+        }
+    return {"scheduler_job_months": Decimal(1), "image_gib_months": _IMAGES}
+
+
+def stored(
+    cloud: str, month: int, candles: Decimal, candle_bytes: Decimal, raw_bytes: Decimal
+) -> dict[str, Decimal]:
+    """Return the units of stored data in a month after the deployment.
+
+    Args:
+        candles: new ones of a month, ``candle_bytes`` without the indexes.
+    """
+    # Half of a month's data is there in the mean of its month.
+    months = (Decimal(month) - Decimal("0.5")) / GIB
+    database = months * (candle_bytes + _OVERHEAD[cloud] * candles)
+    raw = months * raw_bytes
+    if cloud == "aws":
+        return {
+            "dynamodb_gib_months": database,
+            "dynamodb_pitr_gib_months": database,
+            "s3_gib_months": raw,
+        }
+    return {
+        "firestore_gib_months": database,
+        "firestore_pitr_gib_months": database,
+        "firestore_backup_gib_months": _BACKUPS * database,
+        "gcs_gib_months": raw,
+    }
