@@ -91,6 +91,10 @@ def _path(cloud: str, page: str) -> str:
 _ROWS = (
     # SQS bills every 64 KiB of a request as one.
     _price("aws", "sqs_requests", "messaging", "request", "0.40", _MILLION, _MILLION, "sqs"),
+    # Data Firehose bills each record by the started 5 KB.
+    _price(
+        *("aws", "firehose_bytes", "messaging", "byte", "0.029", GIB, 0, "firehose"), doubt=_UNSEEN
+    ),
     _price("aws", "lambda_requests", "functions", "call", "0.20", _MILLION, _MILLION, "lambda"),
     # On arm64, which the stack uses; x86 is 0.0000166667.
     _price("aws", "lambda_gb_s", "functions", "GB-s", "0.0000133334", 1, 400_000, "lambda"),
@@ -170,6 +174,10 @@ _ROWS = (
     _price("aws", "datasync_runs", "network", "run", "0.55", 1, 0, "datasync", doubt=_UNSEEN),
     # For all bytes published and delivered, with a minimum of 1,000 bytes per request.
     _price("gcp", "pubsub_bytes", "messaging", "byte", "40", TIB, 10 * GIB, "pubsub"),
+    # For the bytes that a subscription writes to Cloud Storage, instead of their delivery.
+    _price(
+        *("gcp", "pubsub_export_bytes", "messaging", "byte", "50", TIB, 0, "pubsub"), doubt=_UNSEEN
+    ),
     _price("gcp", "function_requests", "functions", "call", "0.40", _MILLION, 2 * _MILLION, "run"),
     _price("gcp", "function_vcpu_s", "functions", "vCPU-s", "0.000024", 1, 180_000, "run"),
     _price("gcp", "function_gib_s", "functions", "GiB-s", "0.0000025", 1, 360_000, "run"),

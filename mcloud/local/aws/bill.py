@@ -1,5 +1,6 @@
 """Billed units of requests to AWS."""
 
+import base64
 import json
 import re
 from collections.abc import Mapping
@@ -8,6 +9,8 @@ from typing import Any
 from mcloud.market.envelope import SQS_CHUNK
 
 READ_UNIT, WRITE_UNIT = 4096, 1024  # bytes: https://aws.amazon.com/dynamodb/pricing/on-demand/
+
+FIREHOSE_STEP = 5 * 1024  # bytes
 
 # A quote inside a message is escaped as \", so this matches only the member of the request itself.
 _QUEUE_URL = re.compile(rb'"QueueUrl"\s*:\s*"[^"]*?([^"/]+)"')
@@ -28,6 +31,20 @@ def sqs_requests(asked: bytes, answered: bytes) -> int:
         _messages_size(text) if len(text) > SQS_CHUNK else len(text) for text in (asked, answered)
     ]
     return max(1, -(-max(sizes) // SQS_CHUNK))
+
+
+def firehose_bytes(asked: bytes) -> tuple[str, int]:
+    """Return the stream of a request, and the billed bytes of its records: each is rounded up to a
+    multiple of 5 KB.
+
+    https://aws.amazon.com/firehose/pricing/
+    """
+    request = json.loads(asked)
+    # Requests about streams have no records.
+    records = request.get("Records", [request["Record"]] if "Record" in request else [])
+    sizes = [len(base64.b64decode(record["Data"])) for record in records]
+    billed = sum(-(-size // FIREHOSE_STEP) * FIREHOSE_STEP for size in sizes)
+    return request.get("DeliveryStreamName", ""), billed
 
 
 def sqs_queue(asked: bytes) -> str:

@@ -8,7 +8,7 @@ from urllib.parse import parse_qs
 
 from ministack.core.router import detect_service
 
-from mcloud.local.aws.bill import s3_request, sqs_queue, sqs_requests
+from mcloud.local.aws.bill import firehose_bytes, s3_request, sqs_queue, sqs_requests
 from mcloud.local.aws.refusal import refused, throttled
 from mcloud.local.meter import Meter
 from mcloud.local.outage import SLOW, Outages
@@ -48,7 +48,7 @@ class Middleware:
         aws_service = detect(scope, headers)
         service = SERVICES.get(aws_service)
         outage = self._outages.on(service)
-        passed = Passed(receive, send, kept=aws_service == "sqs")
+        passed = Passed(receive, send, kept=aws_service in ("sqs", "firehose"))
         if outage is None:
             await self._app(scope, passed.receive, passed.send)
             self._count(aws_service, scope, headers, passed)
@@ -78,6 +78,10 @@ class Middleware:
         if aws_service == "sqs":
             asked, answered = b"".join(passed.asked), b"".join(passed.answered)
             self._meter.add("sqs_requests", sqs_queue(asked), sqs_requests(asked, answered))
+        elif aws_service == "firehose":
+            stream, size = firehose_bytes(b"".join(passed.asked))
+            if size:
+                self._meter.add("firehose_bytes", stream, size)
         elif aws_service == "s3":
             query = parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True)
             meter, bucket = s3_request(scope["method"], scope["path"], query)

@@ -68,6 +68,7 @@ class PubSub:
         is_out: returns whether the ``queue`` delivers nothing now, or the ``function`` is not
             reached.
         pushed: called after every push with the subscription's short name and the message.
+        exported: called in the same way for every message that was written to a bucket.
         buckets: Cloud Storage for subscriptions that write there, if there is one.
     """
 
@@ -76,12 +77,14 @@ class PubSub:
         clock: Callable[[], float],
         is_out: Callable[[str], bool] = lambda service: False,
         pushed: Callable[[str, Any], None] = lambda subscription, message: None,
+        exported: Callable[[str, Any], None] = lambda subscription, message: None,
         buckets: Buckets | None = None,
     ) -> None:
         self._clock = clock
         self._buckets = buckets
         self._is_out = is_out
         self._pushed = pushed
+        self._exported = exported
         self._topics: dict[str, _TopicState] = {}
         self._subscriptions: dict[str, Subscription] = {}
         # Ids also grow across restarts, so that an old ack id never matches a new message.
@@ -452,7 +455,7 @@ class PubSub:
         if settings.push_config.push_endpoint:
             return Pusher(settings.push_config.push_endpoint, subscription)
         if settings.HasField("cloud_storage_config") and self._buckets is not None:
-            return BucketExporter(subscription, self._buckets, self._clock)
+            return BucketExporter(subscription, self._buckets, self._clock, self._exported)
         return None
 
     def _add_subscription(self, settings: Any) -> Subscription:

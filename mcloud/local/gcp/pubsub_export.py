@@ -89,15 +89,21 @@ class BucketExporter:
         subscription: Its settings have a complete ``CloudStorageConfig``.
         buckets: Where objects are written.
         clock: Seconds since the epoch.
+        exported: Called for every written message; see ``PubSub``.
     """
 
     def __init__(
-        self, subscription: Subscription, buckets: Buckets, clock: Callable[[], float]
+        self,
+        subscription: Subscription,
+        buckets: Buckets,
+        clock: Callable[[], float],
+        exported: Callable[[str, Any], None],
     ) -> None:
         self.consumer = Consumer(self._collect)
         self._subscription = subscription
         self._buckets = buckets
         self._clock = clock
+        self._exported = exported
         self._config = _without_state(subscription.settings.cloud_storage_config)
         self._seconds = self._config.max_duration.seconds + self._config.max_duration.nanos / 1e9
         self._max_bytes = min(self._config.max_bytes or MAX_FILE_BYTES, MAX_FILE_BYTES)
@@ -199,6 +205,8 @@ class BucketExporter:
         ack_ids = [self._subscription.backlog.ack_id(owed) for owed in file.messages]
         if _is_written(status):
             self._subscription.acknowledge(ack_ids)
+            for owed in file.messages:
+                self._exported(self._subscription.name.rpartition("/")[2], owed.message)
         else:
             self._subscription.modify_deadline(ack_ids, 0)
         return status

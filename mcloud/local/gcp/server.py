@@ -133,7 +133,13 @@ async def serve(
     outages, meter = (Outages(home, "gcp"), Meter(home, "gcp")) if home else (None, None)
     buckets = Buckets(storage_url) if storage_url else None
     if outages and meter:
-        pubsub = PubSub(time.time, outages.stops, partial(_count_push, meter), buckets)
+        pubsub = PubSub(
+            time.time,
+            outages.stops,
+            partial(_count_push, meter),
+            partial(_count_export, meter),
+            buckets,
+        )
     else:
         pubsub = PubSub(time.time, buckets=buckets)
     monitoring = Monitoring(pubsub.observe, time.time)
@@ -238,6 +244,10 @@ def _count_call(
 def _count_push(meter: Meter, subscription: str, message: Any) -> None:
     size = max(bill.PUBSUB_MINIMUM, bill.message_bytes(message))
     meter.add("pubsub_bytes", subscription, size)
+
+
+def _count_export(meter: Meter, subscription: str, message: Any) -> None:
+    meter.add("pubsub_export_bytes", subscription, bill.message_bytes(message))
 
 
 async def _save_forever(meter: Meter) -> None:

@@ -1,10 +1,12 @@
 """Billing units of requests to AWS. For the sources of the rules see ``bill``."""
 
+import base64
 import json
 
 import pytest
 
 from mcloud.local.aws.bill import (
+    firehose_bytes,
     message_size,
     read_halves,
     s3_request,
@@ -40,6 +42,21 @@ def test_a_request_is_billed_by_64_kib(asked: bytes, requests: int) -> None:
 def test_an_answer_is_billed_as_a_request_is() -> None:
     messages = [{"Body": "x" * 64 * 1024}] * 3
     assert sqs_requests(b"{}", json.dumps({"Messages": messages}).encode()) == 3
+
+
+@pytest.mark.parametrize(
+    ("sizes", "billed"), [([1], 5120), ([5120], 5120), ([5121], 10_240), ([10, 6000, 0], 15_360)]
+)
+def test_each_record_of_firehose_is_billed_by_5_kib(sizes: list[int], billed: int) -> None:
+    records = [{"Data": base64.b64encode(bytes(size)).decode()} for size in sizes]
+    batch = json.dumps({"DeliveryStreamName": "staging", "Records": records}).encode()
+    assert firehose_bytes(batch) == ("staging", billed)
+
+
+def test_requests_of_firehose_without_records_are_free() -> None:
+    one = {"DeliveryStreamName": "staging", "Record": {"Data": base64.b64encode(b"x").decode()}}
+    assert firehose_bytes(json.dumps(one).encode()) == ("staging", 5120)
+    assert firehose_bytes(b'{"DeliveryStreamName": "staging"}') == ("staging", 0)
 
 
 def test_attributes_count() -> None:

@@ -77,8 +77,12 @@ class Cloud:
     def __init__(self, storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 1_695_615_000.0  # 2023-09-25T04:10:00Z
         self.out = False
+        self.exported: list[tuple[str, bytes]] = []
         self.pubsub = PubSub(
-            lambda: self.now, lambda service: self.out, buckets=Buckets(storage.url)
+            lambda: self.now,
+            lambda service: self.out,
+            exported=lambda name, message: self.exported.append((name, message.data)),
+            buckets=Buckets(storage.url),
         )
         self._serving = Serving(self.pubsub.services())
         self.host = self._serving.host
@@ -142,6 +146,8 @@ def test_a_file_ends_when_its_duration_has_passed(cloud: Cloud, storage: Storage
     name, body = next_file(storage)
     assert (name[:25], body) == ("2023-09-25T04:10:00+00:00", b"1\n2")
     eventually(lambda: not len(cloud.pubsub._subscriptions[NAME].backlog))
+    short = NAME.rpartition("/")[2]
+    eventually(lambda: cloud.exported == [(short, b"1"), (short, b"2")])
 
 
 def test_a_file_ends_before_it_exceeds_its_bytes(cloud: Cloud, storage: Storage) -> None:
