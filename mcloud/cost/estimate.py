@@ -38,12 +38,11 @@ _START = 1_735_776_000_000  # start of the simulation: a whole hour, in ms since
 _PATTERN = 40_000  # trades whose prices and quantities are repeated; they exceed zlib's window
 _FILLS = 3  # trades of an order, on average; see `feed.simulate`
 _BATCH = 100  # messages of a batch of Lambda
-_CHECKS = 2  # candles that a check for anomalies reads of each symbol, once a minute
 _LOG_LINE = {"aws": 330, "gcp": 700}  # bytes of the line about the trades of a symbol in a message
 _LOG_CALL = {"aws": 400, "gcp": 0}  # bytes that the platform logs for each call
-_CALL_CPU = Decimal("0.003")  # seconds of a whole CPU for a call without any trades
+_CALL_CPU = Decimal("0.045")  # seconds of a whole CPU for a call with a few trades, measured
 _FOLDED = 150_000  # trades that a whole CPU decodes, packs and folds in a second
-_CHECK_CPU = Decimal("0.002")  # seconds of a whole CPU to check a symbol for anomalies
+_CHECK_CPU = Decimal("0.003")  # the same, to check a symbol for anomalies
 _TRACED = 100  # one in this many messages; see `producer.message_log`
 _SPANS = 4  # of a traced message; see `processor.spans`
 
@@ -206,7 +205,7 @@ def _aws(flow: Flow, load: Load) -> dict[str, float]:
         "lambda_requests": calls + 1,
         "dynamodb_writes": flow.write_units + flow.heartbeat_units,
         "dynamodb_reads": float(units("aws", "heartbeats", load.symbols)["dynamodb_reads"])
-        + load.symbols * float(units("aws", "candle", _CHECKS)["dynamodb_reads"]),
+        + load.symbols * float(units("aws", "candle", _checked(load))["dynamodb_reads"]),
         "s3_puts": flow.objects,
         "log_bytes": _logged("aws", flow, calls),
         "xray_traces": flow.messages / _TRACED,
@@ -220,7 +219,7 @@ def _gcp(flow: Flow, load: Load) -> dict[str, float]:
         "function_requests": flow.messages + 1,
         "firestore_writes": flow.writes + flow.heartbeats,
         "firestore_reads": float(units("gcp", "heartbeats", load.symbols)["firestore_reads"])
-        + load.symbols * _CHECKS,
+        + load.symbols * _checked(load),
         "gcs_class_a": flow.objects,
         "log_bytes": _logged("gcp", flow, flow.messages),
         "trace_spans": _SPANS * flow.messages / _TRACED,
@@ -230,6 +229,13 @@ def _gcp(flow: Flow, load: Load) -> dict[str, float]:
 def _calls(cloud: str, flow: Flow) -> float:
     """Return the calls of the processor per minute."""
     return min(flow.messages, flow.calls) if cloud == "aws" else flow.messages
+
+
+def _checked(load: Load) -> int:
+    """Return the candles that a check for anomalies reads of each symbol, once a minute: also the
+    one of the current minute, unless candles are only written when their minute has ended.
+    """
+    return 1 if load.freshness >= 60 else 2
 
 
 def _seconds(cloud: str, flow: Flow, load: Load) -> Decimal:

@@ -1,10 +1,10 @@
 """Check new candles on a schedule, and store anomalies in the site's control store.
 
-For a symbol that trades, a check costs one query of about two candles: the newest one that the last
-check saw, and a newer one. Earlier ones are read again only while their trade ids do not prove that
-they are complete. The first check of an instance also reads ``Thresholds.reach``. Each check also
-makes two queries for all symbols: one of the heartbeats, and one of the anomalies that are not sent
-yet. A silent symbol costs nothing more.
+For a symbol that trades, a check costs one query of one or two candles: those since the newest one
+that the last check saw, and this one if its minute had not ended. Earlier ones are read again only
+while their trade ids do not prove that they are complete. The first check of an instance also reads
+``Thresholds.reach``. Each check also makes two queries for all symbols: one of the heartbeats, and
+one of the anomalies that are not sent yet. A silent symbol costs nothing more.
 
 Each anomaly is sent at least once: a note is stored before the anomaly, and deleted only after the
 anomaly was sent. If a check is interrupted in between, the next one sends the anomaly.
@@ -131,6 +131,8 @@ class _WatchedSymbol:
     """Number of further checks after a symbol's heartbeat stops changing, because the heartbeat may
     be late.
     """
+    read_at: float = 0.0
+    """Time of the last read, in seconds since 1970."""
     beat: Heartbeat | None = None
     calm: int = 0
     kept: dict[str, Anomaly] = field(default_factory=dict)
@@ -219,8 +221,7 @@ class AnomalyWatch:
             if known.calm > CALM:
                 return []
             since = self._reached(known.minutes[-1].start) - OVERLAP
-            unproven = _unproven(known.minutes, since)
-            self._read_on(known, beat.symbol, unproven, since - self._thresholds.reach)
+            self._read_changes(known, beat.symbol, since)
         else:
             newest = self._candles.last(beat.symbol)
             if newest is None:
@@ -246,8 +247,20 @@ class AnomalyWatch:
         """
         return min(newest, int(self._clock() * 1000))
 
+    def _read_changes(self, known: _WatchedSymbol, symbol: str, since: int) -> None:
+        """Update the minutes that may have changed."""
+        last, oldest = known.minutes[-1], since - self._thresholds.reach
+        unproven = _unproven(known.minutes, since)
+        if unproven == last.start and last.start + MINUTE <= known.read_at * 1000:
+            # The minute had ended, so it has probably not changed: its successor proves that.
+            self._read_on(known, symbol, last.start + MINUTE, oldest)
+            unproven = _unproven(known.minutes, since)
+        if unproven <= last.start:
+            self._read_on(known, symbol, unproven, oldest)
+
     def _read_on(self, known: _WatchedSymbol, symbol: str, since: int, oldest: int) -> None:
         """Update the minutes from ``since`` on, and drop those before ``oldest``."""
+        known.read_at = self._clock()
         candles = self._candles.range(symbol, max(0, since), MAX_TIME)
         found = [minute(each) for each in candles if each.has_trades]
         with self._counting:

@@ -163,7 +163,7 @@ def test_a_check_reads_only_new_candles_and_no_silent_symbols(store: Store) -> N
         store.reads = 0
         store.fill("AUSDT", ["100"], first=n)
         mine.look()
-        assert store.reads == 2
+        assert store.reads == 1
     for _ in range(CALM):
         mine.look()
     store.reads = 0
@@ -186,16 +186,29 @@ def test_minutes_are_read_again_until_they_are_complete(store: Store) -> None:
         assert [each.start for each in mine.look()] == [START + n * MINUTE for n in found]
         return store.reads
 
-    assert reads(31) == 2
-    assert reads(32) == 3  # from the minute before the hole on
+    assert reads(31) == 1 + 2  # the new minute, and all from the one before the hole on
+    assert reads(32) == 3
     store.candles["AUSDT"].insert(30, *late.candles["AUSDT"])
     assert reads(33, 30) == 5
-    assert reads(34) == 2
+    assert reads(34) == 1
+
+
+def test_a_minute_that_had_not_ended_is_read_again(store: Store) -> None:
+    now = START / 1000 + 29 * 60 + 30
+    mine = AnomalyWatch(cast(Candles, store), cast(Control, store), DEFAULTS, lambda: now)
+    store.fill("AUSDT", steady(30))
+    mine.look()
+    for n in range(30, 33):
+        now += 60
+        store.fill("AUSDT", ["100"], first=n)
+        store.reads = 0
+        mine.look()
+        assert store.reads == 2
 
 
 def test_a_minute_that_fills_up_is_kept_as_it_is_in_the_end(store: Store) -> None:
     store.fill("AUSDT", [*steady(30), "105"])
-    mine = watch(store)
+    mine = watch(store, now=START / 1000 + 30 * 60 + 20)
     (found,) = mine.look()
     assert not found.complete
     store.fill("AUSDT", ["108", "100"], first=30)
