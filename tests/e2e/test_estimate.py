@@ -9,7 +9,8 @@ import pytest
 from cli.conftest import Terminal
 from patience import eventually
 
-from mcloud.cost.estimate import MINUTES, Load, monthly, simulated
+from mcloud.cost.estimate import Load, monthly, simulated
+from mcloud.cost.unmetered import MINUTES
 from mcloud.feed.simulate import Simulate
 from mcloud.local import control, meter
 from mcloud.local.exchange.thread import LocalExchange
