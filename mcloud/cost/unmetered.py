@@ -122,7 +122,7 @@ def stored(
     Args:
         candles: new ones of a month, ``candle_bytes`` without the indexes.
     """
-    # Half of a month's data is there in the mean of its month.
+    # On average over its month, half of the month's data is stored.
     months = (Decimal(month) - Decimal("0.5")) / GIB
     database = months * (candle_bytes + _OVERHEAD[cloud] * candles)
     raw = months * raw_bytes

@@ -128,13 +128,12 @@ class _WatchedSymbol:
 
     minutes: list[Minute]
     noted: int
-    """Number of further checks after a symbol's heartbeat stops changing, because the heartbeat may
-    be late.
-    """
+    """Stored position: the minutes before it have been checked. In ms since 1970."""
+    beat: Heartbeat | None = None
     read_at: float = 0.0
     """Time of the last read, in seconds since 1970."""
-    beat: Heartbeat | None = None
     calm: int = 0
+    """Number of checks since the symbol's heartbeat stopped changing."""
     kept: dict[str, Anomaly] = field(default_factory=dict)
     """Anomalies of the last minutes that are in the store."""
 
