@@ -14,9 +14,9 @@ from mcloud.cost.settings import money
 from mcloud.failover.settings import guard_settings
 from mcloud.market.anomaly import Thresholds
 from mcloud.notify.channels import channels
-from mcloud.observing.settings import MonitorSettings
+from mcloud.observing.queries import MonitorSettings
+from mcloud.producer.message_log import TraceSettings
 from mcloud.producer.parcels import ProduceSettings
-from mcloud.trace.settings import TraceSettings
 
 from .command_line import ROOT as MCLOUD
 from .command_line import check, simple_commands, unknown_words
@@ -25,7 +25,19 @@ from .pages import DOCS, README, ROOT, Block, anchors, blocks, inline_code, link
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 MARKS = [each.partition(":")[0] for each in PYPROJECT["tool"]["pytest"]["ini_options"]["markers"]]
 EXTRAS = PYPROJECT["project"]["optional-dependencies"]
-OTHERS = {"aws", "cd", "curl", "export", "git", "gh", "openssl", "pre-commit", "python", "zensical"}
+OTHERS = {
+    "aws",
+    "cd",
+    "curl",
+    "export",
+    "gcloud",
+    "git",
+    "gh",
+    "openssl",
+    "pre-commit",
+    "python",
+    "zensical",
+}
 """Programs that the pages use and that are not mcloud's own."""
 
 

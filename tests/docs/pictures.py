@@ -1,0 +1,115 @@
+"""The outputs that the pages show, drawn from made data by the code that draws the real ones."""
+
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+
+from cost.usages import MONTH, NOW
+from drawing.test_cost import SITES as USAGES
+from drawing.test_monitor import AWS, GCP, snapshot
+from rich.console import Console, Group, RenderableType
+from states import read
+
+from mcloud.cost.report import make_report
+from mcloud.cost.run import RunCost
+from mcloud.drawing import demo, trace
+from mcloud.drawing.cost import report_view
+from mcloud.drawing.monitor import MonitorView, screen
+from mcloud.rehearsal.demo import Proof, SiteProof
+from mcloud.rehearsal.drill_report import DrillReport, SiteResult
+from mcloud.trace.find import TraceReport
+
+WIDTH = 112  # columns of a block on a page
+
+
+def demo_result() -> RenderableType:
+    proven = SiteProof(
+        candles=6,
+        digest="1cb0c50516293514",
+        exact=True,
+        archived=12_000,
+        archive_complete=True,
+        dead_letters=3,
+        only_poison=True,
+    )
+    outage = DrillReport("hang", "a site accepts and answers nothing", "aws", True)
+    outage.moves, outage.rto_s, outage.trades, outage.rpo_ids_missing = 1, 6.1, 20_497, 0
+    outage.sites = {name: SiteResult(10, True, 20_497) for name in ("aws", "gcp")}
+    return demo.table(
+        Proof(12_000, 6, "1cb0c50516293514", 3, {"aws": proven, "gcp": proven}),
+        outage,
+        {
+            "aws": RunCost(Decimal("0.0018"), Decimal("0.0017")),
+            "gcp": RunCost(Decimal("0.0025"), Decimal(0)),
+        },
+    )
+
+
+def cost_report() -> RenderableType:
+    """Draw the part of a report before its first blank line."""
+    lines = text(report_view(make_report(USAGES, MONTH, NOW), compare=False, details=False))
+    return lines.partition("\n\n")[0]
+
+
+def dashboard() -> RenderableType:
+    return Group(*screen(snapshot(AWS, GCP), MonitorView(80, 24, 5.0, "local")))
+
+
+def traced() -> RenderableType:
+    stages = [
+        {"stage": stage, "time": f"2026-11-25T20:53:{time}Z", "after_ms": after, "source": source}
+        for stage, time, after, source in (
+            ("exchange", "05.912", None, "trade"),
+            ("received", "06.463", 551, "producer default, the first of its message"),
+            ("spooled", "06.501", 38, "producer default"),
+            ("sent", "06.520", 19, "producer default"),
+            ("processed", "07.112", 592, "the function's log"),
+            ("archived", "07.125", 13, "the function's log"),
+            ("stored", "07.137", 12, "the function's log"),
+        )
+    ]
+    ids = {"first_id": 3735684259, "last_id": 3735685258}
+    folder = "raw/symbol=BTCUSDT/date=2026-11-25/hour=20"
+    report = {
+        "symbol": "BTCUSDT",
+        "id": 3735684300,
+        "found": True,
+        "trade": {
+            "price": "61841.13",
+            "quantity": "0.0004",
+            "time": "2026-11-25T20:53:05.912Z",
+            "buyer_is_maker": True,
+        },
+        "trace": {
+            "trace_id": "66b55b075d03ea4ee9e4d77a942a1587",
+            "xray_trace_id": "1-66b55b07-5d03ea4ee9e4d77a942a1587",
+            "span_id": "a",
+            "sampled": False,
+        },
+        "messages": [{"producer": "default", **ids, "trades": 1_000}],
+        "sites": {
+            "aws": {
+                "candle": "2026-11-25T20:53:00Z",
+                "object": f"{folder}/3735684259-3735685258-9a8404c589af7c5a.jsonl.gz",
+                "stages": stages,
+            }
+        },
+        "looked": [],
+    }
+    return trace.view(read(TraceReport, report))
+
+
+PICTURES: Mapping[str, Callable[[], RenderableType]] = {
+    "demo": demo_result,
+    "cost": cost_report,
+    "monitor": dashboard,
+    "trace": traced,
+}
+"""Pictures by name; a block of the kind ``text NAME`` shows one."""
+
+
+def text(drawn: RenderableType) -> str:
+    console = Console(width=WIDTH, color_system=None)
+    with console.capture() as captured:
+        console.print(drawn)
+    lines = [line.rstrip() for line in captured.get().splitlines()]
+    return "\n".join(lines).strip("\n") + "\n"
