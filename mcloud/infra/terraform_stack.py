@@ -18,7 +18,6 @@ from mcloud.config import REGIONS, Config, SiteConfig
 from mcloud.errors import McloudError, UsageError
 from mcloud.infra import environment
 from mcloud.infra.emptying import empty
-from mcloud.infra.leftovers import backups_left
 from mcloud.infra.plan import (
     CHANGED,
     CREATED,
@@ -457,6 +456,7 @@ class TerraformStack:
         if not is_gone or known.get("firestore_endpoint") or "database" not in known:
             return
         from mcloud.clouds.gcp.client import make_session
+        from mcloud.clouds.gcp.database import backups_left
 
         for words in backups_left(make_session(), known["project"], known["database"]):
             self._say(words)

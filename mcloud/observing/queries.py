@@ -10,6 +10,7 @@ from functools import partial
 
 from mcloud.clouds.observation import probe_seconds
 from mcloud.clouds.ports import SERVICES, Depth, Figures, Heartbeat, Site
+from mcloud.config import setting
 from mcloud.cost.current import CostFigure
 from mcloud.damage import restored
 from mcloud.documents import Damaged, damaged, sound
@@ -21,6 +22,7 @@ from mcloud.observing.collector import PATIENCE, TimedQuery
 from mcloud.observing.recent import Recent, recent
 
 FAST = 5.0  # seconds, for figures of the queue itself
+QUICKEST, SLOWEST = 1.0, 3600.0  # seconds; limits of the setting for these figures
 STORE = 20.0  # for documents that the functions and the replicators write into the store
 CANDLES = 60.0  # there is a new one every minute
 PROBES = 60.0
@@ -34,6 +36,16 @@ METRICS = {"aws": 300.0, "gcp": 60.0}
 # two of these answers, see ``mcloud.cost.current``.
 COST = 3600.0
 WINDOW = 15 * 60.0  # seconds of function calls that are summed
+
+
+@dataclass(frozen=True)
+class MonitorSettings:
+    """The table ``[monitor]`` of mcloud.toml."""
+
+    interval: float = setting(FAST, least=QUICKEST, most=SLOWEST)
+    """Seconds between two reads of the figures that change quickly."""
+    port: int = setting(9464, least=1, most=65535)
+    """Port of ``mcloud metrics --serve``, on 127.0.0.1."""
 
 
 @dataclass(frozen=True)

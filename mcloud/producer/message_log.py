@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Annotated, NamedTuple, Self
 
 from mcloud import best_effort
+from mcloud.config import setting
 from mcloud.documents import Between, Count, Damaged, read_text
 from mcloud.market.trade import MAX_TIME, Trade
 from mcloud.producer.parcels import Parcel
@@ -32,6 +33,17 @@ ONE_IN = 100  # sampling rate: one in this many messages; X-Ray costs $5 per mil
 LIMIT = 64 * 1024**2  # bytes of both files together; about 180,000 messages to two sites
 
 _CLOSED = -1
+
+
+@dataclass(frozen=True)
+class TraceSettings:
+    """The table ``[trace]`` of mcloud.toml."""
+
+    one_in: int = setting(ONE_IN, least=0)
+    """Sampling rate: the spans of one message in this many are recorded. 0 records none."""
+    keep_mib: int = setting(64, least=1)
+    """Maximum size in MiB of a producer's record of its messages on the disk."""
+
 
 Moment = Annotated[int, Between(0, MAX_TIME)]
 """Milliseconds since 1970."""

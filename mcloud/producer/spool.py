@@ -23,7 +23,7 @@ from typing import Self
 
 from mcloud import best_effort
 from mcloud.errors import McloudError, Unavailable
-from mcloud.producer import spool_file, watermark
+from mcloud.producer import spool_file
 from mcloud.producer.cursor import Position
 from mcloud.producer.outbox import Outbox
 from mcloud.producer.spool_message import MessageRow, Spooled, SpoolEntry
@@ -123,7 +123,7 @@ class Spool:
         try:
             with ExitStack() as resources:
                 resources.enter_context(spool_file.lock(path))
-                begin_at = watermark.read(_watermark(path))
+                begin_at = spool_file.read_watermark(_watermark(path))
                 db, aside, damage = spool_file.connect(path, begin_at)
                 resources.callback(db.close)
                 spool = cls(path, db, sites, limit_bytes, clock)
@@ -403,7 +403,7 @@ class Spool:
         self._watermark_due = self._clock() + WATERMARK_PERIOD
         try:
             delivered = delivered_everywhere(self._db, self._positions.values())
-            watermark.write(_watermark(self._path), delivered)
+            spool_file.write_watermark(_watermark(self._path), delivered)
         except (McloudError, sqlite3.Error) as error:
             # The change itself is written. It must not be repeated because of this error.
             self.watermark_error = str(error)

@@ -1,14 +1,23 @@
-"""The file of the spool. One process uses it; it is checked when it is opened, and set aside if
-damaged.
+"""The files of the spool: the database, its lock and its watermark.
+
+One process uses the database. It is checked when it is opened, and set aside if it is damaged.
+
+The watermark has the positions up to which every site had all trades. It outlives a damaged spool.
+An old watermark is still true, because delivered trades stay delivered. It only causes the cursor
+to fetch more trades again.
 """
 
+import json
 import sqlite3
-from collections.abc import Iterable
+import zlib
+from collections.abc import Iterable, Sequence
 from contextlib import closing
 from itertools import count
 from pathlib import Path
 from typing import IO, NamedTuple
 
+from mcloud import files
+from mcloud.documents import Damaged, read_text
 from mcloud.errors import McloudError, Unavailable
 from mcloud.lock import Lock
 from mcloud.producer.cursor import Position
@@ -92,6 +101,30 @@ def translated(path: Path, error: sqlite3.Error | DamagedSpool) -> DamagedSpool 
     return Unavailable(
         f"the spool {path} cannot be used ({error})", remedy="check its disk and permissions"
     )
+
+
+def write_watermark(path: Path, positions: Sequence[Position]) -> None:
+    """Replace the watermark as a whole, or raise McloudError and leave the old file unchanged."""
+    text = json.dumps(positions)
+    files.write(path, f"{_checksum(text)} {text}\n")
+
+
+def read_watermark(path: Path) -> list[Position]:
+    """Return the positions that were last written, or none if the watermark is missing or
+    damaged.
+    """
+    try:
+        checksum, _, text = path.read_text(errors="replace").rstrip("\n").partition(" ")
+    except FileNotFoundError:
+        return []
+    if checksum != _checksum(text):
+        return []
+    found = read_text(tuple[Position, ...], text, str(path))
+    return [] if isinstance(found, Damaged) else list(found)
+
+
+def _checksum(text: str) -> str:
+    return f"{zlib.crc32(text.encode()):08x}"
 
 
 def _connect(path: Path) -> sqlite3.Connection:

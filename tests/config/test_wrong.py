@@ -18,10 +18,10 @@ from mcloud.errors import McloudError
 from mcloud.failover.settings import guard_settings
 from mcloud.market.anomaly import Thresholds
 from mcloud.notify.channels import channels
-from mcloud.observing.settings import MonitorSettings
+from mcloud.observing.queries import MonitorSettings
+from mcloud.producer.message_log import TraceSettings
 from mcloud.producer.parcels import ProduceSettings
 from mcloud.sites.explain import explain
-from mcloud.trace.settings import TraceSettings
 
 Table = dict[str, Any]
 Where = tuple[str, ...]

@@ -22,9 +22,9 @@ from mcloud.cost.settings import CostSettings
 from mcloud.failover.settings import GuardSettings
 from mcloud.market.anomaly import Thresholds
 from mcloud.notify import channels
-from mcloud.observing.settings import MonitorSettings
+from mcloud.observing.queries import MonitorSettings
+from mcloud.producer.message_log import TraceSettings
 from mcloud.producer.parcels import ProduceSettings
-from mcloud.trace.settings import TraceSettings
 
 from .command_line import ROOT as MCLOUD
 from .command_line import SHARED, leaves

@@ -3,11 +3,13 @@
 https://cloud.google.com/firestore/docs/reference/rest/v1/projects.databases
 """
 
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from mcloud.clouds.gcp.client import GcpSession, refused, translated, understood
+from mcloud.errors import McloudError
 
 URL = "https://firestore.googleapis.com"
 
@@ -41,6 +43,33 @@ def backups(
             if each["database"] == wanted
         ]
     yield from sorted(mine, key=lambda backup: backup.expires)
+
+
+def backups_left(session: GcpSession, project: str, name: str, url: str = URL) -> Iterator[str]:
+    """Yield sentences about the backups of a deleted database, which are still billed.
+
+    They are the last resort after a mistaken destroy, so nothing here deletes them.
+    """
+    try:
+        found = list(backups(session, project, name, url))
+    except McloudError as error:
+        yield (
+            f"backups of the database {name} may be left, and are billed until they expire:"
+            f" they cannot be listed ({error.message}); see"
+            f" `{shlex.join(('gcloud', 'firestore', 'backups', 'list', f'--project={project}'))}`"
+        )
+        return
+    if not found:
+        return
+    some = f"{len(found)} backups" if len(found) > 1 else "a backup"
+    yield (
+        f"{some} of the database {name} can still be restored, and you pay for storage until"
+        f" {found[-1].expires[:10]}; delete what you do not need with:"
+    )
+    for each in found:
+        _, _, _, location, _, backup = each.name.split("/")
+        command = ("gcloud", "firestore", "backups", "delete", f"--project={project}")
+        yield f"`{shlex.join((*command, f'--location={location}', f'--backup={backup}'))}`"
 
 
 def _get(session: GcpSession, url: str) -> dict[str, Any]:

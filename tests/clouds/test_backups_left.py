@@ -1,8 +1,7 @@
 """Backups that outlive a destroyed site."""
 
 from clouds.web import Answer, anonymous, google_error, serve
-
-from mcloud.infra.leftovers import backups_left
+from mcloud.clouds.gcp.database import backups_left
 
 PLACE = "projects/desk/locations/us-central1/backups"
 

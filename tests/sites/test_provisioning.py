@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from mcloud.errors import Refused, Unavailable
-from mcloud.infra import smoke
 from mcloud.infra.terraform import Interrupted
+from mcloud.sites import provisioning
 
 
 class Site:
@@ -31,7 +31,7 @@ class Site:
 
 
 def probe(site: Any, stop: Event | None = None, patience: float = 60.0) -> dict[str, str]:
-    return smoke.probe(site, stop or Event(), patience)
+    return provisioning.probe(site, stop or Event(), patience)
 
 
 def test_all_answer_at_once() -> None:
@@ -41,7 +41,7 @@ def test_all_answer_at_once() -> None:
 
 
 def test_only_a_late_service_is_probed_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(smoke, "PAUSE", 0.0)
+    monkeypatch.setattr(provisioning, "PAUSE", 0.0)
     site = Site(function=2)
     assert set(probe(site).values()) == {""}
     assert site.asked.count("function") == 3
