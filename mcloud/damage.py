@@ -7,7 +7,7 @@ Documents that a newer mcloud wrote are only reported.
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import chain
@@ -20,7 +20,7 @@ from mcloud.clouds.ports import HEARTBEAT, ControlRecord, Heartbeat, Lag, Site
 from mcloud.deadline import gather
 from mcloud.documents import Damaged, Kind, damaged, decode, encode, read_file, set_aside
 from mcloud.failover import debts, pause
-from mcloud.failover.audit import ENTRIES, AuditEntry
+from mcloud.failover.audit import ENTRIES, Audit, AuditEntry, own_entry
 from mcloud.failover.journal import read_journal
 from mcloud.failover.shared_notes import Note
 from mcloud.market.candle import MINUTE
@@ -94,6 +94,22 @@ class FoundDamage:
             repair=self.plan if self.repair else None,
             why_none=None if self.repair else self.plan,
         )
+
+    def repair_and_record(self, audit: Audit, at: float, away: Collection[str]) -> None:
+        """Repair the document, and record that in the audit log and on all sites that are not
+        ``away``.
+
+        Raises:
+            McloudError: the document cannot be repaired, or there is no repair.
+        """
+        if self.repair is None:
+            raise errors.McloudError(f"{self.where} cannot be repaired: {self.plan}")
+        was, became = {"document": self.where}, {"done": self.plan}
+        entry = own_entry("repair document", self.damaged.what, at, before=was, after=became)
+        # On this machine, the entry is written before its effect.
+        audit.write(entry)
+        self.repair()
+        audit.note_on_sites(entry, away=away)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from typing import TypeVar
 from mcloud.alerts.watch import WatcherState
 from mcloud.documents import INLINED, Damaged, read_file, set_aside
 from mcloud.errors import McloudError
+from mcloud.failover.execution import Routes
 from mcloud.failover.statement import GuardState
 from mcloud.producer.reported_state import ProducerState
 from mcloud.replication.progress import ReplicatorState
@@ -55,6 +56,15 @@ class Runs:
         return tuple(
             RunRow(kind, each.document) for kind, runs in self.by_kind.items() for each in runs
         )
+
+    @property
+    def routes(self) -> Routes:
+        """Routes of the running producers that follow the control record."""
+        return {
+            each.name: each.state.route.sites
+            for each in self.producers
+            if each.runs and each.state and each.state.mode == "primary"
+        }
 
 
 def runs_of(state: Path, name: str | None = None) -> Runs:

@@ -265,27 +265,21 @@ def _blind(unseen: Iterable[Alert], before: Mapping[str, Blind], now: float) -> 
 
 
 def _firing(alert: Alert, rule: AlertRule | None) -> Event:
-    return Event(
-        key=alert.key,
-        title=f"{alert.key}: {_words(alert, rule)}",
-        text=_text(alert, rule),
-        severity=alert.severity,
-        state=FIRING,
-        at=alert.since,
-        fields=_fields(alert, rule),
-        rule=alert.rule,
-        figure=alert.path,
-        is_of_folder=is_of_folder(alert.path),
-    )
+    return _event(alert, rule, FIRING, _words(alert, rule), _text(alert, rule))
 
 
 def _resolved(alert: Alert, rule: AlertRule | None) -> Event:
+    words = alert.unknown or f"over, it is {said(alert.value, alert.path)}"
+    return _event(alert, rule, RESOLVED, words, "")
+
+
+def _event(alert: Alert, rule: AlertRule | None, state: str, words: str, text: str) -> Event:
     return Event(
         key=alert.key,
-        title=f"{alert.key}: {alert.unknown or f'over, it is {said(alert.value, alert.path)}'}",
-        text="",
+        title=f"{alert.key}: {words}",
+        text=text,
         severity=alert.severity,
-        state=RESOLVED,
+        state=state,
         at=alert.since,
         fields=_fields(alert, rule),
         rule=alert.rule,

@@ -7,7 +7,7 @@ import typer
 
 from mcloud.cli import background
 from mcloud.cli.help import group
-from mcloud.cli.option_values import length_of_time, moment
+from mcloud.cli.options import DETACH, length_of_time, moment
 from mcloud.cli.session import INTERRUPTED, Session, command
 from mcloud.errors import ConfigError, UsageError
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mcloud.clouds.ports import Site
     from mcloud.notify.channels import Channel
     from mcloud.notify.event import Event
-    from mcloud.notify.silences import Silence, Silenced, SilencesTold
+    from mcloud.notify.silences import Silence, SilencesTold
 
 
 HELP = """List, watch and silence alerts, and test their channels.
@@ -93,7 +93,7 @@ def watch(
         ),
     ] = None,
     name: Annotated[str, typer.Option(metavar="NAME", help="Name of this watcher.")] = "alerts",
-    detach: Annotated[bool, typer.Option("--detach", help="Run in the background.")] = False,
+    detach: DETACH = False,
 ) -> None:
     """Check the rules continuously and notify the channels.
 
@@ -196,9 +196,11 @@ def silence(
     import os
     import time
 
-    from mcloud.cli.failover import who
+    from mcloud.alerts.rules import rules
+    from mcloud.alerts.silence_target import target_of
     from mcloud.drawing.alerts import target as words
     from mcloud.durations import utc
+    from mcloud.failover.audit import operator
     from mcloud.notify import silences as quiet
 
     if not why.strip():
@@ -208,11 +210,11 @@ def silence(
     now = time.time()
     first, last = _window(now, lasts, until, begin)
     sites = session.sites()
-    what, name = _target(session, sites, target, of)
+    what, name = target_of(target, of, rules(session.config), sites)
     made = quiet.Silence(
-        what, name, of or "", why.strip(), who(), now, first, last, id=os.urandom(3).hex()
+        what, name, of or "", why.strip(), operator(), now, first, last, id=os.urandom(3).hex()
     )
-    _keep_silence(session, sites, made, "silence", now)
+    _store(session, sites, made, "silence", now, made.why)
     if session.output == "json":
         session.print_json(made.listed(now))
     when = f"from {utc(first)} " if first > now else ""
@@ -286,7 +288,7 @@ def unsilence(
         hint = did_you_mean(silence, there) or "; see `mcloud alerts silences`"
         raise UsageError(f"no silence {silence!r} is active or planned{hint}")
     ended = replace(there[silence], over=True)
-    _keep_silence(session, sites, ended, "unsilence", now, why)
+    _store(session, sites, ended, "unsilence", now, why or ended.why)
     if session.output == "json":
         session.print_json(ended.listed(now))
     session.say(f"{words(ended)} is no longer silenced")
@@ -335,8 +337,7 @@ def _window(
     now: float, lasts: str | None, until: str | None, begin: str | None
 ) -> tuple[float, float]:
     """Return start and end in seconds since 1970. Raise UsageError if they are invalid."""
-    from mcloud.durations import utc
-    from mcloud.notify.silences import AHEAD, MOST
+    from mcloud.notify.silences import check_window
 
     if (lasts is None) == (until is None):
         raise UsageError("the silence needs an end: use either --for, such as --for 2h, or --until")
@@ -345,96 +346,33 @@ def _window(
         last = first + length_of_time("--for", lasts)
     else:
         last = moment("--until", until or "") / 1000
-    if last <= max(first, now):
-        raise UsageError(f"the silence would end at {utc(last)}, before it begins or in the past")
-    if last - first > MOST:
-        days = MOST / 86_400
-        raise UsageError(f"a silence can last {days:.0f} days at most; add a new one when it ends")
-    if first - now > AHEAD:
-        raise UsageError(f"--from {begin} is more than a year ahead")
+    check_window(first, last, now)
     return first, last
 
 
-def _target(
-    session: Session, sites: "dict[str, Site]", target: str, of: str | None
-) -> "tuple[Silenced, str]":
-    """Return the kind of a target (rule, site or symbol), and its name.
-
-    Raises:
-        UsageError: no rule, site or symbol has that name; the message makes suggestions.
-    """
-    from mcloud.alerts.rules import rules
-    from mcloud.config import did_you_mean
-    from mcloud.deadline import gather
-    from mcloud.documents import sound
-    from mcloud.market.trade import capitals
-    from mcloud.notify.silences import PATIENCE, RULE, SITE, SYMBOL
-
-    known = {rule.name: rule for rule in rules(session.config).rules}
-    if target in known:
-        if of is not None and "*" not in known[target].figure:
-            raise UsageError(f"the rule {target} has a single figure; omit {of!r}")
-        return RULE, target
-    if of is not None and (target in sites or target.isupper()):
-        raise UsageError(f"{of!r} can only follow the name of a rule, and {target!r} is not a rule")
-    if target in sites:
-        return SITE, target
-    answers = gather({name: site.control.heartbeats for name, site in sites.items()}, PATIENCE)
-    beats = [each for each in answers.values() if not isinstance(each, Exception)]
-    symbols = {beat.symbol for each in beats for beat in sound(each)}
-    if (symbol := capitals(target)) in symbols:
-        return SYMBOL, symbol
-    hint = did_you_mean(target, [*known, *sites, *symbols])
-    raise UsageError(
-        f"unknown rule, site or symbol {target!r}{hint or '; see `mcloud alerts list`'}"
-    )
-
-
 def _told_silences(session: Session, sites: "dict[str, Site]") -> "SilencesTold":
-    """Return the silences that the sites store.
+    from mcloud.notify.silences import read_any
 
-    Raises:
-        Unavailable: no site answers.
-    """
-    from mcloud.errors import Unavailable
-    from mcloud.notify import silences as quiet
-
-    told, away = quiet.read(sites)
-    if len(away) == len(sites):
-        raise Unavailable(f"no site could report its silences: {next(iter(away.values()))}")
+    told, away = read_any(sites)
     for name, reason in away.items():
         session.warn(f"{name} could not report its silences: {reason}")
     return told
 
 
-def _keep_silence(
-    session: Session,
-    sites: "dict[str, Site]",
-    made: "Silence",
-    step: str,
-    now: float,
-    why: str = "",
+def _store(
+    session: Session, sites: "dict[str, Site]", made: "Silence", step: str, now: float, why: str
 ) -> None:
-    """Store a silence on the sites, and record it in the audit log."""
-    from mcloud.cli.failover import who
     from mcloud.documents import encode
-    from mcloud.errors import Unavailable
-    from mcloud.failover.audit import Audit, AuditEntry, new_id
-    from mcloud.notify import silences as quiet
+    from mcloud.failover.audit import audit_log, own_entry
+    from mcloud.notify.silences import keep_any
 
-    away = quiet.keep(sites, made)
-    if len(away) == len(sites):
-        raise Unavailable(f"no site could store the silence: {next(iter(away.values()))}")
+    away = keep_any(sites, made, now)
     for name, reason in away.items():
         session.warn(
             f"{name} could not store the silence; the next watcher that reaches it will: {reason}"
         )
-    told, _ = quiet.read({name: site for name, site in sites.items() if name not in away})
-    quiet.forget(sites, quiet.old(told, now))
-    entry = AuditEntry(new_id(now), step, who(), why or made.why, now, {}, encode(made.listed(now)))
-    audit = Audit(session.config.state / "audit.jsonl", sites)
-    audit.write(entry)
-    audit.share([entry], [name for name in sites if name not in away])
+    entry = own_entry(step, why, now, after=encode(made.listed(now)))
+    audit_log(session.config.state, sites).note(entry, away=away)
 
 
 def _watching(session: Session) -> "AlertStates | None":
@@ -462,10 +400,6 @@ def _tell(session: Session, event: "Event") -> None:
 
         print(json.dumps(document(event, origin(session.config))), flush=True)
         return
-    from rich.text import Text
+    from mcloud.drawing.alerts import news
 
-    from mcloud.notify.payload import headline
-
-    style = "green" if event.state == "resolved" else "bold red"
-    text = f"\n{event.text}" if event.text else ""
-    session.print(Text.assemble((headline(event), style), text))
+    session.print(news(event))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mcloud.cli.help import HelpGroup
-from mcloud.cli.option_values import length_of_time, moment, symbol_of
+from mcloud.cli.options import SYMBOLS, length_of_time, moment, symbol_of
 from mcloud.cli.session import Session, command, default
 from mcloud.errors import UsageError
 
@@ -31,10 +31,7 @@ def register(app: typer.Typer) -> None:
 
 def anomalies(
     session: Session,
-    symbols: Annotated[
-        str | None,
-        typer.Option(metavar="SYMBOLS", help="Comma-separated symbols. Default: all symbols."),
-    ] = None,
+    symbols: SYMBOLS = None,
     site: Annotated[
         str | None,
         typer.Option(
@@ -164,7 +161,7 @@ def scan(
     mcloud anomalies scan BTCUSDT
     mcloud anomalies scan BTCUSDT --start 2024-08-08 --jump-least 0.005
     """
-    from mcloud.cli.candles import check_known
+    from mcloud.candle_history import check_known
     from mcloud.market.anomaly import detect, minute
     from mcloud.market.candle import MINUTE
     from mcloud.market.trade import MAX_TIME

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mcloud.cli.options import SYMBOLS
 from mcloud.cli.session import Session, command
 
 if TYPE_CHECKING:
@@ -20,10 +21,7 @@ def compact(
         str | None,
         typer.Argument(metavar="SITES", help="Comma-separated sites. Default: all sites."),
     ] = None,
-    symbols: Annotated[
-        str | None,
-        typer.Option(metavar="SYMBOLS", help="Comma-separated symbols. Default: all symbols."),
-    ] = None,
+    symbols: SYMBOLS = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Count the objects, and change nothing.")
     ] = False,
@@ -44,6 +42,7 @@ def compact(
     """
     from mcloud.archive.compact import compact as compact_archive
     from mcloud.cli.progress import waiting
+    from mcloud.drawing.compact import line
     from mcloud.replication.scope import Scope
 
     scope = Scope.parse("raw", symbols, None)
@@ -57,16 +56,6 @@ def compact(
         for problem in each.problems:
             session.warn(f"{name}: {problem}")
         if session.output != "json":
-            session.print(_line(name, each, dry_run))
+            session.print(line(name, each, dry_run=dry_run))
     if any(each.problems for each in done.values()):
         raise typer.Exit(3)
-
-
-def _line(name: str, done: "Compacted", dry_run: bool) -> str:
-    left = f"; objects too new to compact: {done.pending:,}" if done.pending else ""
-    if not done.objects:
-        return f"{name}: nothing to compact{left}"
-    objects = f"{done.objects:,} ({done.bytes:,} bytes)"
-    if dry_run:
-        return f"{name}: objects to compact: {objects}{left}"
-    return f"{name}: objects compacted: {objects}, blocks written: {done.blocks:,}{left}"

@@ -5,13 +5,12 @@ from typing import Annotated
 
 import typer
 
+from mcloud.cli.options import DRY_RUN, YES
 from mcloud.cli.provision import (
     CONFIRM,
-    DRY_RUN,
     LOCK_TIMEOUT,
     PROVISIONER,
     SITE,
-    YES,
     Rollout,
     next_step,
     read_plan,

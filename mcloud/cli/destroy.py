@@ -2,7 +2,8 @@
 
 import typer
 
-from mcloud.cli.provision import CONFIRM, DRY_RUN, LOCK_TIMEOUT, PROVISIONER, SITE, YES, Rollout
+from mcloud.cli.options import DRY_RUN, YES
+from mcloud.cli.provision import CONFIRM, LOCK_TIMEOUT, PROVISIONER, SITE, Rollout
 from mcloud.cli.session import Session, command
 
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mcloud.cli.help import group
+from mcloud.cli.options import YES
 from mcloud.cli.session import Session, command
 from mcloud.errors import McloudError, UsageError
 
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
     from mcloud.replication.deadletters import Letter
 
 SITE = Annotated[str, typer.Argument(help="Name of the site.")]
-SHOWN = 200  # bytes of a body that cannot be read
 
 
 HELP = """List, show, redrive and drop dead letters.
@@ -56,8 +56,7 @@ def list_(
     if not letters:
         session.say(f"{site} has no dead letters that can be read now")
         return
-    whys = [_why(letter, site) for letter in letters]
-    session.print(table([letter.document for letter in letters], whys))
+    session.print(table(letters, site))
     readable = sum(1 for letter in letters if not letter.reason)
     if readable:
         session.say(
@@ -77,6 +76,7 @@ def show(
     mcloud dlq show gcp 12 -o json
     """
     from mcloud.documents import encode
+    from mcloud.drawing.dlq import content
 
     found = next((each for each in _look(session, site, 1000) if each.letter.id == letter), None)
     if found is None:
@@ -88,16 +88,9 @@ def show(
     (found,) = _explained(session, site, [found])
     if session.output == "json":
         trades = found.envelope.trades if found.envelope else ()
-        session.print_json({**encode(found.document), "content": trades, "body": _plain(found)})
+        session.print_json({**encode(found.document), "content": trades, "body": found.plain_body})
         return
-    print(f"{found.letter.id}: {_why(found, site)}")
-    for name, value in sorted(found.letter.attributes.items()):
-        print(f"  {name}: {value!r}")
-    if found.envelope is None:
-        print(f"  {len(found.letter.body):,} bytes: {_plain(found)}")
-        return
-    for trade in found.envelope.trades:
-        print(f"  {trade.symbol}  {trade.id}  {trade.time}  {trade.price} x {trade.quantity}")
+    session.print(content(found, site))
 
 
 def redrive(
@@ -118,7 +111,7 @@ def redrive(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what would be sent, and send nothing.")
     ] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Skip the confirmation prompt.")] = False,
+    yes: YES = False,
 ) -> None:
     """Send dead letters to the queue again, once their cause is fixed.
 
@@ -273,17 +266,6 @@ def _explained(session: Session, site: str, letters: "list[Letter]") -> "list[Le
 
 def _letters(count: int) -> str:
     return f"{count:,} dead letter{'s' * (count != 1)}"
-
-
-def _why(letter: "Letter", site: str) -> str:
-    refusal = letter.refusal or f"`mcloud dlq show {site} {letter.letter.id}` shows why"
-    why = letter.reason or f"can be read: {refusal}"
-    return f"{why} (was sent again before)" if letter.has_come_back else why
-
-
-def _plain(letter: "Letter") -> str:
-    """Return the start of a body, without control characters."""
-    return repr(letter.letter.body[:SHOWN])[1:]
 
 
 def _number(text: str) -> int:

@@ -1,21 +1,17 @@
 """``mcloud documents``: stored documents of the sites and this machine that cannot be read."""
 
 import time
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
 from mcloud.cli.help import group
+from mcloud.cli.options import DRY_RUN, YES
 from mcloud.cli.session import Session, command
 from mcloud.errors import McloudError
 
 if TYPE_CHECKING:
     from mcloud.damage import FoundDamage
-
-YES = Annotated[bool, typer.Option("--yes", help="Skip the confirmation prompt.")]
-DRY_RUN = Annotated[
-    bool, typer.Option("--dry-run", help="Show what would be done, and change nothing.")
-]
 
 
 HELP = """List and repair stored documents that are damaged.
@@ -61,8 +57,7 @@ def repair(session: Session, dry_run: DRY_RUN = False, yes: YES = False) -> None
     mcloud documents repair --yes
     """
     from mcloud.cli.ask import agree
-    from mcloud.cli.failover import who
-    from mcloud.failover.audit import Audit, AuditEntry, new_id
+    from mcloud.failover.audit import audit_log
 
     found, away = _find(session)
     chosen = [each for each in found if each.repair]
@@ -76,28 +71,15 @@ def repair(session: Session, dry_run: DRY_RUN = False, yes: YES = False) -> None
         return
     count = f"{len(chosen)} document{'s' * (len(chosen) != 1)}"
     agree(session, f"repair {count}?", yes=yes)
-    at, by = time.time(), who()
-    audit = Audit(session.config.state / "audit.jsonl", session.sites())
+    at, audit = time.time(), audit_log(session.config.state, session.sites())
     done, failed = [], []
     for each in chosen:
-        entry = AuditEntry(
-            new_id(at),
-            "repair document",
-            by,
-            each.damaged.what,
-            at,
-            {"document": each.where},
-            {"done": each.plan},
-        )
-        audit.write(entry)
-        assert each.repair is not None
         try:
-            each.repair()
+            each.repair_and_record(audit, at, away)
         except McloudError as error:
             session.warn(f"{each.where} is not repaired: {error}")
             failed.append(each)
             continue
-        audit.share([entry], [name for name in session.sites() if name not in away])
         done.append(each)
         session.say(f"{each.where}: {each.plan}")
     left = [each for each in found if each not in done]

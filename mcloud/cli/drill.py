@@ -139,9 +139,9 @@ def _live(session: Session, on: str | None, hold: float, yes: bool) -> None:
     """Withdraw the route from the primary, and restore it."""
     from mcloud.cli import background
     from mcloud.cli.ask import agree
-    from mcloud.cli.failover import routes, who
     from mcloud.cli.progress import waiting
     from mcloud.failover import record
+    from mcloud.failover.audit import operator
     from mcloud.failover.execution import tools
     from mcloud.rehearsal.live_drill import rehearse
 
@@ -157,11 +157,13 @@ def _live(session: Session, on: str | None, hold: float, yes: bool) -> None:
     target = next(name for name in sites if name != leads)
     agree(session, f"make {target} the primary for {hold:.0f} s, in place of {leads}?", yes=yes)
     config = session.config
-    use = tools(config.state, config.profile, "drill", sites, routes=lambda: routes(session))
+    use = tools(
+        *(config.state, config.profile, "drill", sites), routes=lambda: session.runs().routes
+    )
     words = f"drill: the route of {leads} is withdrawn"
     # Both SIGTERM and Ctrl-C end the drill early, and the route is restored.
     with waiting(session, words) as tell, background.stopping(use.stop):
-        done = rehearse(sites, leads, target, use, by=who(), hold=hold, tell=tell)
+        done = rehearse(sites, leads, target, use, by=operator(), hold=hold, tell=tell)
     if session.output == "json":
         session.print_json({"away": done[0].report, "back": done[1].report})
     else:

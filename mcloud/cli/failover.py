@@ -1,19 +1,20 @@
 """``mcloud failover``"""
 
-import socket
 import time
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mcloud.cli.options import YES
 from mcloud.cli.session import Session, command
 from mcloud.errors import McloudError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from mcloud.clouds.ports import Site
-    from mcloud.failover.execution import MoveOutcome, Routes, Tools
+    from mcloud.failover.execution import MoveOutcome, Tools
     from mcloud.failover.journal import MoveOrder
-    from mcloud.failover.preflight import Preflight, Quotas
 
 TELLING = 5.0  # seconds that a channel may take
 
@@ -46,7 +47,7 @@ def failover(
         bool,
         typer.Option("--dry-run", help="Run the checks only; exit with 3 if one fails."),
     ] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Skip the confirmation prompt.")] = False,
+    yes: YES = False,
     history: Annotated[
         bool,
         typer.Option(
@@ -75,10 +76,16 @@ def failover(
     mcloud failover --history
     """
     from mcloud.cli.ask import agree
+    from mcloud.cli.progress import waiting
     from mcloud.config import unknown
     from mcloud.documents import encode
+    from mcloud.drawing.failover import outcome, preflight
     from mcloud.failover.execution import tools
+    from mcloud.failover.manual_move import new_order, prepare
     from mcloud.failover.preflight import parse_forced
+    from mcloud.failover.settings import guard_settings
+    from mcloud.producer.router import PERIOD
+    from mcloud.sites.resources import quota_checks
 
     if history:
         _history(session)
@@ -97,19 +104,36 @@ def failover(
     if len(sites) < 2:
         raise UsageError(f"{site} is the only site; there is nothing to move")
     config = session.config
-    use = tools(config.state, config.profile, "manual", sites, routes=lambda: routes(session))
-    before, there, order = _look(session, sites, site, use, forced)
+    use = tools(
+        *(config.state, config.profile, "manual", sites), routes=lambda: session.runs().routes
+    )
+    with waiting(session, f"checking {site}"):
+        found = prepare(
+            *(sites, site, use, guard_settings(config)),
+            forced=forced,
+            quotas=quota_checks(config, site),
+            following=PERIOD,
+        )
+    if found.journal_damage:
+        session.warn(f"{found.journal_damage}; a move that it records is not resumed")
+    if found.ineffective:
+        earlier = found.ineffective
+        session.say(
+            f"an earlier move to {earlier.target} has changed nothing ({earlier.id});"
+            " starting again"
+        )
+    if found.unfinished:
+        session.say(f"resuming the move that {found.unfinished.by} began: {found.unfinished.id}")
+    before = found.preflight
     failed = before.failed(forced)
+    if session.output != "json":
+        session.print(preflight(before))
+    elif dry_run:
+        session.print_json(before.with_verdict(forced))
     if dry_run:
-        if session.output == "json":
-            session.print_json(before.with_verdict(forced))
-        else:
-            _draw(session, before)
         if failed:
             raise typer.Exit(3)
         return
-    if session.output != "json":
-        _draw(session, before)
     if failed:
         names = sorted({each.subject for each in failed})
         raise McloudError(
@@ -122,106 +146,19 @@ def failover(
         "run the catch-up that is due?" if only_settles else f"make {site} the primary?",
         yes=yes,
     )
-    came = _move(session, there, use, order or _order(before, reason, wait, forced), wait)
+    order = found.unfinished or new_order(before, reason, wait=wait, forced=forced, at=time.time())
+    came = _move(session, found.sites, use, order, wait)
     _tell(session, came)
     if session.output == "json":
         session.print_json({"preflight": before, **encode(came.report)})
     else:
-        from mcloud.drawing.failover import outcome
-
         session.print(outcome(came.report))
     if not came.is_moved or came.problem or (wait and came.owed):
         raise typer.Exit(1)
 
 
-def who() -> str:
-    """Return the user and the machine, for the audit log."""
-    import getpass
-
-    return f"{getpass.getuser()}@{socket.gethostname()}"
-
-
-def routes(session: Session) -> "Routes":
-    """Return the routes of the running producers of this folder that follow the control record."""
-    return {
-        each.name: each.state.route.sites
-        for each in session.runs().producers
-        if each.runs and each.state and each.state.mode == "primary"
-    }
-
-
-def _look(
-    session: Session,
-    sites: "dict[str, Site]",
-    target: str,
-    use: "Tools",
-    forced: tuple[str, ...],
-) -> "tuple[Preflight, dict[str, Site], MoveOrder | None]":
-    """Return the checks, the sites that answer, and an unfinished move."""
-    from mcloud.cli.progress import waiting
-    from mcloud.documents import Damaged
-    from mcloud.failover import debts, record
-    from mcloud.failover.execution import DEADLINE, is_effective, unfinished
-    from mcloud.failover.preflight import preflight
-    from mcloud.failover.settings import guard_settings
-    from mcloud.producer.router import PERIOD
-
-    settings = guard_settings(session.config)
-    with waiting(session, f"checking {target}"):
-        view = record.read(sites, record.DEADLINE)
-        there = {name: sites[name] for name in view.answered}
-        away = {n: str(told) for n, told in view.by_site.items() if isinstance(told, Exception)}
-        if target not in there and "health" not in forced:
-            raise McloudError(
-                f"{target} does not answer: {away[target]}",
-                remedy="a site that does not answer cannot become the primary",
-            )
-        owed = debts.read(there, DEADLINE) if there else {}
-        looked_at = {**there, target: sites[target]}
-        before = preflight(
-            *(looked_at, target, view.record, away, owed, settings),
-            *(_quotas(session, target), PERIOD),
-        )
-    journal = use.journal.found()
-    if isinstance(journal, Damaged):
-        session.warn(f"{journal}; a move that it records is not resumed")
-    order = unfinished(use)
-    if order is None:
-        return before, there, None
-    if not is_effective(use, view.record):
-        session.say(
-            f"an earlier move to {order.target} has changed nothing ({order.id}); starting again"
-        )
-        return before, there, None
-    if order.target != target or before.primary != target:
-        return before, there, None  # a different move, or the traffic has been moved since
-    session.say(f"resuming the move that {order.by} began: {order.id}")
-    return before, there, order
-
-
-def _order(before: "Preflight", reason: str, wait: bool, forced: tuple[str, ...]) -> "MoveOrder":
-    from mcloud.failover.audit import new_id
-    from mcloud.failover.journal import MoveOrder
-
-    at = round(time.time(), 3)
-    overridden = {c.subject for c in before.failed(())} & set(forced)
-    return MoveOrder(
-        id=new_id(at),
-        target=before.target,
-        mode="manual",
-        reason=reason or "by hand",
-        by=who(),
-        at=at,
-        epoch=before.epoch,
-        leads=before.primary,
-        recover="debt" not in forced,
-        wait=wait,
-        forced=tuple(sorted(overridden)),
-    )
-
-
 def _move(
-    session: Session, there: "dict[str, Site]", use: "Tools", order: "MoveOrder", wait: bool
+    session: Session, there: "Mapping[str, Site]", use: "Tools", order: "MoveOrder", wait: bool
 ) -> "MoveOutcome":
     from dataclasses import replace
 
@@ -237,89 +174,30 @@ def _move(
 def _tell(session: Session, came: "MoveOutcome") -> None:
     """Notify the channels. A channel that fails is reported, and delays nothing."""
     from mcloud.failover.events import moved
-    from mcloud.notify.open import open_notifier
+    from mcloud.notify.open import send_once
 
-    if not came.is_moved:
-        return
-    notifier = open_notifier(session.config)
-    notifier.send(moved(came, came.order.reason))
-    notifier.close(TELLING)
-    for failure in notifier.failures():
-        session.warn(f"not notified: {failure}")
-
-
-def _quotas(session: Session, site: str) -> "Quotas":
-    """Return the checks of the account's quotas; none for embedded clouds."""
-    from mcloud.clouds.access import Target
-    from mcloud.clouds.factory import open_access
-    from mcloud.sites.resources import known_settings, site_resources
-
-    config = session.config
-    if site not in config.sites:
-        return {}
-    mine = config.sites[site]
-    resources = site_resources(config)[site]
-    known = known_settings(config, mine)
-    if any(known[name].value for name in ("endpoint_url", "pubsub_endpoint") if name in known):
-        return {}
-    project = known["project"].value if "project" in known else ""
-    target = Target(mine.stack, known["region"].value, project, resources, mine.variables)
-    return open_access(mine.cloud, target).quotas()
-
-
-def _draw(session: Session, before: "Preflight") -> None:
-    from mcloud.drawing.failover import preflight
-
-    session.print(preflight(before))
+    if came.is_moved:
+        for failure in send_once(session.config, moved(came, came.order.reason), TELLING):
+            session.warn(f"not notified: {failure}")
 
 
 def _forget(session: Session, site: str, reason: str, *, yes: bool, dry_run: bool) -> None:
     """Forget the catch-up of a site that no longer exists, and explain what happens to its data."""
-    from datetime import UTC, datetime
-
     from mcloud.cli.ask import agree
+    from mcloud.drawing.failover import consequences
     from mcloud.failover import debts
-    from mcloud.failover.audit import Audit, AuditEntry, new_id
     from mcloud.failover.execution import DEADLINE
 
-    sites = session.sites()
-    owed = debts.read(sites, DEADLINE)
-    if site not in owed:
-        known = ", ".join(owed) or "no site"
-        raise UsageError(f"no catch-up is due for {site!r}; one is due for {known}")
-    if site in sites:
-        raise UsageError(
-            f"{site} is a site of the profile {session.config.profile}, and can still be caught up",
-            remedy="run `mcloud failover SITE --wait` with the current primary, or remove"
-            f" {site} from the configuration first",
-        )
-    debt = owed[site]
-    since = datetime.fromtimestamp(debt.since, UTC)
-    session.say(
-        f"{site} was replaced as primary in epoch {debt.epoch}, and has not been proven equal to"
-        f" the other sites since {since:%Y-%m-%d %H:%M} UTC."
-    )
-    session.say(
-        f"Trades that only {site} received since then, and that were not copied, stay with it:"
-        " nothing is copied from it any more, and nothing is deleted there. What still exists of"
-        f" its queue, candles and raw trades costs money until it is removed in its cloud."
-    )
-    session.say(
-        f"`mcloud verify` names trade ids that are missing from {', '.join(sites)}, and"
-        " `mcloud verify --repair` fetches them from the exchange as far as it still has them."
-    )
+    config, sites = session.config, session.sites()
+    debt = debts.abandoned(sites, site, config.profile, DEADLINE)
+    for line in consequences(debt, list(sites)):
+        session.say(line)
     if dry_run:
         return
     agree(session, f"forget the catch-up of {site}?", yes=yes)
-    at, by = round(time.time(), 3), who()
-    before = {"epoch": debt.epoch, "since": debt.since, "paid": debt.paid}
-    entry = AuditEntry(
-        new_id(at), "forget debt", by, reason or f"{site} no longer exists", at, before
+    away = debts.forget_and_record(
+        sites, config.state, debt, why=reason, at=round(time.time(), 3), seconds=DEADLINE
     )
-    audit = Audit(session.config.state / "audit.jsonl", sites)
-    audit.write(entry)
-    away = debts.forget(sites, debt, at=at, seconds=DEADLINE)
-    audit.share([entry], [name for name in sites if name not in away])
     for name, why in away.items():
         session.warn(
             f"{name} still records the catch-up; a guard corrects it when the site is back: {why}"
@@ -331,9 +209,9 @@ def _forget(session: Session, site: str, reason: str, *, yes: bool, dry_run: boo
 
 def _history(session: Session) -> None:
     from mcloud.documents import damaged, sound
-    from mcloud.failover.audit import Audit
+    from mcloud.failover.audit import audit_log
 
-    log = Audit(session.config.state / "audit.jsonl", {}).found(100)
+    log = audit_log(session.config.state, {}).found(100)
     for each in damaged(log):
         session.warn(f"{each.where} is left out: {each.what}")
     found = sound(log)

@@ -11,6 +11,7 @@ import typer
 
 from mcloud.cli import background
 from mcloud.cli.help import group
+from mcloud.cli.options import DETACH
 from mcloud.cli.session import Session, command
 from mcloud.errors import McloudError, UsageError
 
@@ -45,7 +46,7 @@ def register(app: typer.Typer) -> None:
 def run(
     session: Session,
     name: NAME = "guard",
-    detach: Annotated[bool, typer.Option("--detach", help="Run in the background.")] = False,
+    detach: DETACH = False,
 ) -> None:
     """Watch the sites until Ctrl-C, and fail over when necessary.
 
@@ -54,8 +55,8 @@ def run(
     mcloud guard run --name second --detach
     """
     from mcloud import runs
-    from mcloud.cli.failover import routes, who
     from mcloud.clouds.observation import DOWN
+    from mcloud.failover.audit import operator
     from mcloud.failover.execution import tools
     from mcloud.failover.guard import Guard
     from mcloud.failover.health import HealthWatch
@@ -81,7 +82,8 @@ def run(
         before = previous_state(mine, GuardState, session.warn)
         watch = HealthWatch(sites, settings, known=before.record if before else None)
         use = tools(
-            config.state, config.profile, f"guard {name}", sites, routes=lambda: routes(session)
+            *(config.state, config.profile, f"guard {name}", sites),
+            routes=lambda: session.runs().routes,
         )
         log = mine.logger()
         quiet = Silences(sites, not_before=before.at if before else 0.0)
@@ -91,7 +93,7 @@ def run(
             sites,
             settings,
             use,
-            by=f"guard {name}, {who()}",
+            by=f"guard {name}, {operator()}",
             watch=watch,
             were_down=[
                 site
@@ -119,7 +121,7 @@ def pause(session: Session, why: WHY = "") -> None:
     mcloud guard pause
     mcloud guard pause --why "maintenance of aws"
     """
-    _tell_guards(session, "pause", why)
+    _tell_guards(session, why, paused=True)
 
 
 def resume(session: Session, why: WHY = "") -> None:
@@ -129,7 +131,7 @@ def resume(session: Session, why: WHY = "") -> None:
     mcloud guard resume
     mcloud guard resume --why "the maintenance is done"
     """
-    _tell_guards(session, "resume", why)
+    _tell_guards(session, why, paused=False)
 
 
 def explain(
@@ -170,26 +172,19 @@ def status(session: Session, name: NAME = "guard") -> None:
     session.print(panel(state))
 
 
-def _tell_guards(session: Session, what: str, why: str) -> None:
-    from mcloud.cli.failover import who
-    from mcloud.failover.audit import Audit, AuditEntry, new_id
-    from mcloud.failover.execution import DEADLINE
-    from mcloud.failover.pause import tell
+def _tell_guards(session: Session, why: str, *, paused: bool) -> None:
+    from mcloud.failover.pause import tell_and_record
 
-    sites = session.sites()
-    at, by = time.time(), who()
-    away = tell(sites, paused=what == "pause", by=by, why=why, at=at, seconds=DEADLINE)
-    entry = AuditEntry(new_id(at), f"guard {what}", by, why, at)
-    audit = Audit(session.config.state / "audit.jsonl", sites)
-    audit.write(entry)
-    audit.share([entry], [name for name in sites if name not in away])
+    told = tell_and_record(
+        session.sites(), session.config.state, paused=paused, why=why, at=time.time()
+    )
     if session.output == "json":
-        session.print_json({"paused": what == "pause", "by": by, "away": away})
-    for site, reason in away.items():
+        session.print_json(told)
+    for site, reason in told.away.items():
         session.warn(
             f"{site} could not store it; the next guard that reaches the site will: {reason}"
         )
-    session.say("all guards are paused" if what == "pause" else "the guards are active again")
+    session.say("all guards are paused" if paused else "the guards are active again")
 
 
 def _state(session: Session, name: str) -> "GuardState":
@@ -206,20 +201,14 @@ def _state(session: Session, name: str) -> "GuardState":
 @contextmanager
 def _watching(session: Session, run: "Run", guard: "Guard") -> "Iterator[Callable[[], None]]":
     """Write the state document and draw the panel after every check."""
-    from rich.live import Live
-
+    from mcloud.cli import progress
     from mcloud.drawing.failover import panel
-
-    live = Live(console=session.words, auto_refresh=False, transient=True) if session.live else None
 
     def each() -> None:
         state = guard.state()
         run.write(state)
-        if live:
-            live.update(panel(state), refresh=True)
+        if draw:
+            draw(panel(state))
 
-    if live is None:
-        yield each
-        return
-    with live:
+    with progress.panel(session) as draw:
         yield each

@@ -280,7 +280,6 @@ def reset(session: Session) -> None:
 
 
 def _show(session: Session, state: "State") -> None:
-    from mcloud.cli.local_outage import lines
     from mcloud.local import children
     from mcloud.local.outage import active
 
@@ -307,7 +306,7 @@ def _show(session: Session, state: "State") -> None:
     from mcloud.drawing.local import status_view
 
     listening = {name for name, each in state.services.items() if children.answers(each.address)}
-    session.print(status_view(state, listening, lines(outages)))
+    session.print(status_view(state, listening, outages))
 
 
 def _one_of(what: str, value: str, known: tuple[str, ...]) -> None:

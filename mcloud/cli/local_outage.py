@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mcloud.cli.option_values import length_of_time
+from mcloud.cli.options import length_of_time
 from mcloud.cli.session import Session
 from mcloud.errors import LocalError, UsageError
 
@@ -82,7 +82,7 @@ def outage(
         if lasts or wait:
             raise UsageError("--end can only be combined with a site and --service")
         ended = faults.end(folder, site, service)
-        session.say("\n".join(f"{phrase(each)}: ended" for each in ended) or "there was no outage")
+        session.say("\n".join(f"{each}: ended" for each in ended) or "there was no outage")
         if session.output == "json":
             session.print_json([each.document(time.time()) for each in ended])
         return
@@ -97,7 +97,7 @@ def outage(
         if session.output == "json":
             session.print_json(begun.document(time.time()))
         end_ = "Ctrl-C" if wait else "`mcloud local outage --end`"
-        session.say(f"{phrase(begun)} {f'until {end_}' if seconds is None else f'for {lasts}'}")
+        session.say(f"{begun} {f'until {end_}' if seconds is None else f'for {lasts}'}")
         while wait and begun in faults.active(folder):
             time.sleep(0.1)
     except KeyboardInterrupt:
@@ -105,33 +105,16 @@ def outage(
             faults.end(folder, site, service)
         raise
     if wait:
-        session.say(f"{phrase(begun)}: over")
-
-
-def phrase(outage: "Outage") -> str:
-    """Return a phrase such as ``aws candles refuses``."""
-    verb = {"refuse": "refuses", "hang": "hangs", "slow": "is slow", "throttle": "throttles"}
-    return f"{outage.site} {outage.service or '(all of it)'} {verb[outage.how]}"
-
-
-def lines(outages: "Sequence[Outage]") -> list[str]:
-    """Return a line about each outage."""
-    from mcloud.durations import duration
-
-    now = time.time()
-    said = []
-    for each in outages:
-        left = each.seconds_left(now)
-        end = "until it is ended" if left is None else f"for another {duration(left)}"
-        said.append(f"{phrase(each)}, since {duration(now - each.since)}, {end}")
-    return said
+        session.say(f"{begun}: over")
 
 
 def _show(session: Session, outages: "Sequence[Outage]") -> None:
     if session.output == "json":
         session.print_json([each.document(time.time()) for each in outages])
     elif outages:
-        print("\n".join(lines(outages)))
+        from mcloud.drawing.local import outage_lines
+
+        print("\n".join(outage_lines(outages)))
     else:
         session.say("there is no outage")
 

@@ -105,8 +105,8 @@ def metrics(
     from mcloud.config import settings
     from mcloud.observing.exposition import exposition
     from mcloud.observing.machine import machine
+    from mcloud.observing.queries import MonitorSettings
     from mcloud.observing.scrape import Listen, address, serving
-    from mcloud.observing.settings import MonitorSettings
     from mcloud.observing.watch import SnapshotWatch
 
     of_server = (listen, token_file, tls_cert, tls_key, client_ca)

@@ -53,7 +53,7 @@ def monitor(
     from mcloud.cli.status import costing, look, show
     from mcloud.config import settings
     from mcloud.observing.machine import machine
-    from mcloud.observing.settings import MonitorSettings
+    from mcloud.observing.queries import MonitorSettings
     from mcloud.observing.watch import SnapshotWatch
 
     if once or session.output == "json" or not (session.output == "jsonl" or _is_screen(session)):

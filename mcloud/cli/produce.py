@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mcloud.cli import background
+from mcloud.cli.options import DETACH, PROCESS
 from mcloud.cli.session import INTERRUPTED, Session, command
 from mcloud.errors import McloudError
 
@@ -30,7 +31,6 @@ MEBIBYTE = 2**20
 
 _SOURCE, _DELIVERY = "Source", "Delivery"
 _RECORDED, _SIMULATED = "Recordings and simulations", "Simulations"
-_PROCESS = "Process"
 
 
 def register(app: typer.Typer) -> None:
@@ -144,17 +144,10 @@ def produce(
         typer.Option(
             metavar="NAME",
             help="Name of the producer. Each producer has its own spool.",
-            rich_help_panel=_PROCESS,
+            rich_help_panel=PROCESS,
         ),
     ] = "default",
-    detach: Annotated[
-        bool,
-        typer.Option(
-            "--detach",
-            help="Run in the background.",
-            rich_help_panel=_PROCESS,
-        ),
-    ] = False,
+    detach: DETACH = False,
     market: Annotated[
         str | None,
         typer.Option(
@@ -294,7 +287,7 @@ def _run(
     stop: threading.Event,
 ) -> "tuple[ProducerProgress, float]":
     from mcloud.config import settings
-    from mcloud.producer.message_log import MessageLog
+    from mcloud.producer.message_log import MessageLog, TraceSettings
     from mcloud.producer.produce import produce as run_producer
     from mcloud.producer.reported_state import ProducerState, ReportedState
     from mcloud.producer.router import Router, move
@@ -302,7 +295,6 @@ def _run(
     from mcloud.producer.spool import Spool
     from mcloud.producer.support import Support
     from mcloud.run_states import previous_state
-    from mcloud.trace.settings import TraceSettings
 
     log = run.logger()
     before = previous_state(run, ProducerState, session.warn)
@@ -380,37 +372,32 @@ def _watching(
     session: Session, run: "Run", opened: "OpenedSource", account: "ReportedState", log: "Logger"
 ) -> "Iterator[Callable[[ProducerProgress], None]]":
     """Log changes, write the state document, and draw the panel, each once a second."""
-    from rich.live import Live
-
+    from mcloud.cli import progress as terminal
     from mcloud.drawing.produce import panel
     from mcloud.producer.log_lines import changes
 
     before: ProducerProgress | None = None
     due = 0.0
-    live = Live(console=session.words, auto_refresh=False, transient=True) if session.live else None
 
     def watch(progress: "ProducerProgress") -> None:
         nonlocal before, due
         now = time.monotonic()
         if now < due:
             return
-        due = now + (0.25 if live else 1.0)
+        due = now + (0.25 if draw else 1.0)
         for level, line in changes(before, progress):
             log.log(level, line)
         for sentence in opened.news():
             log.info(sentence)
-        if live is None and progress.problem and not (before and before.problem):
+        if draw is None and progress.problem and not (before and before.problem):
             session.warn(progress.problem)  # the log may be on the same full disk
         before = progress
         state = account.state(progress, opened.describe())
         run.write(state)
-        if live:
-            live.update(panel(state), refresh=True)
+        if draw:
+            draw(panel(state))
 
-    if live is None:
-        yield watch
-        return
-    with live:
+    with terminal.panel(session) as draw:
         yield watch
 
 

@@ -1,9 +1,13 @@
-"""A line that shows progress on a terminal, and nothing in a pipe."""
+"""Progress on a terminal: a line, or a panel. In a pipe, nothing is shown."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from mcloud.cli.session import Session
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
 
 
 @contextmanager
@@ -17,3 +21,15 @@ def waiting(session: Session, title: str) -> Iterator[Callable[[str], None]]:
     # Text, because rich interprets brackets in a plain string as markup.
     with session.words.status(Text(title)) as status:
         yield lambda words: status.update(Text(f"{title}: {words}" if words else title))
+
+
+@contextmanager
+def panel(session: Session) -> "Iterator[Callable[[RenderableType], None] | None]":
+    """Yield a function that draws a panel in place of the last one, or None without a terminal."""
+    if not session.live:
+        yield None
+        return
+    from rich.live import Live
+
+    with Live(console=session.words, auto_refresh=False, transient=True) as live:
+        yield lambda drawn: live.update(drawn, refresh=True)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from mcloud.cli.option_values import length_of_time
+from mcloud.cli.options import length_of_time
 from mcloud.cli.session import Session
 from mcloud.errors import McloudError, UsageError
 from mcloud.files import refusal
@@ -37,7 +37,6 @@ PROVISIONER = Annotated[
         help="embedded or terraform. Default: embedded for the profile local, otherwise terraform.",
     ),
 ]
-YES = Annotated[bool, typer.Option("--yes", "-y", help="Skip the confirmation prompt.")]
 CONFIRM = Annotated[
     list[str] | None,
     typer.Option(
@@ -53,9 +52,6 @@ LOCK_TIMEOUT = Annotated[
         metavar="TIME",
         help="Time to wait for the state lock of another run, such as 30s. Default: no wait.",
     ),
-]
-DRY_RUN = Annotated[
-    bool, typer.Option("--dry-run", help="Show what would be done, and change nothing.")
 ]
 
 T = TypeVar("T")
@@ -75,7 +71,7 @@ class SiteOutcome:
     error: McloudError | None = None
     outputs: dict[str, str] = field(default_factory=dict)
     services: dict[str, str] = field(default_factory=dict)
-    """Result of the smoke probe, by service; empty if it works."""
+    """Result of the probe, by service; empty if it works."""
 
     def note(self, step: "ProvisioningStep") -> None:
         """Record a step. It may be a part of a change, such as the first half of a replacement."""
@@ -109,7 +105,7 @@ class SiteOutcomeDocument:
     error: str | None
     outputs: Mapping[str, str]
     services: Mapping[str, str]
-    """Result of the smoke probe, by service; ``up`` if it works."""
+    """Result of the probe, by service; ``up`` if it works."""
 
 
 class Rollout:
@@ -346,12 +342,9 @@ class Rollout:
         return found
 
     def _probe(self, name: str) -> dict[str, str]:
-        from mcloud.clouds.factory import open_site
-        from mcloud.infra import smoke
-        from mcloud.sites.resources import resources_of
+        from mcloud.sites.provisioning import probe_deployed
 
-        to = resources_of(self._session.config, self.outcomes[name].site)
-        return smoke.probe(open_site(name, to), self._stop)
+        return probe_deployed(self._session.config, self.outcomes[name].site, self._stop)
 
     @contextmanager
     def _stopping(self) -> Iterator[None]:

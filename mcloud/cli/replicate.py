@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mcloud.cli import background
+from mcloud.cli.options import DETACH, KINDS, PROCESS, SCOPE, SYMBOLS
 from mcloud.cli.session import INTERRUPTED, Session, command
 from mcloud.errors import McloudError
 
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
     from mcloud.replication.progress import PairProgress
     from mcloud.replication.scope import Scope
     from mcloud.runs import Run
-
-_SCOPE, _PROCESS = "Scope", "Process"
 
 
 def register(app: typer.Typer) -> None:
@@ -31,7 +30,7 @@ def replicate(
             "--from",
             metavar="SITES",
             help="Comma-separated sites to copy from. Default: all sites.",
-            rich_help_panel=_SCOPE,
+            rich_help_panel=SCOPE,
         ),
     ] = None,
     to: Annotated[
@@ -39,31 +38,17 @@ def replicate(
         typer.Option(
             metavar="SITES",
             help="Comma-separated sites to copy to. Default: all sites.",
-            rich_help_panel=_SCOPE,
+            rich_help_panel=SCOPE,
         ),
     ] = None,
-    what: Annotated[
-        str,
-        typer.Option(
-            metavar="KINDS",
-            help="Comma-separated kinds of data: candles and raw.",
-            rich_help_panel=_SCOPE,
-        ),
-    ] = "candles,raw",
-    symbols: Annotated[
-        str | None,
-        typer.Option(
-            metavar="SYMBOLS",
-            help="Comma-separated symbols. Default: all symbols.",
-            rich_help_panel=_SCOPE,
-        ),
-    ] = None,
+    what: KINDS = "candles,raw",
+    symbols: SYMBOLS = None,
     shard: Annotated[
         str | None,
         typer.Option(
             metavar="N/TOTAL",
             help="Share of the symbols, such as 2/4: the second of four replicators.",
-            rich_help_panel=_SCOPE,
+            rich_help_panel=SCOPE,
         ),
     ] = None,
     once: Annotated[
@@ -78,17 +63,10 @@ def replicate(
         typer.Option(
             metavar="NAME",
             help="Name of the replicator.",
-            rich_help_panel=_PROCESS,
+            rich_help_panel=PROCESS,
         ),
     ] = "replicator",
-    detach: Annotated[
-        bool,
-        typer.Option(
-            "--detach",
-            help="Run in the background.",
-            rich_help_panel=_PROCESS,
-        ),
-    ] = False,
+    detach: DETACH = False,
 ) -> None:
     """Copy data between the sites, in every direction.
 
@@ -155,25 +133,20 @@ def _watching(
     """Write the state document once a second, and draw the panel more often."""
     import time
 
-    from rich.live import Live
-
+    from mcloud.cli import progress
     from mcloud.drawing.replicate import panel
     from mcloud.replication.replicate import replicator_state
 
     due = 0.0
 
-    def watch(progress: "list[PairProgress]") -> None:
+    def watch(pairs: "list[PairProgress]") -> None:
         nonlocal due
-        if live:
-            live.update(panel(progress), refresh=True)
+        if draw:
+            draw(panel(pairs))
         if time.monotonic() < due:
             return
         due = time.monotonic() + 1.0
-        run.write(replicator_state(run.name, scope, once, progress))
+        run.write(replicator_state(run.name, scope, once, pairs))
 
-    live = Live(console=session.words, auto_refresh=False, transient=True) if session.live else None
-    if live is None:
-        yield watch
-        return
-    with live:
+    with progress.panel(session) as draw:
         yield watch

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mcloud.cli.option_values import moment, window_of
+from mcloud.cli.options import YES, moment, window_of
 from mcloud.cli.session import Session, command
 from mcloud.errors import UsageError
 from mcloud.market.trade import capitals
@@ -53,7 +53,7 @@ def resolve(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what would be kept, and change nothing.")
     ] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Skip the confirmation prompt.")] = False,
+    yes: YES = False,
 ) -> None:
     """Choose between two contents that `verify` found.
 
@@ -68,6 +68,7 @@ def resolve(
     from mcloud.cli.ask import agree
     from mcloud.cli.progress import waiting
     from mcloud.config import did_you_mean
+    from mcloud.drawing.resolve import contents
     from mcloud.replication.backup import Backup
     from mcloud.replication.settle import Settlement
 
@@ -88,7 +89,7 @@ def resolve(
             raise typer.Exit(3)
         return
     if session.output != "json":
-        _draw(session, question)
+        session.print(contents(question))
     agree(session, f"keep {keep} of {question.subject} on {', '.join(sites)}?", yes=yes)
     backup = Backup(session.config.state / "removed")
     with waiting(session, "resolving"):
@@ -136,24 +137,16 @@ def _ask(
 
 
 def _show(session: Session, question: "Question", keep: str | None) -> None:
+    from mcloud.drawing.resolve import contents
+
     if session.output == "json":
         session.print_json(question.document)
         return
-    _draw(session, question)
+    session.print(contents(question))
     if keep is not None:
         session.say(f"would keep {keep}; nothing was changed")
     elif question.is_open:
         session.say(f"choose with --keep {' or --keep '.join(question.options)}")
-
-
-def _draw(session: Session, question: "Question") -> None:
-    session.print(question.subject)
-    for line in question.lines:
-        session.print(f"  {line}")
-    if not question.lines:
-        session.print("  no site has it")
-    elif not question.is_open:
-        session.print("there is no conflict")
 
 
 def _note(
@@ -167,16 +160,12 @@ def _note(
     """Record the choice in the audit log, with the path of the removed contents."""
     import time
 
-    from mcloud.cli.failover import who
-    from mcloud.failover.audit import Audit, AuditEntry, new_id
+    from mcloud.failover.audit import audit_log, own_entry
 
-    at = time.time()
-    entry = AuditEntry(
-        new_id(at),
+    entry = own_entry(
         "resolve",
-        who(),
         f"{question.subject}: keep {keep}",
-        at,
+        time.time(),
         before={"contents": list(question.lines)},
         after={
             "kept": keep,
@@ -184,7 +173,5 @@ def _note(
             "problems": problems,
         },
     )
-    audit = Audit(session.config.state / "audit.jsonl", sites)
-    audit.write(entry)
-    for name, why in audit.share([entry], list(sites)).items():
+    for name, why in audit_log(session.config.state, sites).note(entry).items():
         session.warn(f"{name} does not have the audit entry: {why}")

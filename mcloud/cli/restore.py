@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mcloud.cli.option_values import window_of
+from mcloud.cli.options import END, START, SYMBOLS, YES, window_of
 from mcloud.cli.session import Session, command
 from mcloud.errors import UsageError
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from mcloud.replication.restore import Restored
     from mcloud.replication.restore_estimate import RestoreEstimate
 
-_SCOPE, _ENGINE = "Scope", "Engine"
+_ENGINE = "Engine"
 
 
 def register(app: typer.Typer) -> None:
@@ -23,30 +23,9 @@ def restore(
     session: Session,
     site: Annotated[str, typer.Argument(help="Site to fill.")],
     source: Annotated[str, typer.Option("--from", metavar="SITE", help="Site that has the data.")],
-    symbols: Annotated[
-        str | None,
-        typer.Option(
-            metavar="SYMBOLS",
-            help="Comma-separated symbols. Default: all symbols.",
-            rich_help_panel=_SCOPE,
-        ),
-    ] = None,
-    start: Annotated[
-        str | None,
-        typer.Option(
-            metavar="TIME",
-            help="First hour, UTC, such as 2024-08-08T23:00. Default: no limit.",
-            rich_help_panel=_SCOPE,
-        ),
-    ] = None,
-    end: Annotated[
-        str | None,
-        typer.Option(
-            metavar="TIME",
-            help="End, UTC, exclusive. Default: no limit.",
-            rich_help_panel=_SCOPE,
-        ),
-    ] = None,
+    symbols: SYMBOLS = None,
+    start: START = None,
+    end: END = None,
     engine: Annotated[
         str,
         typer.Option(
@@ -71,7 +50,7 @@ def restore(
             help="Show what would be copied, with an estimate of the cost.",
         ),
     ] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Skip the confirmation prompt.")] = False,
+    yes: YES = False,
 ) -> None:
     """Fill a site with the data of another site; resumable.
 
@@ -86,6 +65,7 @@ def restore(
     from mcloud.cli.ask import agree
     from mcloud.cli.progress import waiting
     from mcloud.config import unknown
+    from mcloud.drawing.restore import estimate_lines
     from mcloud.replication.copier import spare_cores
     from mcloud.replication.restore import ENGINES, Restore
     from mcloud.replication.scope import Scope
@@ -123,7 +103,8 @@ def restore(
         question = f"{job.unfinished():,} hours of an earlier run are left: continue?"
     else:
         question = "restore this?"
-        _say(session, estimate, origin, target)
+        for line in estimate_lines(estimate, origin, target):
+            session.say(line)
         if transfer and not estimate.is_empty:
             session.say(f"the estimate includes what {transfer.service} costs")
     if dry_run or (estimate is not None and estimate.is_empty):
@@ -142,26 +123,11 @@ def _one(names: list[str]) -> str:
     return names[0]
 
 
-def _say(session: Session, estimate: "RestoreEstimate", source: str, target: str) -> None:
-    if estimate.is_empty:
-        session.say(f"{target} already has everything that {source} has")
-        return
-    requests = ", ".join(
-        f"{count:,} requests to {name}" for name, count in estimate.requests.items()
-    )
-    session.say(
-        f"{target} has missing data in {len(estimate.hours):,} hours of"
-        f" {len(estimate.symbols):,} symbols: {estimate.candles:,} candles,"
-        f" {estimate.objects:,} raw objects ({estimate.bytes:,} bytes), {estimate.trades:,} trades"
-    )
-    if estimate.damaged:
-        session.say(f"{estimate.damaged:,} of its raw objects are damaged, and will be rewritten")
-    session.say(f"estimate: {requests}, ${estimate.usd:,.4f} at list price, before free tiers")
-
-
 def _end(
     session: Session, unfinished: int, estimate: "RestoreEstimate | None", done: "Restored | None"
 ) -> None:
+    from mcloud.drawing.restore import result, warnings
+
     if session.output == "json":
         session.print_json(
             {
@@ -172,17 +138,8 @@ def _end(
         )
     if done is None:
         return
-    session.say(
-        f"{done.hours:,} hours done: {done.candles:,} candles and {done.objects:,} raw objects"
-        f" written" + (f", {done.messages:,} messages sent" if done.messages else "")
-    )
-    for each in done.notes:
+    session.say(result(done))
+    for each in warnings(done):
         session.warn(each)
-    for each in done.damaged:
-        session.warn(f"not copied because it is damaged: {each}")
     if done.left:
-        session.warn(
-            f"{done.left:,} hours still have missing data; `mcloud verify` shows it, unless it has"
-            " only just arrived"
-        )
         raise typer.Exit(3)

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from mcloud.cli.option_values import symbol_of
+from mcloud.cli.options import symbol_of
 from mcloud.cli.session import Session, command
 
 

@@ -1,27 +1,23 @@
 """``mcloud verify``"""
 
 import os
-import time
 from dataclasses import replace
-from operator import attrgetter
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mcloud.cli.option_values import window_of
+from mcloud.cli.options import END, KINDS, START, SYMBOLS, YES, window_of
 from mcloud.cli.session import Session, command
 from mcloud.errors import UsageError
 
 if TYPE_CHECKING:
     from mcloud.clouds.ports import Site
-    from mcloud.market.trade import Trade
     from mcloud.replication.hour_digest import HourWindow
-    from mcloud.replication.repair import Fetch
     from mcloud.replication.scope import Scope
     from mcloud.replication.verify_document import RepairDocument
     from mcloud.replication.verify_report import VerifyReport
 
-_SCOPE, _REPAIR = "Scope", "Repair"
+_REPAIR = "Repair"
 
 
 def register(app: typer.Typer) -> None:
@@ -33,38 +29,10 @@ def verify(
     sites: Annotated[
         str | None, typer.Argument(help="Comma-separated sites. Default: all sites.")
     ] = None,
-    symbols: Annotated[
-        str | None,
-        typer.Option(
-            metavar="SYMBOLS",
-            help="Comma-separated symbols. Default: all symbols.",
-            rich_help_panel=_SCOPE,
-        ),
-    ] = None,
-    start: Annotated[
-        str | None,
-        typer.Option(
-            metavar="TIME",
-            help="First hour, UTC, such as 2024-08-08T23:00. Default: no limit.",
-            rich_help_panel=_SCOPE,
-        ),
-    ] = None,
-    end: Annotated[
-        str | None,
-        typer.Option(
-            metavar="TIME",
-            help="End, UTC, exclusive. Default: no limit.",
-            rich_help_panel=_SCOPE,
-        ),
-    ] = None,
-    what: Annotated[
-        str,
-        typer.Option(
-            metavar="KINDS",
-            help="Comma-separated kinds of data: candles and raw.",
-            rich_help_panel=_SCOPE,
-        ),
-    ] = "candles,raw",
+    symbols: SYMBOLS = None,
+    start: START = None,
+    end: END = None,
+    what: KINDS = "candles,raw",
     deep: Annotated[
         bool,
         typer.Option(
@@ -89,14 +57,7 @@ def verify(
             rich_help_panel=_REPAIR,
         ),
     ] = False,
-    yes: Annotated[
-        bool,
-        typer.Option(
-            "--yes",
-            help="Skip the confirmation prompt.",
-            rich_help_panel=_REPAIR,
-        ),
-    ] = False,
+    yes: YES = False,
 ) -> None:
     """Compare the sites; exit 3 if anything differs or is missing.
 
@@ -152,6 +113,8 @@ def _repair(
     from mcloud.cli.ask import agree
     from mcloud.cli.progress import waiting
     from mcloud.drawing.verify import plan_lines, view
+    from mcloud.feed.binance.endpoints import API_KEY
+    from mcloud.feed.binance.open import open_history
     from mcloud.replication.backup import Backup
     from mcloud.replication.repair import plan, repair
     from mcloud.replication.verify_document import (
@@ -161,11 +124,11 @@ def _repair(
         plan_document,
     )
 
-    fetch, exchange, pace = _exchange(session)
+    exchange = open_history(session.config.exchange, os.environ.get(API_KEY, ""))
     with waiting(session, "planning"):
         made = plan(report, sites, has_exchange=True)
     planned = plan_document(made)
-    repaired = RepairDocument(exchange, planned.exchange_requests * pace, planned)
+    repaired = RepairDocument(exchange.name, planned.exchange_requests * exchange.pace, planned)
     if session.output != "json":
         session.print(view(document(report)))
         session.print("")
@@ -175,36 +138,10 @@ def _repair(
     agree(session, "apply these repairs?", yes=yes)
     with waiting(session, "repairing") as tell:
         backup = Backup(session.config.state / "removed")
-        done = repair(made, sites, fetch, backup=backup, tell=tell)
+        done = repair(made, sites, exchange.fetch, backup=backup, tell=tell)
     if backup.count:
         session.say(f"removed and overwritten contents are in {backup.path}")
     for problem in done.problems:
         session.warn(problem)
     repaired = replace(repaired, done=done, found=finding_documents(report.findings))
     return repaired, _look(session, sites, scope, report.window, report.deep)
-
-
-def _exchange(session: Session) -> "tuple[Fetch, str, float]":
-    """Return the history of the configured exchange, its name, and the seconds per request."""
-    from mcloud.feed.binance.endpoints import API_KEY, DEFAULT, endpoints
-    from mcloud.feed.binance.rest import BinanceRest
-    from mcloud.feed.feed import VOID_AFTER
-    from mcloud.producer.repair import MARGIN
-
-    given = session.config.exchange
-    where = endpoints(
-        given.name or DEFAULT,
-        ws_url=given.ws_url,
-        rest_url=given.rest_url,
-    )
-    rest = BinanceRest(where, api_key=os.environ.get(API_KEY, ""))
-    pace = where.history_weight / where.weight_limit * 60
-
-    def fetch(symbol: str, first_id: int, limit: int) -> "list[Trade]":
-        last_id = first_id + limit - 1
-        answer = rest.search(symbol, first_id, last_id, MARGIN)
-        voids = answer.voids(symbol, first_id, last_id, int(time.time() * 1000) - VOID_AFTER)
-        trades = [each for each in answer.trades if first_id <= each.id <= last_id]
-        return sorted((*trades, *voids), key=attrgetter("id"))
-
-    return fetch, f"{where.name} ({where.rest_url})", pace

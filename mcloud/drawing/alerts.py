@@ -13,6 +13,8 @@ from mcloud.alerts.watch import WatcherState
 from mcloud.drawing.run_status import alive, unspoken
 from mcloud.durations import brief, utc
 from mcloud.notify.check import ChannelAnswer
+from mcloud.notify.event import RESOLVED, Event
+from mcloud.notify.payload import headline
 from mcloud.notify.silences import ListedSilence, Silence
 from mcloud.runs import Running
 
@@ -137,6 +139,12 @@ def silences(found: Sequence[ListedSilence]) -> RenderableType:
 def target(silence: Silence) -> str:
     """Return a silence's target, such as ``rule dead-letters of aws``."""
     return f"{silence.what} {silence.name}" + (f" of {silence.of}" if silence.of else "")
+
+
+def news(event: Event) -> Text:
+    """Draw an event of a watcher."""
+    style = "green" if event.state == RESOLVED else "bold red"
+    return Text.assemble((headline(event), style), f"\n{event.text}" if event.text else "")
 
 
 def answers(found: Sequence[ChannelAnswer]) -> RenderableType:

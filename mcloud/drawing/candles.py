@@ -6,6 +6,8 @@ from decimal import Decimal
 from rich.table import Table
 from rich.text import Text
 
+from mcloud.candle_history import FILLED, CandleRow, columns
+from mcloud.market.indicators import Indicator
 from mcloud.market.interval import Bar
 from mcloud.market.trade import to_text
 
@@ -22,24 +24,41 @@ CELLS = {
     ("wick", "body"): "╿",
 }
 WITHOUT_TRADES = "┄"
+UNKNOWN = "–"
 LINES = ("cyan", "magenta", "yellow", "blue")
 """Colours of the lines, in turn."""
 LABELS = 4  # prices, about
 FEWEST = 5  # columns of a table
-WORDS = ("timestamp", "filled")
+WORDS = ("timestamp", FILLED)
 """Columns of a table with texts."""
 PLACES = 12  # maximum number of decimal places of a price (see `trade.NUMBER`)
 
 
 def table(
-    columns: Sequence[str], rows: Sequence[Mapping[str, str]], filled: Sequence[bool], width: int
+    rows: Sequence[CandleRow], marked: bool, indicators: Sequence[Indicator], width: int
 ) -> tuple[Table, list[str]]:
     """Draw one bar in a row, and return also the columns that do not fit the width.
 
     Args:
-        rows: the texts by column.
-        filled: whether nothing was traded, for each row.
+        marked: whether a column marks the intervals without trades.
     """
+    # Requested columns come before those that may be hidden.
+    _, *names = columns(marked, ())
+    names[-4:-4] = map(str, indicators)
+    records = [row.record(marked) for row in rows]
+    texts = [{name: _text(name, record[name]) for name in names} for record in records]
+    return _table(names, texts, [row.step.filled for row in rows], width)
+
+
+def _text(column: str, value: str | int | bool | None) -> str:
+    if column == FILLED:
+        return FILLED if value else ""
+    return UNKNOWN if value is None else str(value)
+
+
+def _table(
+    columns: Sequence[str], rows: Sequence[Mapping[str, str]], filled: Sequence[bool], width: int
+) -> tuple[Table, list[str]]:
     # A number that is cut off is a wrong number, so whole columns are left out, from the right.
     widths = {column: max(len(column), *(len(row[column]) for row in rows)) for column in columns}
     shown, hidden = list(columns), list[str]()

@@ -11,6 +11,7 @@ from rich.text import Text
 from mcloud.drawing.doctor import MARKS
 from mcloud.drawing.run_status import alive, unspoken
 from mcloud.failover.audit import AuditEntry
+from mcloud.failover.decide import Debt
 from mcloud.failover.execution import MoveReport
 from mcloud.failover.history import Kept
 from mcloud.failover.preflight import Preflight
@@ -118,6 +119,20 @@ def preflight(found: Preflight) -> RenderableType:
         for name, why in found.away.items()
     ]
     return Group(table, "", *map(Text, lines), *away)
+
+
+def consequences(debt: Debt, sites: Sequence[str]) -> list[str]:
+    """Return what it means to forget the catch-up of a site that no longer exists."""
+    site, since = debt.site, datetime.fromtimestamp(debt.since, UTC)
+    return [
+        f"{site} was replaced as primary in epoch {debt.epoch}, and has not been proven equal to"
+        f" the other sites since {since:%Y-%m-%d %H:%M} UTC.",
+        f"Trades that only {site} received since then, and that were not copied, stay with it:"
+        " nothing is copied from it any more, and nothing is deleted there. What still exists of"
+        " its queue, candles and raw trades costs money until it is removed in its cloud.",
+        f"`mcloud verify` names trade ids that are missing from {', '.join(sites)}, and"
+        " `mcloud verify --repair` fetches them from the exchange as far as it still has them.",
+    ]
 
 
 def outcome(move: MoveReport) -> RenderableType:

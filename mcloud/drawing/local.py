@@ -1,15 +1,18 @@
 """A view of the embedded clouds."""
 
+import time
 from collections.abc import Collection, Iterable
 
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from mcloud.durations import duration
+from mcloud.local.outage import Outage
 from mcloud.local.state import State
 
 
-def status_view(state: State, listening: Collection[str], outages: Iterable[str]) -> Group:
+def status_view(state: State, listening: Collection[str], outages: Iterable[Outage]) -> Group:
     """Draw one service in a row, and the current outages below.
 
     Args:
@@ -27,4 +30,15 @@ def status_view(state: State, listening: Collection[str], outages: Iterable[str]
         pid = str(each.pid) if each.pid else "yours"
         style = "green" if name in listening else "red"
         table.add_row(name, each.address, pid, Text(words, style))
-    return Group(table, *(Text(line, "yellow") for line in outages))
+    return Group(table, *(Text(line, "yellow") for line in outage_lines(outages)))
+
+
+def outage_lines(outages: Iterable[Outage]) -> list[str]:
+    """Return a line about each outage, with its age and its end."""
+    now = time.time()
+    said = []
+    for each in outages:
+        left = each.seconds_left(now)
+        end = "until it is ended" if left is None else f"for another {duration(left)}"
+        said.append(f"{each}, since {duration(now - each.since)}, {end}")
+    return said

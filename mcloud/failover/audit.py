@@ -5,10 +5,12 @@ refuses the line, it is kept in memory and written with the next entry that the 
 site that answers stores every entry under its own key, and keeps the newest ones.
 """
 
+import getpass
 import json
 import os
+import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -57,6 +59,8 @@ KIND = ENTRIES.name
 
 
 class Audit:
+    """The audit log of a state folder and of these sites; see ``audit_log``."""
+
     def __init__(self, path: Path, sites: Mapping[str, Site]) -> None:
         self._path = path
         self._sites = sites
@@ -79,6 +83,17 @@ class Audit:
 
         answers = gather({name: partial(keep, self._sites[name]) for name in sites}, DEADLINE)
         return {name: str(each) for name, each in answers.items() if isinstance(each, Exception)}
+
+    def note(self, entry: AuditEntry, *, away: Collection[str] = ()) -> dict[str, str]:
+        """Write an entry on this machine, and store it on all sites except those that are ``away``.
+        Return the sites that failed, and the reasons.
+        """
+        self.write(entry)
+        return self.note_on_sites(entry, away=away)
+
+    def note_on_sites(self, entry: AuditEntry, *, away: Collection[str] = ()) -> dict[str, str]:
+        """Store an entry, which is already written here, as ``note`` does."""
+        return self.share([entry], [name for name in self._sites if name not in away])
 
     def read(self, last: int) -> list[AuditEntry]:
         """Return the last entries of this machine, the oldest first, without damaged lines."""
@@ -103,6 +118,28 @@ class Audit:
         files.make_private(self._path.parent)
         lines = "".join(json.dumps(asdict(each), sort_keys=True) + "\n" for each in entries)
         files.append(self._path, lines)
+
+
+def audit_log(state: Path, sites: Mapping[str, Site]) -> Audit:
+    """Return the audit log of a ``.mcloud`` folder, and of these sites."""
+    return Audit(state / "audit.jsonl", sites)
+
+
+def own_entry(
+    step: str,
+    why: str,
+    at: float,
+    *,
+    before: Mapping[str, Any] | None = None,
+    after: Mapping[str, Any] | None = None,
+) -> AuditEntry:
+    """Return an entry for a step of this user, which is no part of a move."""
+    return AuditEntry(new_id(at), step, operator(), why, at, before or {}, after or {})
+
+
+def operator() -> str:
+    """Return the user and the machine, as the author of an entry."""
+    return f"{getpass.getuser()}@{socket.gethostname()}"
 
 
 def level(sites: Mapping[str, Site]) -> None:

@@ -8,10 +8,13 @@ the time in question: differences are repaired in both directions and then verif
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from mcloud.clouds.ports import Site
 from mcloud.documents import Count, Kind, Time
+from mcloud.errors import UsageError
 from mcloud.failover import shared_notes
+from mcloud.failover.audit import audit_log, own_entry
 from mcloud.failover.decide import Debt
 
 
@@ -73,6 +76,26 @@ def read(sites: Mapping[str, Site], seconds: float) -> dict[str, Debt]:
     return debts(shared_notes.read(sites, KIND, seconds))
 
 
+def abandoned(sites: Mapping[str, Site], site: str, profile: str, seconds: float) -> Debt:
+    """Return the debt of a site that no longer exists.
+
+    Raises:
+        UsageError: the site has no debt, or can still be caught up.
+        Unavailable: no site answers.
+    """
+    owed = read(sites, seconds)
+    if site not in owed:
+        known = ", ".join(owed) or "no site"
+        raise UsageError(f"no catch-up is due for {site!r}; one is due for {known}")
+    if site in sites:
+        raise UsageError(
+            f"{site} is a site of the profile {profile}, and can still be caught up",
+            remedy="run `mcloud failover SITE --wait` with the current primary, or remove"
+            f" {site} from the configuration first",
+        )
+    return owed[site]
+
+
 def forget(sites: Mapping[str, Site], debt: Debt, *, at: float, seconds: float) -> dict[str, str]:
     """Note that a debt will never be paid, since its site no longer exists."""
 
@@ -80,6 +103,21 @@ def forget(sites: Mapping[str, Site], debt: Debt, *, at: float, seconds: float) 
         return _note(debt, over=True, at=at)
 
     return shared_notes.write(sites, KIND, debt.site, change, seconds)
+
+
+def forget_and_record(
+    sites: Mapping[str, Site], state: Path, debt: Debt, *, why: str, at: float, seconds: float
+) -> dict[str, str]:
+    """Forget a debt in the name of this user, and record it in the audit log."""
+    audit = audit_log(state, sites)
+    was = {"epoch": debt.epoch, "since": debt.since, "paid": debt.paid}
+    why = why or f"{debt.site} no longer exists"
+    entry = own_entry("forget debt", why, at, before=was)
+    # On this machine, the entry is written before its effect.
+    audit.write(entry)
+    away = forget(sites, debt, at=at, seconds=seconds)
+    audit.note_on_sites(entry, away=away)
+    return away
 
 
 def debts(found: Mapping[str, DebtNote]) -> dict[str, Debt]:

@@ -25,7 +25,7 @@ from mcloud.documents import Count, Seconds, encode
 from mcloud.errors import McloudError
 from mcloud.failover import debts
 from mcloud.failover import record as records
-from mcloud.failover.audit import Audit, AuditEntry
+from mcloud.failover.audit import Audit, AuditEntry, audit_log
 from mcloud.failover.catch_up import EVERYTHING, PAUSE, CatchUpReport, catch_up
 from mcloud.failover.decide import Debt
 from mcloud.failover.journal import (
@@ -86,7 +86,7 @@ def tools(
     """
     best_effort.hold_reserve(state)
     journal = Journal(state / "failover" / profile / f"{name}.json")
-    return Tools(journal, Audit(state / "audit.jsonl", sites), routes)
+    return Tools(journal, audit_log(state, sites), routes)
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from mcloud.clouds.ports import Site
 from mcloud.documents import Kind
 from mcloud.failover import shared_notes
+from mcloud.failover.audit import audit_log, operator, own_entry
 
 
 @dataclass(frozen=True)
@@ -16,6 +18,17 @@ class Pause(shared_notes.Note):
 
 
 KIND, KEY = Kind("guard", Pause), "pause"
+DEADLINE = 3.0  # seconds that the sites may take to store it
+
+
+@dataclass(frozen=True)
+class PauseTold:
+    """A pause, or its end, as ``mcloud guard`` reports it."""
+
+    paused: bool
+    by: str
+    away: Mapping[str, str]
+    """Sites that could not store it, and the reasons."""
 
 
 def tell(
@@ -24,6 +37,17 @@ def tell(
     """Pause or resume all guards. Return the sites that could not store it, and the reasons."""
     note = Pause(paused=paused, by=by, why=why, at=at)
     return shared_notes.write(sites, KIND, KEY, lambda before: note, seconds)
+
+
+def tell_and_record(
+    sites: Mapping[str, Site], state: Path, *, paused: bool, why: str, at: float
+) -> PauseTold:
+    """Pause or resume all guards in the name of this user, and record it in the audit log."""
+    by = operator()
+    away = tell(sites, paused=paused, by=by, why=why, at=at, seconds=DEADLINE)
+    step = "guard pause" if paused else "guard resume"
+    audit_log(state, sites).note(own_entry(step, why, at), away=away)
+    return PauseTold(paused, by, away)
 
 
 def paused(found: Mapping[str, Pause]) -> str:

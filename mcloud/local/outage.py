@@ -38,6 +38,11 @@ class Outage:
     until: float | None
     """End, in seconds since the epoch; None if the outage lasts until it is ended."""
 
+    def __str__(self) -> str:
+        """Return a phrase such as ``aws candles refuses``."""
+        verb = {"refuse": "refuses", "hang": "hangs", "slow": "is slow", "throttle": "throttles"}
+        return f"{self.site} {self.service or '(all of it)'} {verb[self.how]}"
+
     def covers(self, service: str | None) -> bool:
         return self.service is None or self.service == service
 

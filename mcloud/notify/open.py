@@ -12,6 +12,7 @@ from mcloud.clouds.ports import Site
 from mcloud.config import Config
 from mcloud.errors import McloudError
 from mcloud.notify.channels import channels
+from mcloud.notify.event import Event
 from mcloud.notify.ledger import EventLedger
 from mcloud.notify.memory import SentMemory
 from mcloud.notify.notifier import Notifier
@@ -26,6 +27,18 @@ def open_notifier(config: Config) -> Notifier:
             an unavailable channel are not errors here. ``Notifier.failures`` reports them.
     """
     return Notifier(channels(config))
+
+
+def send_once(config: Config, event: Event, seconds: float) -> list[str]:
+    """Send an event to all channels, within ``seconds``. Return the failures.
+
+    Raises:
+        ConfigError: as ``open_notifier``.
+    """
+    notifier = open_notifier(config)
+    notifier.send(event)
+    notifier.close(seconds)
+    return notifier.failures()
 
 
 def open_shared(

@@ -16,7 +16,8 @@ from typing import Annotated, Final, Literal, TypeVar
 from mcloud.clouds.ports import Site
 from mcloud.deadline import Asker, gather
 from mcloud.documents import OMITTED, VERSION, Between, Damaged, Kind, Matching, Time, encode
-from mcloud.errors import reason_of
+from mcloud.durations import utc
+from mcloud.errors import Unavailable, UsageError, reason_of
 from mcloud.notify.event import FIRING, Event
 
 KIND = "silence"
@@ -159,6 +160,43 @@ def read(
     answers = gather({n: partial(silences_of, site) for n, site in sites.items()}, seconds)
     told = [each for each in answers.values() if not isinstance(each, Exception)]
     return merged(told), _failed(answers)
+
+
+def read_any(sites: Mapping[str, Site]) -> tuple[SilencesTold, dict[str, str]]:
+    """Read the silences as ``read`` does, but from at least one site.
+
+    Raises:
+        Unavailable: no site answers.
+    """
+    told, away = read(sites)
+    if len(away) == len(sites):
+        raise Unavailable(f"no site could report its silences: {next(iter(away.values()))}")
+    return told, away
+
+
+def keep_any(sites: Mapping[str, Site], silence: Silence, now: float) -> dict[str, str]:
+    """Store a silence as ``keep`` does, but on at least one site, and delete old silences there.
+
+    Raises:
+        Unavailable: no site could store it.
+    """
+    away = keep(sites, silence)
+    if len(away) == len(sites):
+        raise Unavailable(f"no site could store the silence: {next(iter(away.values()))}")
+    told, _ = read({name: site for name, site in sites.items() if name not in away})
+    forget(sites, old(told, now))
+    return away
+
+
+def check_window(first: float, last: float, now: float) -> None:
+    """Raise UsageError if a silence may not last from ``first`` to ``last`` (in seconds)."""
+    if last <= max(first, now):
+        raise UsageError(f"the silence would end at {utc(last)}, before it begins or in the past")
+    if last - first > MOST:
+        days = MOST / 86_400
+        raise UsageError(f"a silence can last {days:.0f} days at most; add a new one when it ends")
+    if first - now > AHEAD:
+        raise UsageError(f"the silence would begin at {utc(first)}, more than a year ahead")
 
 
 def keep(sites: Mapping[str, Site], silence: Silence, seconds: float = PATIENCE) -> dict[str, str]:

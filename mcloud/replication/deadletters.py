@@ -19,6 +19,7 @@ BATCH = 100  # letters taken at a time
 
 EXPLAINED = 20  # maximum number of letters to search the log for
 AT_ONCE = 5  # searches at the same time
+SHOWN = 200  # bytes of a body that cannot be read
 LOGGED = 4 * 86_400.0  # seconds of the log to search; a message becomes a dead letter within hours
 REFUSED = "refused a message"  # the message that the functions log
 
@@ -43,6 +44,11 @@ class Letter:
     def has_come_back(self) -> bool:
         """Whether the message was redriven before."""
         return MARK in self.letter.attributes
+
+    @property
+    def plain_body(self) -> str:
+        """The start of the body, without control characters."""
+        return repr(self.letter.body[:SHOWN])[1:]
 
     @property
     def document(self) -> "LetterDocument":

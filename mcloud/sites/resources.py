@@ -1,8 +1,10 @@
 """The resources of each site of a profile: configured, from its deployment, or embedded."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields
 
-from mcloud.clouds.factory import open_site
+from mcloud.clouds.access import AccessFinding, Target
+from mcloud.clouds.factory import open_access, open_site
 from mcloud.clouds.ports import Site
 from mcloud.clouds.resources import AwsResources, GcpResources, Resources
 from mcloud.config import FILE, LOCAL, REGIONS, Config, Setting, SiteConfig, select
@@ -88,6 +90,21 @@ def known_settings(config: Config, site: SiteConfig) -> dict[str, Setting]:
         found[key] = Setting(value, config.origins.get(f"sites.{site.name}.{key}", ""))
     names = [field.name for field in fields(KINDS[site.cloud])]
     return {name: found[name] for name in names if name in found}
+
+
+def quota_checks(config: Config, name: str) -> Mapping[str, Callable[[], AccessFinding]]:
+    """Return the checks of the quotas of a site's account, by name; none for embedded clouds."""
+    if name not in config.sites:
+        return {}
+    site = config.sites[name]
+    known = {key: each.value for key, each in known_settings(config, site).items()}
+    if known.get("endpoint_url") or known.get("pubsub_endpoint"):
+        return {}
+    resources = site_resources(config)[name]
+    target = Target(
+        site.stack, known["region"], known.get("project", ""), resources, site.variables
+    )
+    return open_access(site.cloud, target).quotas()
 
 
 def origin_of(remote: RemoteOutputs) -> str:

@@ -25,7 +25,7 @@ from mcloud.documents import encode as json_of
 from mcloud.drawing.monitor import MonitorView, screen
 from mcloud.drawing.ps import listing
 from mcloud.drawing.status import status
-from mcloud.errors import McloudError, Refused
+from mcloud.errors import McloudError, Refused, UsageError
 from mcloud.failover import debts, pause
 from mcloud.failover import record as records
 from mcloud.failover.decide import Debt
@@ -234,6 +234,24 @@ def test_forgetting_a_debt_ends_it_on_all_sites() -> None:
     assert debts.read(sites, 1.0) == {}
     assert aws.control.documents["debt", "gone"]["over"] is True
     assert gcp.control.documents == aws.control.documents
+
+
+def test_the_debt_of_a_site_that_is_gone_is_forgotten_with_an_audit_entry(tmp_path: Path) -> None:
+    _, gcp, sites = pair()
+    debts.note(sites, Debt("gone", 3, 1e9), at=1e9, seconds=1.0)
+    debts.note(sites, Debt("gcp", 4, 1e9), at=1e9, seconds=1.0)
+    with pytest.raises(
+        UsageError, match="no catch-up is due for 'other'; one is due for gcp, gone"
+    ):
+        debts.abandoned(sites, "other", "prod", 1.0)
+    with pytest.raises(UsageError, match="gcp is a site of the profile prod, and can still be"):
+        debts.abandoned(sites, "gcp", "prod", 1.0)
+    debt = debts.abandoned(sites, "gone", "prod", 1.0)
+    assert debts.forget_and_record(sites, tmp_path, debt, why="", at=2e9, seconds=1.0) == {}
+    assert list(debts.read(sites, 1.0)) == ["gcp"]
+    (entry,) = gcp.control.kept("audit").values()
+    assert (entry["step"], entry["why"]) == ("forget debt", "gone no longer exists")
+    assert json.loads((tmp_path / "audit.jsonl").read_text())["before"]["epoch"] == 3
 
 
 def test_repair_uses_the_valid_copy_of_another_site_and_keeps_the_damaged_one(

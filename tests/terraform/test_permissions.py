@@ -20,6 +20,7 @@ from discovery.cloud import PROJECT
 from discovery.server import serving
 from discovery.test_recording import RECORDING
 from google.api_core.exceptions import PermissionDenied
+from mcloud.infra.smoke import probe
 from ministack.core.iam_evaluator import EvalContext, evaluate, parse_policy_document
 
 from mcloud.clouds.access import OK, Target
@@ -28,7 +29,6 @@ from mcloud.clouds.gcp.access import GcpAccess
 from mcloud.clouds.gcp.client import make_publisher
 from mcloud.clouds.gcp.permissions import NEEDS
 from mcloud.clouds.resources import GcpResources
-from mcloud.infra.smoke import probe
 from mcloud.local.state import State
 
 from .module import provider_mirror, terraform

@@ -1,7 +1,7 @@
 """The raw archive in S3."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from mcloud.clouds.aws.client import translated
@@ -9,6 +9,8 @@ from mcloud.clouds.ports import StoredObject
 from mcloud.market.archive import ArchiveObject, prefix
 
 _SYMBOLS = prefix("").rstrip("/")
+_EXISTS = ("PreconditionFailed",)
+# The object has another version, is being written, or no longer exists.
 _CHANGED = ("PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey")
 _MD5 = re.compile("[0-9a-f]{32}")
 
@@ -19,47 +21,13 @@ class S3Archive:
         self._bucket = bucket
 
     def put(self, item: ArchiveObject) -> bool:
-        from botocore.exceptions import ClientError
-
-        with translated(f"S3 {self._bucket}"):
-            try:
-                self._client.put_object(
-                    Bucket=self._bucket,
-                    Key=item.key,
-                    Body=item.body,
-                    ContentType="application/gzip",
-                    IfNoneMatch="*",
-                )
-            except ClientError as error:
-                if error.response["Error"]["Code"] == "PreconditionFailed":
-                    return False
-                raise
-        return True
+        return self._write(item, _EXISTS, IfNoneMatch="*")
 
     def replace(self, item: ArchiveObject) -> None:
-        with translated(f"S3 {self._bucket}"):
-            self._client.put_object(
-                Bucket=self._bucket, Key=item.key, Body=item.body, ContentType="application/gzip"
-            )
+        self._write(item)
 
     def swap(self, item: ArchiveObject, version: str) -> bool:
-        from botocore.exceptions import ClientError
-
-        with translated(f"S3 {self._bucket}"):
-            try:
-                self._client.put_object(
-                    Bucket=self._bucket,
-                    Key=item.key,
-                    Body=item.body,
-                    ContentType="application/gzip",
-                    IfMatch=version,
-                )
-            except ClientError as error:
-                # The object has another version, is being written, or no longer exists.
-                if error.response["Error"]["Code"] in _CHANGED:
-                    return False
-                raise
-        return True
+        return self._write(item, _CHANGED, IfMatch=version)
 
     def remove(self, key: str) -> None:
         with translated(f"S3 {self._bucket}"):
@@ -89,6 +57,27 @@ class S3Archive:
             for page in pages:
                 for folder in page.get("CommonPrefixes", []):
                     yield folder["Prefix"].removeprefix(_SYMBOLS).rstrip("/")
+
+    def _write(self, item: ArchiveObject, unmet: Collection[str] = (), **condition: str) -> bool:
+        """Write an object. Return False if S3 answers with one of the codes ``unmet``, which say
+        that the condition does not hold.
+        """
+        from botocore.exceptions import ClientError
+
+        with translated(f"S3 {self._bucket}"):
+            try:
+                self._client.put_object(
+                    Bucket=self._bucket,
+                    Key=item.key,
+                    Body=item.body,
+                    ContentType="application/gzip",
+                    **condition,
+                )
+            except ClientError as error:
+                if error.response["Error"]["Code"] in unmet:
+                    return False
+                raise
+        return True
 
 
 def _md5(etag: str) -> str:

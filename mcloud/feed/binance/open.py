@@ -1,17 +1,21 @@
 """Open an exchange, with the symbols that belong to this producer."""
 
 import threading
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from operator import attrgetter
 
+from mcloud.config import ExchangeConfig
 from mcloud.errors import Unavailable, UsageError
 from mcloud.feed.binance.endpoints import DEFAULT, Endpoints, endpoints
 from mcloud.feed.binance.listings import Roster, WantedListing
 from mcloud.feed.binance.rest import BinanceRest
 from mcloud.feed.binance.source import LIST_EVERY, BinanceSource
-from mcloud.feed.feed import parse_symbols
+from mcloud.feed.feed import MARGIN, VOID_AFTER, parse_symbols
 from mcloud.feed.open import SYMBOL, FeedChoice, parse_names
 from mcloud.market.shard import WHOLE, Shard
-from mcloud.market.trade import COIN_M, BadTrade, trades_of
+from mcloud.market.trade import COIN_M, BadTrade, Trade, trades_of
 
 COIN_SYMBOL = "BTCUSD_PERP"
 
@@ -67,6 +71,38 @@ def open_live(choice: FeedChoice, stop: threading.Event) -> Live:
         where, roster.symbols, rest=rest, roster=roster, list_every=choice.list_every or LIST_EVERY
     )
     return Live(where, feed, rest, resting + feed.warnings)
+
+
+@dataclass(frozen=True)
+class ExchangeHistory:
+    """The past trades of an exchange, for repairs."""
+
+    name: str
+    """Name and address of the exchange."""
+    pace: float
+    """Seconds between two requests that its limits allow."""
+    fetch: Callable[[str, int, int], list[Trade]]
+    """Returns the trades and voids of a symbol from an id on: symbol, first id, number of ids."""
+
+
+def open_history(exchange: ExchangeConfig, api_key: str) -> ExchangeHistory:
+    """Open the history of the configured exchange.
+
+    Raises:
+        UsageError: the exchange is unknown.
+    """
+    where = endpoints(exchange.name or DEFAULT, ws_url=exchange.ws_url, rest_url=exchange.rest_url)
+    rest = BinanceRest(where, api_key=api_key)
+
+    def fetch(symbol: str, first_id: int, limit: int) -> list[Trade]:
+        last_id = first_id + limit - 1
+        answer = rest.search(symbol, first_id, last_id, MARGIN)
+        voids = answer.voids(symbol, first_id, last_id, int(time.time() * 1000) - VOID_AFTER)
+        trades = [each for each in answer.trades if first_id <= each.id <= last_id]
+        return sorted((*trades, *voids), key=attrgetter("id"))
+
+    pace = where.history_weight / where.weight_limit * 60
+    return ExchangeHistory(f"{where.name} ({where.rest_url})", pace, fetch)
 
 
 def _symbols(where: Endpoints, names: list[str]) -> tuple[str, ...]:

@@ -1,13 +1,57 @@
-"""Values of options and arguments that several commands read in the same way."""
+"""Options that several commands share: their declarations, and how their values are read."""
 
 import re
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from mcloud.errors import UsageError
 
 if TYPE_CHECKING:
     from mcloud.replication.hour_digest import HourWindow
+
+SCOPE, PROCESS = "Scope", "Process"
+"""Titles of groups of options."""
+
+SYMBOLS = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SYMBOLS",
+        help="Comma-separated symbols. Default: all symbols.",
+        rich_help_panel=SCOPE,
+    ),
+]
+START = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TIME",
+        help="First hour, UTC, such as 2024-08-08T23:00. Default: no limit.",
+        rich_help_panel=SCOPE,
+    ),
+]
+END = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TIME", help="End, UTC, exclusive. Default: no limit.", rich_help_panel=SCOPE
+    ),
+]
+KINDS = Annotated[
+    str,
+    typer.Option(
+        metavar="KINDS",
+        help="Comma-separated kinds of data: candles and raw.",
+        rich_help_panel=SCOPE,
+    ),
+]
+DETACH = Annotated[
+    bool,
+    typer.Option("--detach", help="Run in the background.", rich_help_panel=PROCESS),
+]
+DRY_RUN = Annotated[
+    bool, typer.Option("--dry-run", help="Show what would be done, and change nothing.")
+]
+YES = Annotated[bool, typer.Option("--yes", "-y", help="Skip the confirmation prompt.")]
 
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 7 * 86_400.0}
 
