@@ -22,9 +22,9 @@ docs:
 serve:
     zensical serve
 
-# Write the generated parts of the reference pages again.
+# Write the generated parts of the pages again: the reference, and the outputs that the guide shows.
 reference:
-    MCLOUD_UPDATE=1 pytest -n 0 tests/docs/test_reference.py
+    MCLOUD_UPDATE=1 pytest -n 0 tests/docs/test_reference.py tests/docs/test_pictures.py
 
 # Renew the lock file. `just lock --upgrade` takes newer versions.
 lock *arguments:

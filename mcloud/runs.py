@@ -14,11 +14,11 @@ import sys
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
-from typing import IO, Generic, TypeVar
+from typing import IO, Generic, Self, TypeVar
 
 from mcloud import best_effort, files, processes
 from mcloud.documents import INLINED, OMITTED, Count, Damaged, Time, decode, encode, load, read_file
@@ -35,6 +35,7 @@ KINDS = {
 
 FRESH = 15.0  # seconds; a run writes its state every few seconds
 
+FOLLOW_PAUSE = 0.2  # seconds between two checks of a log for new lines
 ROOM = 2**18  # bytes; with less free space a run could not even write its last state
 LOG_BYTES, LOG_FILES = 5_000_000, 3
 
@@ -296,25 +297,50 @@ def stop(run: Run, *, now: bool, patience: float) -> bool:
     return True
 
 
+class LogTail:
+    """The last lines of a log, and the lines that are added, across rotations."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file = path.open("rb")
+        self._rest = b""
+        """Start of a line that is not complete yet."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def last(self, lines: int) -> list[str]:
+        """Read to the end of the log, and return the last lines."""
+        return [_text(line) for line in deque(self._file, lines)]
+
+    def added(self) -> Iterator[str]:
+        """Yield the complete lines that were added since the last call."""
+        # Check before reading, so that the last lines of a rotated file are read first.
+        is_rotated = _is_rotated(self._path, self._file)
+        yield from self._complete()
+        if is_rotated:
+            self._file.close()
+            self._file = self._path.open("rb")
+            yield from self._complete()
+
+    def _complete(self) -> Iterator[str]:
+        for line in self._file:
+            self._rest += line
+            if self._rest.endswith(b"\n"):
+                yield _text(self._rest)
+                self._rest = b""
+
+
 def tail(path: Path, lines: int, *, follow: bool) -> Iterator[str]:
-    """Yield the last lines of a log and, with ``follow``, new lines, across rotations."""
-    with ExitStack() as files:
-        file = files.enter_context(path.open("rb"))
-        yield from map(_text, deque(file, lines))
-        rest = b""
+    """Yield the last lines of a log and, with ``follow``, new lines as they are added."""
+    with LogTail(path) as log:
+        yield from log.last(lines)
         while follow:
-            # Check before reading, so that the last lines of a rotated file are read first.
-            is_rotated = _is_rotated(path, file)
-            for line in file:
-                rest += line
-                if rest.endswith(b"\n"):
-                    yield _text(rest)
-                    rest = b""
-            if is_rotated:
-                files.close()
-                file = files.enter_context(path.open("rb"))
-            else:
-                time.sleep(0.2)
+            yield from log.added()
+            time.sleep(FOLLOW_PAUSE)
 
 
 def _is_rotated(path: Path, file: IO[bytes]) -> bool:

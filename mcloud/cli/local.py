@@ -1,7 +1,7 @@
 """``mcloud local``: the embedded clouds."""
 
 import time
-from pathlib import Path
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -225,6 +225,7 @@ def logs(
     mcloud local logs function -n 100 -f
     """
     from mcloud.local.state import Home
+    from mcloud.runs import FOLLOW_PAUSE, LogTail
 
     if service is not None:
         _one_of("service", service, LOGS)
@@ -235,12 +236,21 @@ def logs(
     paths = [path for path in paths if path.exists()]
     if not paths:
         raise LocalError("there are no logs yet", remedy="run `mcloud local up`")
-    if session.output == "json":
-        session.print_json({path.stem: _last(path.read_bytes(), lines) for path in paths})
-        return
-    positions = {path: _tail(path, lines, named=len(paths) > 1) for path in paths}
-    while follow:
-        _grow(positions)
+    with ExitStack() as stack:
+        tails = {path.stem: stack.enter_context(LogTail(path)) for path in paths}
+        if session.output == "json":
+            session.print_json({name: log.last(lines) for name, log in tails.items()})
+            return
+        for name, log in tails.items():
+            if len(tails) > 1:
+                print(f"── {name}")
+            for line in log.last(lines):
+                print(line)
+        while follow:
+            for name, log in tails.items():
+                for line in log.added():
+                    print(f"{name}: {line}" if len(tails) > 1 else line, flush=True)
+            time.sleep(FOLLOW_PAUSE)
 
 
 def reset(session: Session) -> None:
@@ -314,29 +324,3 @@ def _one_of(what: str, value: str, known: tuple[str, ...]) -> None:
 
     if value not in known:
         raise unknown(what, value, known)
-
-
-def _tail(path: Path, lines: int, *, named: bool) -> int:
-    """Print the end of a file, and return the number of bytes read."""
-    content = path.read_bytes()
-    if named:
-        print(f"── {path.stem}")
-    for line in _last(content, lines):
-        print(line)
-    return len(content)
-
-
-def _last(content: bytes, lines: int) -> list[str]:
-    return content.decode(errors="replace").splitlines()[-lines:] if lines else []
-
-
-def _grow(positions: dict[Path, int]) -> None:
-    import time
-
-    time.sleep(0.2)
-    for path, position in positions.items():
-        with path.open("rb") as file:
-            file.seek(position)
-            for line in file.read().decode(errors="replace").splitlines():
-                print(f"{path.stem}: {line}" if len(positions) > 1 else line, flush=True)
-            positions[path] = file.tell()

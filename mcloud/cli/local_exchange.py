@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mcloud.cli.options import COUNT, RATE, SEED
 from mcloud.cli.session import Session
 
 if TYPE_CHECKING:
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from mcloud.local.exchange.thread import LocalExchange
 
 
-_SERVER, _SIMULATION = "Server", "Simulation"
+_SERVER = "Server"
 
 
 def exchange(
@@ -77,31 +78,9 @@ def exchange(
             rich_help_panel=_SERVER,
         ),
     ] = 86_400.0,
-    count: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            metavar="COUNT",
-            help="Number of trades. Default: no limit.",
-            rich_help_panel=_SIMULATION,
-        ),
-    ] = None,
-    rate: Annotated[
-        float,
-        typer.Option(
-            metavar="RATE",
-            help="Average number of trades per second and symbol.",
-            rich_help_panel=_SIMULATION,
-        ),
-    ] = 30.0,
-    seed: Annotated[
-        int,
-        typer.Option(
-            metavar="SEED",
-            help="Seed. The same seed repeats the same trades.",
-            rich_help_panel=_SIMULATION,
-        ),
-    ] = 1,
+    count: COUNT = None,
+    rate: RATE = 30.0,
+    seed: SEED = 1,
 ) -> None:
     """Run a Binance on this machine: streams, REST, limits, faults.
 

@@ -11,7 +11,7 @@ from mcloud.errors import UsageError
 if TYPE_CHECKING:
     from mcloud.replication.hour_digest import HourWindow
 
-SCOPE, PROCESS = "Scope", "Process"
+SCOPE, PROCESS, SIMULATION = "Scope", "Process", "Simulations"
 """Titles of groups of options."""
 
 SYMBOLS = Annotated[
@@ -47,6 +47,31 @@ KINDS = Annotated[
 DETACH = Annotated[
     bool,
     typer.Option("--detach", help="Run in the background.", rich_help_panel=PROCESS),
+]
+COUNT = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        metavar="COUNT",
+        help="Number of trades. Default: no limit.",
+        rich_help_panel=SIMULATION,
+    ),
+]
+RATE = Annotated[
+    float,
+    typer.Option(
+        metavar="RATE",
+        help="Average number of trades per second and symbol.",
+        rich_help_panel=SIMULATION,
+    ),
+]
+SEED = Annotated[
+    int,
+    typer.Option(
+        metavar="SEED",
+        help="Seed. The same seed repeats the same trades.",
+        rich_help_panel=SIMULATION,
+    ),
 ]
 DRY_RUN = Annotated[
     bool, typer.Option("--dry-run", help="Show what would be done, and change nothing.")

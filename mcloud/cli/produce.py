@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mcloud.cli import background
-from mcloud.cli.options import DETACH, PROCESS
+from mcloud.cli.options import COUNT, DETACH, PROCESS, RATE, SEED
 from mcloud.cli.session import INTERRUPTED, Session, command
 from mcloud.errors import McloudError
 
@@ -30,7 +30,7 @@ MEBIBYTE = 2**20
 
 
 _SOURCE, _DELIVERY = "Source", "Delivery"
-_RECORDED, _SIMULATED = "Recordings and simulations", "Simulations"
+_RECORDED = "Recordings and simulations"
 
 
 def register(app: typer.Typer) -> None:
@@ -165,31 +165,9 @@ def produce(
             rich_help_panel=_RECORDED,
         ),
     ] = "max",
-    count: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            metavar="COUNT",
-            help="Number of trades. Default: no limit.",
-            rich_help_panel=_SIMULATED,
-        ),
-    ] = None,
-    rate: Annotated[
-        float,
-        typer.Option(
-            metavar="RATE",
-            help="Average number of trades per second and symbol.",
-            rich_help_panel=_SIMULATED,
-        ),
-    ] = 30.0,
-    seed: Annotated[
-        int,
-        typer.Option(
-            metavar="SEED",
-            help="Seed. The same seed repeats the same trades.",
-            rich_help_panel=_SIMULATED,
-        ),
-    ] = 1,
+    count: COUNT = None,
+    rate: RATE = 30.0,
+    seed: SEED = 1,
 ) -> None:
     """Read trades and deliver all of them to the sites.
 
