@@ -12,12 +12,10 @@ from mcloud.cli.session import Session, command, default
 from mcloud.errors import UsageError
 
 if TYPE_CHECKING:
-    from mcloud.market.anomaly import Anomaly, Thresholds
+    from mcloud.market.anomaly import Thresholds
     from mcloud.processor.anomalies import ListedAnomaly
 
 FORMATS = ("text", "json", "csv")
-DAY = 86_400_000  # ms
-PATIENCE = 10.0  # seconds for a site to answer
 
 _THRESHOLDS = "Thresholds (default: those of [anomalies] in mcloud.toml)"
 
@@ -61,6 +59,7 @@ def anomalies(
     mcloud anomalies --kind price-jump -o csv
     """
     from mcloud.market.anomaly import KINDS
+    from mcloud.observing.anomalies import collect, listed, reasons
 
     wanted = {symbol_of(each.strip()) for each in symbols.split(",")} if symbols else None
     if kind is not None and kind not in KINDS:
@@ -68,14 +67,18 @@ def anomalies(
 
         raise unknown("kind", kind, KINDS)
     span = int(length_of_time("--last", last) * 1000)
-    found = _ask(session, site)
+    found = collect(session.sites(site))
+    for broken in found.damaged:
+        session.warn(broken)
+    if found.failed:
+        session.warn(f"the list is incomplete: {reasons(found.failed)}")
     chosen = [
         (anomaly, sites)
-        for anomaly, sites in sorted(found.values(), key=lambda each: each[0].key)
+        for anomaly, sites in found.anomalies
         if (wanted is None or anomaly.symbol in wanted) and kind in (None, anomaly.kind)
     ]
     newest = max((anomaly.start for anomaly, _ in chosen), default=0)
-    rows = [_row(*each) for each in chosen if each[0].start > newest - span]
+    rows = [listed(*each) for each in chosen if each[0].start > newest - span]
     _show(session, rows, "no anomalies were found")
 
 
@@ -162,9 +165,9 @@ def scan(
     mcloud anomalies scan BTCUSDT --start 2024-08-08 --jump-least 0.005
     """
     from mcloud.candle_history import check_known
-    from mcloud.market.anomaly import detect, minute
-    from mcloud.market.candle import MINUTE
     from mcloud.market.trade import MAX_TIME
+    from mcloud.observing.anomalies import listed
+    from mcloud.observing.anomalies import scan as search
 
     symbol = symbol_of(symbol)
     given = {
@@ -184,56 +187,12 @@ def scan(
     if site and "," in site:
         raise UsageError("--from takes a single site")
     name, opened = next(iter(session.sites(site).items()))
-    if begin is None:
-        newest = opened.candles.last(symbol)
-        begin = min(until, newest.start + MINUTE if newest else 0) - DAY
-    begin = max(0, begin)
-    candles = opened.candles.range(symbol, max(0, begin - thresholds.reach), until)
-    minutes = [minute(candle) for candle in candles if candle.has_trades]
-    if not minutes:
+    found = search(opened, symbol, begin, until, thresholds)
+    if not found.has_candles:
         check_known(opened, symbol)
-    looked_at = sum(each.start >= begin for each in minutes)
-    found = detect(minutes, begin, thresholds)
-    session.say(f"checked {looked_at} candles of {symbol} at {name}")
-    rows = [_row(anomaly, [name]) for anomaly in found]
-    _show(
-        session, rows, "no anomalies were found" if looked_at else "no candles in that time range"
-    )
-
-
-def _ask(session: Session, site: str | None) -> "dict[str, tuple[Anomaly, list[str]]]":
-    """Return the anomalies of all sites by key, each with the sites that have it."""
-    from functools import partial
-
-    from mcloud.deadline import gather
-    from mcloud.documents import damaged, sound
-    from mcloud.errors import Unavailable
-    from mcloud.processor.anomalies import stored
-
-    sites = session.sites(site)
-    calls = {name: partial(stored, each.control, 0) for name, each in sites.items()}
-    found: dict[str, tuple[Anomaly, list[str]]] = {}
-    failed = {}
-    for name, answer in gather(calls, PATIENCE).items():
-        if isinstance(answer, Exception):
-            failed[name] = str(answer)
-            continue
-        for broken in damaged(answer):
-            session.warn(f"{name}: {broken}")
-        for anomaly in (each.anomaly for each in sound(answer)):
-            known, names = found.get(anomaly.key, (anomaly, []))
-            # If the sites have two versions of an anomaly, the one with more trades counts.
-            found[anomaly.key] = (max(known, anomaly, key=_knowledge), [*names, name])
-    reasons = "; ".join(f"{name}: {reason}" for name, reason in failed.items())
-    if len(failed) == len(sites):
-        raise Unavailable(f"no site answers: {reasons}")
-    if failed:
-        session.warn(f"the list is incomplete: {reasons}")
-    return found
-
-
-def _knowledge(anomaly: "Anomaly") -> tuple[bool, int]:
-    return anomaly.complete, anomaly.trades
+    session.say(f"checked {found.candles} candles of {symbol} at {name}")
+    nothing = "no anomalies were found" if found.candles else "no candles in that time range"
+    _show(session, [listed(anomaly, [name]) for anomaly in found.anomalies], nothing)
 
 
 def _thresholds(session: Session, given: Mapping[str, float | None]) -> "Thresholds":
@@ -246,12 +205,6 @@ def _thresholds(session: Session, given: Mapping[str, float | None]) -> "Thresho
         return Thresholds(**{**vars(own), **changed})
     except ValueError as error:
         raise UsageError(f"--{error}".replace("_", "-", 1)) from None
-
-
-def _row(anomaly: "Anomaly", sites: Sequence[str]) -> "ListedAnomaly":
-    from mcloud.processor.anomalies import AnomalyRecord, ListedAnomaly
-
-    return ListedAnomaly(**vars(AnomalyRecord.of(anomaly)), sites=tuple(sites))
 
 
 def _show(session: Session, rows: "Sequence[ListedAnomaly]", nothing: str) -> None:
