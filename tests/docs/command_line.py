@@ -26,11 +26,13 @@ def leaves(path: str, command: Any) -> list[tuple[str, Any]]:
 def simple_commands(script: str) -> list[list[str]]:
     """Split a shell script of one-line commands into the words of each simple command.
 
-    ``eval "$(…)"`` counts as the command within it; a variable in front of a command is dropped.
+    ``eval "$(…)"`` counts as the command within it. A variable in front of a command and the file
+    that gets its output are dropped.
     """
     found: list[list[str]] = []
     for line in script.replace("\\\n", " ").splitlines():
         line = re.sub(r'eval "\$\((.*?)\)"', r"\1", line)
+        line = re.sub(r" > \S+", "", line)
         lexer = shlex.shlex(line, posix=True, punctuation_chars="();|&")
         lexer.whitespace_split = True
         words: list[str] = []
