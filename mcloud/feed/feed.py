@@ -109,7 +109,9 @@ def joined(named: Sequence[tuple[str, FeedReport]]) -> FeedReport:
 
 
 VOID_AFTER = 600_000  # ms after which a trade that the exchange lacks will not appear any more
-MARGIN = 10  # number of ids searched around a missing one, because its neighbours may be void, too
+VOID_MARGIN = (
+    10  # number of ids searched around a missing one, because its neighbours may be void, too
+)
 LONGEST_VOID = 10_000  # number of ids; if more are missing in a row, trades have been lost
 
 

@@ -19,7 +19,7 @@ from typing import Protocol
 
 from mcloud.backoff import grown
 from mcloud.errors import McloudError, Refused, Throttled, reason_of
-from mcloud.feed.feed import LONGEST_VOID, MARGIN, VOID_AFTER, HistoryAnswer
+from mcloud.feed.feed import LONGEST_VOID, VOID_AFTER, VOID_MARGIN, HistoryAnswer
 from mcloud.market.trade import Trade
 from mcloud.producer.cursor import ABSENT, QUICK, Hole
 from mcloud.producer.newest_ids import QUIET, NewestIds
@@ -28,7 +28,7 @@ PAGE = 1000  # number of trades in a request, the maximum of Binance
 AHEAD = 4  # number of pages that are fetched and not taken yet
 FIRST_PAUSE, LONGEST_PAUSE = 2.0, 600.0  # seconds between two attempts at one hole
 LONGEST_DOUBT = 6 * 3600.0  # seconds between two attempts at a doubtful hole
-WIDEST_MARGIN = 200  # number of ids around a doubtful hole; the first search uses MARGIN
+WIDEST_MARGIN = 200  # number of ids around a doubtful hole; the first search uses VOID_MARGIN
 LOOK = 0.2  # seconds
 
 
@@ -182,7 +182,7 @@ class Repairer:
 
     def _search(self, hole: Hole) -> RepairedHoles | None:
         """Search for late trades and void ids. Return None if other requests need the budget."""
-        margin = int(grown(MARGIN, hole.attempts, WIDEST_MARGIN))
+        margin = int(grown(VOID_MARGIN, hole.attempts, WIDEST_MARGIN))
         try:
             answer = self._history.search(
                 hole.symbol, hole.first, hole.last, margin, background=True

@@ -12,7 +12,7 @@ from mcloud.feed.binance.endpoints import DEFAULT, Endpoints, endpoints
 from mcloud.feed.binance.listings import Roster, WantedListing
 from mcloud.feed.binance.rest import BinanceRest
 from mcloud.feed.binance.source import LIST_EVERY, BinanceSource
-from mcloud.feed.feed import MARGIN, VOID_AFTER, parse_symbols
+from mcloud.feed.feed import VOID_AFTER, VOID_MARGIN, parse_symbols
 from mcloud.feed.open import SYMBOL, FeedChoice, parse_names
 from mcloud.market.shard import WHOLE, Shard
 from mcloud.market.trade import COIN_M, BadTrade, Trade, trades_of
@@ -96,7 +96,7 @@ def open_history(exchange: ExchangeConfig, api_key: str) -> ExchangeHistory:
 
     def fetch(symbol: str, first_id: int, limit: int) -> list[Trade]:
         last_id = first_id + limit - 1
-        answer = rest.search(symbol, first_id, last_id, MARGIN)
+        answer = rest.search(symbol, first_id, last_id, VOID_MARGIN)
         voids = answer.voids(symbol, first_id, last_id, int(time.time() * 1000) - VOID_AFTER)
         trades = [each for each in answer.trades if first_id <= each.id <= last_id]
         return sorted((*trades, *voids), key=attrgetter("id"))

@@ -13,6 +13,7 @@ from typing import Any
 
 from ministack.services import lambda_svc, sqs
 
+from mcloud.backoff import grown
 from mcloud.local.aws.metrics import EmbeddedMetrics
 from mcloud.local.meter import Meter
 from mcloud.local.outage import SLOW, Outages
@@ -25,10 +26,10 @@ https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html. A 
 received does not use up deliveries. ministack itself pauses for one second, which would use up the
 deliveries of a valid message in the first half minute of an outage of the store.
 """
-LONGEST_RETURN = 4.0
-"""Maximum delay, in seconds, until a message that the function reported as failed is received
-again. The delay starts at one second and doubles. On AWS it is the queue's visibility timeout,
-which is minutes."""
+FIRST_RETURN, LONGEST_RETURN = 1.0, 4.0
+"""Delay, in seconds, until a message that the function reported as failed is received again, and
+its maximum: it doubles with each failure. On AWS it is the queue's visibility timeout, which is
+minutes."""
 
 _batch = threading.local()
 """State of a thread that processes a batch of a queue: ``running``, and whether the call
@@ -89,7 +90,7 @@ def _returning(run: Callable[..., None]) -> Callable[..., None]:
             # Processed messages are no longer in the queue, so this does not affect them.
             for message, handle in zip(batch, handles, strict=True):
                 if message["receipt_handle"] == handle:
-                    rest = min(2.0 ** (message["receive_count"] - 1), LONGEST_RETURN)
+                    rest = grown(FIRST_RETURN, message["receive_count"] - 1, LONGEST_RETURN)
                     message["visible_at"] = min(message["visible_at"], time.time() + rest)
 
     return run_and_return
