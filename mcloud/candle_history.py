@@ -34,6 +34,16 @@ FILLED = "filled"
 LOOK_BACK = 3_600_000  # ms that the first query for an earlier candle reaches back
 
 
+class Span(NamedTuple):
+    """A range of time, in ms. Without a begin, it reaches back by ``length`` from its end."""
+
+    begin: int | None
+    """Inclusive, in ms since 1970."""
+    end: int | None
+    """Exclusive, in ms since 1970; None for the newest candle."""
+    length: int
+
+
 class CandleRow(NamedTuple):
     """An interval with the values of indicators."""
 
@@ -75,7 +85,7 @@ def columns(marked: bool, indicators: Iterable[Indicator]) -> list[str]:
 def read_rows(
     site: Site,
     symbol: str,
-    span: tuple[int | None, int | None, int],
+    span: Span,
     interval: str,
     indicators: Sequence[Indicator],
     *,
@@ -84,12 +94,10 @@ def read_rows(
     """Read candles of a symbol. Return a row for each interval, and the holes in the trade ids.
 
     Args:
-        span: start and end, in ms since 1970, and the length in ms. Without a start, the rows
-            reach back by the length from the end or from the newest candle.
         fill: also return intervals in which nothing was traded.
     """
     width = INTERVALS[interval]
-    bounds = _bounds(site, symbol, *span, width)
+    bounds = _bounds(site, symbol, span, width)
     if bounds is None:
         return [], []
     steps, holes = _read(site, symbol, bounds, interval, indicators, fill)
@@ -120,21 +128,20 @@ def check_known(site: Site, symbol: str) -> None:
         raise unknown("symbol", symbol, known, where=f"at {site.name}")
 
 
-def _bounds(
-    site: Site, symbol: str, begin: int | None, until: int | None, span: int, width: int
-) -> tuple[int, int] | None:
+def _bounds(site: Site, symbol: str, span: Span, width: int) -> tuple[int, int] | None:
     """Return start and end in ms. Without a start, they reach back from the end or the newest
     candle.
 
     They are multiples of ``width`` ms, because a bar without its start or end would be wrong.
     """
+    begin, until = span.begin, span.end
     if begin is None:
         if until is None:
             newest = site.candles.last(symbol)
             if newest is None:
                 return None
             until = newest.start + MINUTE
-        begin = until - span
+        begin = until - span.length
     elif until is None:
         until = MAX_TIME
     return max(0, begin // width * width), min(MAX_TIME, -(-until // width) * width)
