@@ -127,7 +127,7 @@ def test_an_error_names_its_line(tmp_path: Path, text: str, line: int, words: st
         read(tmp_path, text)
 
 
-def test_limits() -> None:
+def test_a_rule_starts_at_its_limit_and_ends_at_its_clear_value() -> None:
     rule = AlertRule("x", "a", "", above=10, clear=5)
     assert [rule.is_wrong(value) for value in (4, 5, 7, 10, 11)] == [False] * 4 + [True]
     assert [rule.is_over(value) for value in (4, 5, 7, 10, 11)] == [True] * 2 + [False] * 3

@@ -208,7 +208,7 @@ def test_an_invalid_silence_is_refused(
     assert said in str(caught.value)
 
 
-def test_windows() -> None:
+def test_the_window_of_a_silence_is_parsed() -> None:
     assert alerts._window(NOW, "2h", None, None) == (NOW, NOW + 7200)
     assert alerts._window(NOW, "30d", None, None) == (NOW, NOW + 30 * 86_400)
     later = alerts._window(NOW, None, "2027-06-01T02:00+01:00", "2027-06-01")

@@ -370,7 +370,9 @@ def test_outputs_name_every_resource(mcloud_up: Terminal, embedded: State) -> No
 
 
 @pytest.mark.slow
-def test_status(mcloud_up: Terminal, produced: dict[str, Any]) -> None:
+def test_status_shows_running_sites_and_their_figures(
+    mcloud_up: Terminal, produced: dict[str, Any]
+) -> None:
     def is_up_and_counted() -> bool:
         """Return whether all is up. A busy machine may miss the answer of a service."""
         done = mcloud_up.run("status", "-o", "json")

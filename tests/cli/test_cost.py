@@ -53,7 +53,7 @@ def test_the_cost_of_a_run_on_the_embedded_clouds(mcloud_up: Terminal, embedded:
 
 
 @pytest.mark.slow
-def test_every_format(mcloud_up: Terminal) -> None:
+def test_a_report_is_printed_in_every_format(mcloud_up: Terminal) -> None:
     text = mcloud_up.run("cost", "report", "--compare", "--details", "--by", "symbol")
     assert text.returncode == 0, text.stderr
     assert "GCP saves" in text.stdout

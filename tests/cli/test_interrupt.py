@@ -54,7 +54,9 @@ INT, TERM = signal.SIGINT, signal.SIGTERM
         ("judging", TERM),
     ],
 )
-def test_demo(mcloud: Terminal, phase: str, number: signal.Signals) -> None:
+def test_an_interrupted_demo_leaves_nothing_behind(
+    mcloud: Terminal, phase: str, number: signal.Signals
+) -> None:
     process = mcloud.start("demo", "--count", 60_000)
     interrupt(process, phase, number, lambda: demo_home(mcloud.folder))
     assert left(mcloud.folder) == []
@@ -70,7 +72,9 @@ def test_demo(mcloud: Terminal, phase: str, number: signal.Signals) -> None:
         ("provisioning", INT),
     ],
 )
-def test_local_up(mcloud: Terminal, phase: str, number: signal.Signals) -> None:
+def test_an_interrupted_local_up_leaves_nothing_running(
+    mcloud: Terminal, phase: str, number: signal.Signals
+) -> None:
     home = Home(mcloud.folder / "state" / "local")
     process = mcloud.start("local", "up", "--ports", "auto")
     interrupt(process, phase, number, lambda: home)

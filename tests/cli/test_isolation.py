@@ -79,7 +79,9 @@ def at_start() -> set[str]:
 
 
 @pytest.mark.slow
-def test_detached_processes(terminal: Terminal, hostile: Hostile) -> None:
+def test_detached_processes_import_nothing_from_the_folder(
+    terminal: Terminal, hostile: Hostile
+) -> None:
     commands = {
         "producers": ("produce", "--source", "simulate", "--speed", "realtime"),
         "replicators": ("replicate",),
@@ -162,7 +164,9 @@ def test_the_processes_of_a_copier(hostile: Hostile, monkeypatch: pytest.MonkeyP
     assert hostile.imported == set()
 
 
-def test_bundles(hostile: Hostile, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bundles_do_not_depend_on_the_folder(
+    hostile: Hostile, monkeypatch: pytest.MonkeyPatch
+) -> None:
     bundles = build("aws"), build("gcp")
     monkeypatch.chdir(hostile.folder)
     monkeypatch.syspath_prepend(hostile.folder)

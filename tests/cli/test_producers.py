@@ -251,7 +251,7 @@ def test_a_running_producer_follows_a_new_control_record(
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
-def test_without_producers(
+def test_commands_on_producers_report_that_there_are_none(
     mcloud: Terminal, arguments: tuple[str, ...], code: int, words: str
 ) -> None:
     done = mcloud.run(*arguments)

@@ -420,7 +420,9 @@ def everything() -> dict[str, list[str]]:
 
 
 @pytest.mark.parametrize("component", list(gcp_permissions.NEEDS))
-def test_google_permissions(component: str, a_google: Callable[..., gcp.GcpAccess]) -> None:
+def test_granted_google_permissions_are_accepted(
+    component: str, a_google: Callable[..., gcp.GcpAccess]
+) -> None:
     assert a_google(grants(everything())).permissions(component).state == OK
 
 
@@ -471,7 +473,7 @@ def quota(
     return a_google(lambda *_: answer, deployed=deployed).quotas()[subject]()
 
 
-def test_billing(a_google: Callable[..., gcp.GcpAccess]) -> None:
+def test_disabled_billing_is_reported_with_a_remedy(a_google: Callable[..., gcp.GcpAccess]) -> None:
     assert quota("billing", a_google, (200, {"billingEnabled": True})).state == OK
     off = quota("billing", a_google, (200, {}))
     assert off.state == FAULT
@@ -488,7 +490,7 @@ def test_billing(a_google: Callable[..., gcp.GcpAccess]) -> None:
         (["cloudresourcemanager"], False, FAULT),  # by means of this service
     ],
 )
-def test_apis(
+def test_disabled_apis_are_reported(
     off: list[str], deployed: bool, state: str, a_google: Callable[..., gcp.GcpAccess]
 ) -> None:
     services = [
@@ -527,7 +529,7 @@ def test_apis_that_cannot_be_listed(
     assert finding.remedy.startswith(remedy)
 
 
-def test_database(a_google: Callable[..., gcp.GcpAccess]) -> None:
+def test_a_database_in_datastore_mode_is_reported(a_google: Callable[..., gcp.GcpAccess]) -> None:
     native = {"type": "FIRESTORE_NATIVE", "locationId": "us-central1"}
     assert quota("database", a_google, (200, native)).state == OK
     other = quota("database", a_google, (200, {"type": "DATASTORE_MODE"}))

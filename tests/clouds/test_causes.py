@@ -289,7 +289,9 @@ AWS = [
 
 
 @pytest.mark.parametrize(("said", "text", "remedy"), [*GOOGLE, *AWS])
-def test_through_terraform(said: str, text: str, remedy: str, tmp_path: Path) -> None:
+def test_causes_in_messages_of_terraform_are_explained(
+    said: str, text: str, remedy: str, tmp_path: Path
+) -> None:
     error = explain([{"summary": said, "detail": ""}], FailedRun(tmp_path, "terraform"))
     assert text in error.message
     assert remedy in error.remedy

@@ -51,7 +51,7 @@ def again(site: Site) -> Site:
     return open_site(site.name, site.resources)  # type: ignore[attr-defined]
 
 
-def test_nothing_changed(site: Site) -> None:
+def test_without_changes_a_page_is_empty(site: Site) -> None:
     position = site.candles.tip()
     for _ in range(2):
         page = site.candles.changes(position)

@@ -334,7 +334,7 @@ def test_google_credentials_that_hang(monkeypatch: pytest.MonkeyPatch) -> None:
         (ssl.SSLEOFError("closed"), False),
     ],
 )
-def test_reasons(error: Exception, expected: bool) -> None:
+def test_local_causes_are_recognized(error: Exception, expected: bool) -> None:
     assert is_local(error) is expected
     wrapped = urllib3.exceptions.MaxRetryError(urllib3.HTTPConnectionPool("host"), "/", error)
     assert is_local(requests.ConnectionError(wrapped)) is expected

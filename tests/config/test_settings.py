@@ -28,7 +28,7 @@ def test_defaults_without_a_file(tmp_path: Path) -> None:
     assert settings(load(None, tmp_path, {}), "guard", Guard) == Guard()
 
 
-def test_values(tmp_path: Path) -> None:
+def test_values_are_read_by_type(tmp_path: Path) -> None:
     text = """[guard]
 interval = 1
 bad = 2

@@ -28,12 +28,12 @@ pytestmark = [
 
 
 @pytest.mark.parametrize("suite", ["test_system.py", "test_system_async.py"])
-def test_firestore(suite: str, tmp_path: Path) -> None:
+def test_googles_suite_for_firestore_passes(suite: str, tmp_path: Path) -> None:
     file = FOLDER / "python-firestore" / "tests" / "system" / suite
     assert passed_on_emulator_only(file, "firestore", tmp_path, set()) == set()
 
 
-def test_pubsub(tmp_path: Path) -> None:
+def test_googles_suite_for_pubsub_passes(tmp_path: Path) -> None:
     file = FOLDER / "python-pubsub" / "tests" / "system.py"
     # It asks for acknowledged messages to be kept, which the embedded Pub/Sub refuses.
     refused = {"test_creating_subscriptions_with_non_default_settings[grpc-grpc]"}

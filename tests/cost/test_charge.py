@@ -44,7 +44,9 @@ def one(cloud: str, meter: str, units: object, **options: object) -> Charge:
         ("gcp", "scheduler_job_months", 4, "0.4", "0.1"),
     ],
 )
-def test_by_hand(cloud: str, meter: str, units: object, gross: str, net: str) -> None:
+def test_charges_equal_figures_computed_by_hand(
+    cloud: str, meter: str, units: object, gross: str, net: str
+) -> None:
     found = one(cloud, meter, units)
     assert (found.gross, found.net) == (Decimal(gross), Decimal(net))
     bare = one(cloud, meter, units, free_tier=False)

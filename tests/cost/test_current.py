@@ -120,5 +120,7 @@ def test_a_damaged_cache_is_replaced(clouds: Clouds) -> None:
         ([(0, 1), (1800, 9), (3600, 2)], 1),
     ],
 )
-def test_rates(samples: list[tuple[float, int]], rate: int | None) -> None:
+def test_the_hourly_cost_follows_from_samples(
+    samples: list[tuple[float, int]], rate: int | None
+) -> None:
     assert per_hour([(at, Decimal(cost)) for at, cost in samples]) == rate

@@ -44,7 +44,7 @@ def made(*usages: SiteUsage, **options: object) -> CostReport:
     return make_report(usages or (AWS, GCP), MONTH, NOW, **options)  # type: ignore[arg-type]
 
 
-def test_by_hand() -> None:
+def test_a_report_equals_figures_computed_by_hand() -> None:
     report = made()
     assert {(x.site, x.name): (x.gross, x.net) for x in report.groups} == {
         ("aws", "functions"): (Decimal("0.4"), Decimal("0.2")),
@@ -166,7 +166,7 @@ def test_a_bill_beside_the_estimate_and_why_they_differ() -> None:
     assert report.own_cost == Decimal("0.0103")
 
 
-def test_budgets() -> None:
+def test_budgets_that_are_exceeded_are_reported() -> None:
     money = Money(CostSettings(budget_usd=100), {"aws": Decimal("2.5"), "gcp": Decimal(90)})
     report = made(money=money)
     assert report.over_budget == ["aws: $2.95 of a budget of $2.50"]

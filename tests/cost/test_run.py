@@ -53,7 +53,7 @@ def test_csv_has_a_row_for_every_meter() -> None:
     }
 
 
-def test_markdown() -> None:
+def test_a_report_is_written_as_markdown() -> None:
     text = as_markdown(make_report(SITES, MONTH, NOW))
     assert text.splitlines()[:6] == [
         "## Cost of 2026-11: $0.044 (estimate, 2026-11-16T00:00:00Z)",

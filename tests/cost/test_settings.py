@@ -20,14 +20,14 @@ def read(folder: Path, text: str, profile: str | None = None) -> Money:
     return money(load(profile, folder, {}))
 
 
-def test_defaults(tmp_path: Path) -> None:
+def test_settings_have_defaults(tmp_path: Path) -> None:
     found = read(tmp_path, "")
     assert found.settings == CostSettings()
     assert found.settings.free_tier
     assert found.budget is None
 
 
-def test_budgets(tmp_path: Path) -> None:
+def test_budgets_of_sites_are_read_and_added(tmp_path: Path) -> None:
     text = "[cost]\nfree_tier = false\n[cost.budgets]\naws = 15\ngcp = 4.5\naws-west = 1\n" + PROD
     found = read(tmp_path, text)
     assert found.budgets == {"aws": 15, "gcp": Decimal("4.5")}

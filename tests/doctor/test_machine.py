@@ -143,7 +143,7 @@ REFUSED = {"aws": {**SITE, "refused": True, "error": "AccessDenied"}}
         (False, said(ago=3600), OK, "its spool is empty"),
     ],
 )
-def test_producers(
+def test_the_state_of_a_producer_is_checked(
     tmp_path: Path,
     runs: bool,
     state: Callable[[], ProducerState | None],

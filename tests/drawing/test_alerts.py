@@ -144,7 +144,7 @@ def test_many_figures_in_order_share_the_line_of_the_worst() -> None:
     ]
 
 
-def test_watchers() -> None:
+def test_watchers_are_drawn_with_their_alerts() -> None:
     fires = {**WATCHER["firing"][0], "silenced": None}
     state = watcher(
         at=1000.0,
@@ -165,7 +165,7 @@ def test_watchers() -> None:
     ]
 
 
-def test_answers() -> None:
+def test_answers_of_channels_are_drawn() -> None:
     said = [
         ChannelAnswer("desk", "webhook", True, 0.1234, "HTTP 200"),
         ChannelAnswer("mail", "sns", False, None, "no [topic]"),

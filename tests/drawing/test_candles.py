@@ -80,7 +80,7 @@ def test_the_newest_bar_is_drawn_at_every_width(width: int) -> None:
     ]
 
 
-def test_one_bar() -> None:
+def test_a_single_bar_is_drawn() -> None:
     assert lines(candlesticks(BARS[:1], 20, 4)) == [
         "│ 104",
         "┃ 102",

@@ -31,7 +31,7 @@ def shown(drawn: RenderableType, width: int = 120) -> list[str]:
     return [line.rstrip() for line in captured.get().splitlines()]
 
 
-def test_a_report() -> None:
+def test_a_report_is_drawn_with_its_bill() -> None:
     bill = Bill(
         *("AWS Cost Explorer", "resources with the tags"),
         (BillLine("2026-11-01", "Amazon DynamoDB", Decimal("2"), Decimal(0)),),
@@ -93,7 +93,7 @@ def test_an_unknown_meter_shows_no_money() -> None:
     assert row.split() == ["aws", "s3_gets", "unknown", "unknown:", "off"]
 
 
-def test_a_forecast() -> None:
+def test_a_forecast_is_drawn_for_each_site() -> None:
     *table, basis = shown(forecast_view(forecast(SITES, MONTH, NOW)))
     assert table == [
         "     expected    low    high",
@@ -109,7 +109,7 @@ def test_a_free_tier_that_runs_out_is_shown() -> None:
     assert lines[-1] == "the free tier of aws sqs_requests is used up on 2026-11-21"
 
 
-def test_advice() -> None:
+def test_advice_is_drawn_with_its_saving() -> None:
     busy = usage("aws", {}, more=(daily("dynamodb_writes", [8_640_000] * 15),))
     lines = shown(advice_view(advise([busy], MONTH, NOW, profile="prod")))
     assert lines[1].startswith(" up to $78.96  aws   provision the candle table: 200 write")
@@ -127,7 +127,7 @@ def test_advice() -> None:
         ("0", "0", ""),
     ],
 )
-def test_bars(part: str, whole: str, drawn: str) -> None:
+def test_bars_are_proportional(part: str, whole: str, drawn: str) -> None:
     assert bar(Decimal(part), Decimal(whole), 4) == drawn
 
 
@@ -135,5 +135,5 @@ def test_bars(part: str, whole: str, drawn: str) -> None:
     ("units", "words"),
     [("0", "0"), ("12", "12"), ("1234567.8", "1,234,568"), ("0.5", "0.5"), ("0.00001", "1.0e-5")],
 )
-def test_counts(units: str, words: str) -> None:
+def test_counts_are_rounded_and_grouped(units: str, words: str) -> None:
     assert count(Decimal(units)) == words

@@ -158,7 +158,7 @@ def lag(**change: Any) -> dict[str, Observation[list[Lag]]]:
         ),
     ],
 )
-def test_a_figure(label: str, change: dict[str, Any], shown: str) -> None:
+def test_figures_are_drawn_with_their_age(label: str, change: dict[str, Any], shown: str) -> None:
     cell = FIGURES[label](replace(SITE, **change), AT)
     why = f": {cell.problem}" if cell.problem else ""
     assert cell.text.plain + (f" ({cell.ago}{why})" if cell.ago else "") == shown

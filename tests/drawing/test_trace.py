@@ -39,7 +39,7 @@ def shown(traced: dict[str, Any], width: int = 140) -> list[str]:
     return [line.rstrip() for line in captured.get().splitlines()]
 
 
-def test_a_timeline() -> None:
+def test_a_timeline_is_drawn_for_each_site() -> None:
     assert shown(TRACED) == [
         "BTCUSDT 3735684300: 0.0004 at 61841.13",
         "in the message 1 to 9, 1,000 trades of producer a",

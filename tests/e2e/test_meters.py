@@ -59,7 +59,7 @@ def counted(home: Path, site: str, *resources: str) -> dict[str, Count]:
     return found
 
 
-def test_sqs(embedded: State, home: Path) -> None:
+def test_calls_of_sqs_are_metered(embedded: State, home: Path) -> None:
     name = f"sqs-{NAME}"
     to = embedded.outputs["aws"]
     sqs = make_client("sqs", to["region"], to["endpoint_url"])
@@ -85,7 +85,7 @@ def test_sqs(embedded: State, home: Path) -> None:
     settles(home, "aws", name, {"sqs_requests": 7 + 4 + 1 + 11 + 11})
 
 
-def test_dynamodb(embedded: State, home: Path) -> None:
+def test_calls_of_dynamodb_are_metered(embedded: State, home: Path) -> None:
     name = f"dynamodb-{NAME}"
     to = embedded.outputs["aws"]
     dynamodb = make_client("dynamodb", to["region"], to["endpoint_url"])
@@ -192,7 +192,7 @@ def test_dynamodb(embedded: State, home: Path) -> None:
     )
 
 
-def test_s3(embedded: State, home: Path) -> None:
+def test_calls_of_s3_are_metered(embedded: State, home: Path) -> None:
     name = f"s3-{NAME}"
     to = embedded.outputs["aws"]
     s3 = make_client("s3", to["region"], to["endpoint_url"])
@@ -206,7 +206,7 @@ def test_s3(embedded: State, home: Path) -> None:
     settles(home, "aws", name, {"s3_puts": 1 + 5 + 1, "s3_gets": 5 + 1})
 
 
-def test_pubsub(embedded: State, home: Path) -> None:
+def test_calls_of_pubsub_are_metered(embedded: State, home: Path) -> None:
     name = f"pubsub-{NAME}"
     to = embedded.outputs["gcp"]
     publisher = gcp.make_publisher(to["pubsub_endpoint"])
@@ -240,7 +240,7 @@ def test_pubsub(embedded: State, home: Path) -> None:
     settles(home, "gcp", f"{name}-s", {"pubsub_bytes": pulled})
 
 
-def test_firestore(embedded: State, home: Path) -> None:
+def test_calls_of_firestore_are_metered(embedded: State, home: Path) -> None:
     name = f"firestore-{NAME}"
     to = embedded.outputs["gcp"]
     firestore = gcp.make_firestore(to["project"], to["database"], to["firestore_endpoint"])
@@ -269,7 +269,7 @@ def test_firestore(embedded: State, home: Path) -> None:
     settles(home, "gcp", name, expected)
 
 
-def test_cloud_storage(embedded: State, home: Path) -> None:
+def test_calls_of_cloud_storage_are_metered(embedded: State, home: Path) -> None:
     name = f"cloud-storage-{NAME}"
     to = embedded.outputs["gcp"]
     bucket = gcp.make_storage(to["project"], to["storage_endpoint"]).create_bucket(name)

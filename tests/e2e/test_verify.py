@@ -107,8 +107,10 @@ def without(site: Site, start: int, id_: int, trades: list[Trade]) -> None:
 
 
 @pytest.mark.slow
-def test_the_proof(terminal: Terminal, sites: Sites) -> None:
-    """Missing are 20 raw objects, 20 candles, five ids in candles, and ten ids at all sites."""
+def test_removed_data_is_found_and_repaired_from_sites_and_exchange(
+    terminal: Terminal, sites: Sites
+) -> None:
+    """One site lacks 20 raw objects, one lacks 20 candles and five ids, and both lack ten ids."""
     aws, gcp = sites.sites["aws"], sites.sites["gcp"]
     nowhere = [each.id for each in TRADES[1_030:1_040]]
     there = [each for each in TRADES if each.id not in nowhere]

@@ -33,7 +33,7 @@ def at(*times: int) -> list[Trade]:
     ("text", "speed"),
     [("max", None), ("realtime", 1.0), ("10x", 10.0), ("0.5x", 0.5), ("1.25x", 1.25)],
 )
-def test_speeds(text: str, speed: float | None) -> None:
+def test_valid_speeds_are_parsed(text: str, speed: float | None) -> None:
     assert parse_speed(text) == speed
 
 

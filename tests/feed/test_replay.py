@@ -358,7 +358,7 @@ def test_recorded_trades_of_no_market_are_voids(tmp_path: Path, source: str) -> 
         ("spot-ethusdt-trades-20240808.jsonl.gz", "ETHUSDT", 1520538925, 1520545030, 6_106),
     ],
 )
-def test_real_recordings(
+def test_recordings_of_the_exchange_are_replayed_completely(
     recordings: Path, name: str, symbol: str, first: int, last: int, number: int
 ) -> None:
     replay = open_replay(recordings / name)

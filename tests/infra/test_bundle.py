@@ -65,7 +65,7 @@ def test_a_bundle_contains_the_adapters_of_one_cloud_only(cloud: str) -> None:
     assert ("requirements.txt" in names) == (cloud == "gcp")
 
 
-def test_is_small(cloud: str) -> None:
+def test_a_bundle_is_small(cloud: str) -> None:
     assert len(bundle.build(cloud)) < 150_000
 
 

@@ -37,7 +37,7 @@ def entry(
     return {"address": f"{kind}.trades", "type": kind, "mode": "managed", "change": how}
 
 
-def test_first_deployment() -> None:
+def test_a_first_deployment_only_creates_resources() -> None:
     plan = parse(sample("create"))
     assert plan.counts() == {CREATE: len(plan.changes), UPDATE: 0, REPLACE: 0, DELETE: 0}
     assert plan.changes
@@ -51,7 +51,7 @@ def test_nothing_to_do() -> None:
     assert plan.empty
 
 
-def test_other_code() -> None:
+def test_changed_code_only_updates_the_function() -> None:
     plan = parse(sample("code"))
     assert {each.address: each.action for each in plan.changes} == {
         "google_cloudfunctions2_function.processor": UPDATE,

@@ -38,7 +38,7 @@ def test_addresses_are_those_that_terraform_prints() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "\n", "tfenv: using 1.11.4\n", '{"lineage": ""}'])
-def test_no_state(text: str) -> None:
+def test_output_without_a_state_is_recognized(text: str) -> None:
     assert parse_state(text) is None
 
 

@@ -96,7 +96,7 @@ def test_a_volatile_price_needs_a_larger_jump() -> None:
     assert kinds(detect(changed(wild, 30, high=Decimal(120)), 0)) == [(30, "price-jump")]
 
 
-def test_volume() -> None:
+def test_a_volume_spike_is_found_once() -> None:
     bad = changed(steady(30), 20, volume=Decimal(500))
     found = detect(changed(bad, 21, volume=Decimal(600)), 0)
     assert kinds(found) == [(20, "volume-spike")]  # the next minute continues it
@@ -106,7 +106,7 @@ def test_volume() -> None:
     assert detect(changed(steady(30), 20, volume=Decimal(0)), 0) == []
 
 
-def test_drift() -> None:
+def test_a_drift_without_jumps_is_found() -> None:
     """The price drifts by two thousandths per minute for an hour. No minute jumps."""
     rising = steady(60) + [
         each._replace(
@@ -161,7 +161,7 @@ def test_without_history_there_is_no_verdict() -> None:
     assert detect([], 0) == []
 
 
-def test_thresholds() -> None:
+def test_thresholds_decide_which_anomalies_are_found() -> None:
     bad = changed(steady(30), 20, high=Decimal(105), volume=Decimal(500))
     assert detect(bad, 0, Thresholds(jump_least=0.06, volume_least=50.0)) == []
     assert detect(bad, 0, Thresholds(jump_score=100.0, volume_score=50.0)) == []

@@ -82,7 +82,7 @@ def run_of(count: int) -> list[Trade]:
 
 
 @given(SETS)
-def test_round_trip(trades: list[Trade]) -> None:
+def test_encoded_trades_are_decoded_unchanged(trades: list[Trade]) -> None:
     message = encode(trades)
     assert message.body.isascii()
     for form in (message.body, message.body.encode()):

@@ -77,7 +77,7 @@ FIVE = [bar(0, "10"), bar(1, "11"), bar(2, "13"), bar(3, "12", "3"), bar(4, "9")
         ("returns", [None, "0.1", "0.181818181818", "-0.0769230769231", "-0.25"]),
     ],
 )
-def test_hand_computed(text: str, expected: list[str | None]) -> None:
+def test_indicators_equal_figures_computed_by_hand(text: str, expected: list[str | None]) -> None:
     assert values(text, FIVE) == expected
 
 

@@ -83,7 +83,7 @@ def test_equal_numbers_and_only_they_share_their_text(one: str, other: str) -> N
     assert (canonical(one) == canonical(other)) == (Decimal(one) == Decimal(other))
 
 
-def test_symbols() -> None:
+def test_valid_symbols_are_accepted() -> None:
     for symbol in ("BTCUSDT", "BTCUSDT_250926", "1INCHUSDT"):
         assert check_symbol(symbol) == symbol
 

@@ -157,7 +157,7 @@ def test_no_error_contains_a_secret(channel: Callable[..., Channel], url: str, w
     assert caught.value.__cause__ is None
 
 
-def test_pagerduty(web: Web, channel: Callable[..., Channel]) -> None:
+def test_pagerduty_gets_its_own_format(web: Web, channel: Callable[..., Channel]) -> None:
     web.answer = (202, {"status": "success", "message": "Event processed", "dedup_key": SECRET})
     desk = channel(
         'type = "pagerduty"',

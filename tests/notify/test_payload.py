@@ -11,7 +11,7 @@ from mcloud.notify.origin import Origin
 from .events import FIRING, HAPPENED, ORIGIN, RESOLVED
 
 
-def test_slack() -> None:
+def test_slack_gets_text_and_an_attachment() -> None:
     assert payload.slack(FIRING, ORIGIN) == {
         "text": "*[firing] critical: dead letters on aws: 3*\n"
         "Look at them with `mcloud dlq list aws`.",

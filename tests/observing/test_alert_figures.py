@@ -144,7 +144,9 @@ def test_anomalies_of_a_symbol() -> None:
     ("calls", "errors", "rate"),
     [(10, 1, 0.1), (0, 0, 0), (0, 2, 1), (1, 2, 1), (None, None, None), (3, None, None)],
 )
-def test_error_rate(calls: float | None, errors: float | None, rate: float | None) -> None:
+def test_the_error_rate_is_errors_per_call(
+    calls: float | None, errors: float | None, rate: float | None
+) -> None:
     counts = {"calls": Figure(calls, NOW - 30), "errors": Figure(errors, NOW - 30)}
     measured = replace(FIGURES, measured={**FIGURES.measured, **counts})
     found = figures(FakeSite(figures=measured))
@@ -188,7 +190,7 @@ COST = cost_part(
 )
 
 
-def test_budgets() -> None:
+def test_the_used_share_of_each_budget_is_a_figure() -> None:
     found = figures(cost=COST, budgets={"aws": 10, "gcp": 10, "total": 16})
     assert values(found, "budgets.*.used") == {
         "budgets.aws.used": 0.5,

@@ -35,7 +35,9 @@ def beat(symbol: str = "BTCUSDT", at: float = 0.0, minute: int = 3) -> Heartbeat
         ([candle(0, 1, 5), candle(2, 9)], [(2, 4), (6, 8)]),
     ],
 )
-def test_holes(candles: list[Candle], missing: list[tuple[int, int]]) -> None:
+def test_missing_ids_between_candles_are_holes(
+    candles: list[Candle], missing: list[tuple[int, int]]
+) -> None:
     assert holes(candles) == missing
 
 

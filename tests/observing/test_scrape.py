@@ -114,7 +114,9 @@ def test_the_token_counts_on_loopback_too() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1_1 is deprecated")
-def test_tls(certificate: Tls, capfd: pytest.CaptureFixture[str]) -> None:
+def test_metrics_are_served_over_tls_only(
+    certificate: Tls, capfd: pytest.CaptureFixture[str]
+) -> None:
     with serve(tls=certificate) as url:
         assert url.startswith("https://")
         assert get(url, verify=str(certificate.cert)).text == "a 1\n"
@@ -212,7 +214,7 @@ def test_unusable_tls_files_are_reported(certificate: Tls, tmp_path: Path, what:
         ("metrics.example:80", ("metrics.example", 80)),
     ],
 )
-def test_addresses(text: str, found: tuple[str, int]) -> None:
+def test_addresses_are_parsed(text: str, found: tuple[str, int]) -> None:
     assert address(text, 9464) == found
 
 

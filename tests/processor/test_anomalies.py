@@ -377,7 +377,7 @@ def test_thresholds_are_heeded(store: Store) -> None:
     assert watch(store, Thresholds(jump_least=0.06)).look() == []
 
 
-def test_recent(store: Store) -> None:
+def test_recent_anomalies_are_returned_by_time(store: Store) -> None:
     store.fill("AUSDT", [*steady(30), "105", *steady(30), "95"])
     first, second = watch(store).look()
     control = cast(Control, store)

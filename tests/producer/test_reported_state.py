@@ -38,7 +38,7 @@ def sent(messages: int) -> ProducerProgress:
     return progress(sites={"aws": SiteDelivery(messages=messages), "gcp": SiteDelivery(messages=1)})
 
 
-def test_the_document() -> None:
+def test_the_document_contains_every_field() -> None:
     times = Times()
     account = make(times)
     times.passed = 1.0

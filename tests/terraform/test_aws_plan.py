@@ -68,7 +68,7 @@ def test_concurrency_may_be_reserved(aws: Module, bundles: dict[str, str]) -> No
     assert reserved == [10, 1]
 
 
-def test_processor(planned: list[dict[str, Any]]) -> None:
+def test_the_processor_has_its_settings(planned: list[dict[str, Any]]) -> None:
     function = only(planned, "aws_lambda_function", "processor")
     assert function["architectures"] == ["arm64"]
     assert function["handler"] == "processor.handler"
@@ -78,7 +78,7 @@ def test_processor(planned: list[dict[str, Any]]) -> None:
     assert function["logging_config"][0]["log_format"] == "JSON"
 
 
-def test_tables(planned: list[dict[str, Any]]) -> None:
+def test_tables_have_their_keys_and_are_protected(planned: list[dict[str, Any]]) -> None:
     keys = {"candles": ("symbol", "timestamp"), "control": ("kind", "key")}
     for name, (hash_key, range_key) in keys.items():
         table = only(planned, "aws_dynamodb_table", name)

@@ -62,7 +62,7 @@ def sts() -> Iterator[ThreadingHTTPServer]:
     server.server_close()
 
 
-def test_no_credentials(site: Terminal) -> None:
+def test_missing_credentials_are_explained(site: Terminal) -> None:
     site.environment["TF_PLUGIN_DIR"] = provider_mirror()
     failed = site.run("plan")
     assert failed.returncode == 1
@@ -88,7 +88,7 @@ def test_no_credentials(site: Terminal) -> None:
         ),
     ],
 )
-def test_refused_credentials(
+def test_refused_credentials_are_explained(
     site: Terminal, sts: ThreadingHTTPServer, code: str, message: str
 ) -> None:
     sts.code = code  # type: ignore[attr-defined]
@@ -120,7 +120,7 @@ def test_a_provider_that_cannot_be_fetched(site: Terminal) -> None:
     assert "a provider cannot be fetched: " in empty.stderr
 
 
-def test_no_terraform(site: Terminal) -> None:
+def test_a_missing_terraform_binary_is_reported(site: Terminal) -> None:
     failed = site.run("deploy", "--yes", MCLOUD_TERRAFORM="no-such-terraform")
     assert failed.returncode == 1
     assert failed.stderr == (

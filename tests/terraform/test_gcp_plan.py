@@ -128,7 +128,7 @@ def test_scheduler_calls_the_function_with_its_own_account(gcp_state: list[dict[
     assert (retry["retry_count"], retry["max_retry_duration"]) == (2, "60s")
 
 
-def test_anomaly_function(gcp_state: list[dict[str, Any]]) -> None:
+def test_the_anomaly_function_has_its_settings(gcp_state: list[dict[str, Any]]) -> None:
     function = only(gcp_state, "google_cloudfunctions2_function", "anomaly")
     (build,), (service,) = function["build_config"], function["service_config"]
     assert (build["runtime"], build["entry_point"]) == ("python313", "anomaly")
@@ -207,7 +207,7 @@ def test_the_operator_may_read_the_billing_export(
     assert (asker["project"], asker["role"]) == (PROJECT, "roles/bigquery.jobUser")
 
 
-def test_indexes(gcp_state: list[dict[str, Any]]) -> None:
+def test_the_index_of_candles_serves_the_newest_first(gcp_state: list[dict[str, Any]]) -> None:
     index = only(gcp_state, "google_firestore_index", "newest")
     assert index["collection"] == "candles"
     assert [(field["field_path"], field["order"]) for field in index["fields"]] == [
@@ -223,7 +223,7 @@ def test_indexes(gcp_state: list[dict[str, Any]]) -> None:
         assert each["index_config"] == [{"indexes": []}]
 
 
-def test_function(gcp_state: list[dict[str, Any]]) -> None:
+def test_the_processor_has_its_settings(gcp_state: list[dict[str, Any]]) -> None:
     function = only(gcp_state, "google_cloudfunctions2_function", "processor")
     (build,), (service,) = function["build_config"], function["service_config"]
     assert (build["runtime"], build["entry_point"]) == ("python313", "process")

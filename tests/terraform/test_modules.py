@@ -39,7 +39,7 @@ ENFORCED = {
 
 
 @pytest.mark.parametrize("cloud", CLOUDS)
-def test_formatted(cloud: str, tmp_path: Path) -> None:
+def test_the_modules_are_formatted(cloud: str, tmp_path: Path) -> None:
     settings = tmp_path / "empty.tfrc"
     settings.touch()
     run = subprocess.run(
@@ -52,7 +52,7 @@ def test_formatted(cloud: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("cloud", CLOUDS)
-def test_valid(cloud: str, request: pytest.FixtureRequest) -> None:
+def test_the_modules_are_valid_without_warnings(cloud: str, request: pytest.FixtureRequest) -> None:
     module: Module = request.getfixturevalue(cloud)
     answer = json.loads(module.run("validate", "-json"))
     assert answer["valid"]

@@ -145,7 +145,7 @@ def test_a_platform_without_a_package_is_reported(config: Config, mirror: Path) 
     assert not path_of(config, "aws").exists()
 
 
-def test_the_command(tmp_path: Path, config: Config) -> None:
+def test_the_command_locks_the_provider_for_each_platform(tmp_path: Path, config: Config) -> None:
     terminal = Terminal(tmp_path, tmp_path / "state")
     terminal.environment |= {"MCLOUD_PROFILE": "prod", "TF_CLI_CONFIG_FILE": os.devnull}
     done = terminal.run("lock", "--platform", "linux_amd64", "--platform", "darwin_arm64")

@@ -59,7 +59,7 @@ def test_requests_of_firehose_without_records_are_free() -> None:
     assert firehose_bytes(b'{"DeliveryStreamName": "staging"}') == ("staging", 0)
 
 
-def test_attributes_count() -> None:
+def test_attributes_count_towards_the_size_of_a_message() -> None:
     attribute = {"DataType": "String", "StringValue": "BTCUSDT"}
     assert message_size("body", {"symbol": attribute}) == 4 + 6 + 6 + 7
 
@@ -86,7 +86,9 @@ def test_the_queue_is_read_from_the_request_and_not_from_the_message() -> None:
         ("POST", "/bucket/a", {"uploads": ""}, ("s3_puts", "bucket")),
     ],
 )
-def test_s3(method: str, path: str, query: dict[str, str], billed: tuple[str | None, str]) -> None:
+def test_requests_of_s3_are_billed_by_their_class(
+    method: str, path: str, query: dict[str, str], billed: tuple[str | None, str]
+) -> None:
     assert s3_request(method, path, query) == billed
 
 

@@ -69,7 +69,7 @@ def aggregate(trades: list[Trade]) -> list[Aggregate]:
 
 
 @given(markets(), st.integers(1, 9), st.integers(0, 70))
-def test_aggregates(trades: list[Trade], limit: int, at: int) -> None:
+def test_aggregates_equal_those_of_a_simple_model(trades: list[Trade], limit: int, at: int) -> None:
     aggregates = Aggregates()
     closed = [done for trade in trades if (done := aggregates.add(trade))]
     closed += aggregates.settle()
@@ -105,7 +105,7 @@ def test_a_repeated_trade_changes_nothing_that_is_derived(trades: list[Trade], r
 
 
 @given(markets(), st.sampled_from(["1s", "1m", "3m", "1h", "1d", "3d", "1w", "1M"]))
-def test_klines(trades: list[Trade], name: str) -> None:
+def test_klines_equal_those_of_a_simple_model(trades: list[Trade], name: str) -> None:
     ledger, interval = TradeLedger(), INTERVALS[name]
     for trade in trades:
         ledger.add(trade)

@@ -19,18 +19,18 @@ def code() -> set[str]:
     return set(re.findall(r"`([^`\n]+)`", PAGE.read_text(encoding="utf-8")))
 
 
-def test_rest(code: set[str]) -> None:
+def test_every_rest_endpoint_is_documented(code: set[str]) -> None:
     names = {path.partition("/v")[2].partition("/")[2] for path in ENDPOINTS}
     assert names <= code
 
 
-def test_streams(code: set[str]) -> None:
+def test_every_kind_of_stream_is_documented(code: set[str]) -> None:
     kinds = {re.sub("<symbol>|<interval>", "", name) for name in re.split("[,;] ", SERVED)}
     documented = {re.sub("<symbol>|<interval>", "", name) for name in code}
     assert kinds <= documented
 
 
-def test_faults(code: set[str]) -> None:
+def test_every_fault_is_documented(code: set[str]) -> None:
     assert KINDS.keys() <= code
     assert set(REASONS) <= code
     assert {field.name for field in fields(Fault)} - {"kind"} <= code

@@ -155,7 +155,7 @@ def test_streams_of_all_futures(exchange: LocalExchange) -> None:
     ("path", "trades"),
     [("/ws/btcusdt@bookTicker", 300), ("/ws/!bookTicker", 300), ("/public/ws/!bookTicker", 600)],
 )
-def test_book_tickers(exchange: LocalExchange, path: str, trades: int) -> None:
+def test_book_tickers_follow_the_trades(exchange: LocalExchange, path: str, trades: int) -> None:
     events = read(exchange, path)
     assert len(events) == trades
     # The price of these trades only rises, so the last bid is above all earlier asks.
@@ -235,7 +235,9 @@ def test_coin_m_counts_contracts(over: LocalExchange) -> None:
         ("/api/v3/ticker/24hr?symbol=BTCUSDT&type=HUGE", -1139),
     ],
 )
-def test_bad_requests(over: LocalExchange, path: str, code: int) -> None:
+def test_bad_requests_are_refused_with_binances_codes(
+    over: LocalExchange, path: str, code: int
+) -> None:
     refused = get(over.rest_url + path)
     assert (refused.status, refused.json()["code"]) == (400, code)
 

@@ -120,7 +120,7 @@ def test_numbers_have_eight_decimals_and_are_never_rounded(number: str, text: st
         ("trades?symbol=BTCUSDT&limit=1000", 1600, 2599),
     ],
 )
-def test_pages(query: str, first: int, last: int) -> None:
+def test_a_query_returns_its_page_of_trades(query: str, first: int, last: int) -> None:
     assert Exchange().ids(query) == list(range(first, last + 1))
 
 
@@ -147,7 +147,7 @@ def test_future_trades_are_not_served() -> None:
         ("exchangeInfo?symbols=%5B1%5D", -1100, "parameter 'symbol'"),
     ],
 )
-def test_bad_requests(query: str, code: int, words: str) -> None:
+def test_bad_requests_are_refused_with_binances_codes(query: str, code: int, words: str) -> None:
     answer = Exchange().get(query)
     assert (answer.status, answer.content["code"]) == (400, code)
     assert words in answer.content["msg"]
@@ -170,7 +170,7 @@ def test_an_unknown_path_is_not_found() -> None:
         ("trades?symbol=NOPE", 25),
     ],
 )
-def test_weights(path: str, weight: int) -> None:
+def test_each_call_has_the_weight_of_binance(path: str, weight: int) -> None:
     assert Exchange().get(path).headers["X-MBX-USED-WEIGHT-1M"] == str(weight)
 
 
@@ -216,7 +216,7 @@ def test_gaps_are_left_out_and_the_page_is_filled_behind_them() -> None:
     assert exchange.ids(f"{query}&fromId=100") == [100, 101, 102, 103]
 
 
-def test_over_http() -> None:
+def test_the_api_is_served_over_http() -> None:
     with LocalExchange(make_trades(3), wait_for=0) as exchange:
         assert exchange.wait_finished(PATIENCE)
         url = f"{exchange.rest_url}/api/v3"

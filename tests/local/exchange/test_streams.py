@@ -160,7 +160,9 @@ def test_odd_paths_are_no_streams(path: str) -> None:
         ("/stream?streams=a%40trade&timeUnit=microsecond", ["a@trade"], Wording(True, True)),
     ],
 )
-def test_paths(path: str, streams: list[str], wording: Wording) -> None:
+def test_paths_name_streams_and_their_wording(
+    path: str, streams: list[str], wording: Wording
+) -> None:
     assert parse_path(path, 1024) == (streams, wording)
 
 

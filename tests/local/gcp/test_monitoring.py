@@ -141,7 +141,7 @@ def test_the_age_is_in_seconds(server: Server) -> None:
         ('AND resource.labels.subscription_id = "a \\" AND b"', 0),
     ],
 )
-def test_filters(server: Server, terms: str, found: int) -> None:
+def test_filters_select_series(server: Server, terms: str, found: int) -> None:
     assert len(server.query(UNDELIVERED, terms=f" {terms}")) == found
 
 
