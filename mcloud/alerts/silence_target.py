@@ -1,4 +1,4 @@
-"""The target of a silence, from the words of a person."""
+"""The target of a silence, parsed from what the user typed."""
 
 from collections.abc import Mapping
 

@@ -1,9 +1,9 @@
 """The parts of a bill that the embedded clouds cannot measure, and the constants for them.
 
-The embedded meters count requests, documents and bytes as the real clouds bill them. Here is what
-depends on real machines (the time of requests to real stores, and the share of a CPU), what is
-billed without any request (idle pollers, alarms, keys, schedules), and what grows with the stored
-data. ``cost.estimate`` and ``cost.measured`` add it.
+The embedded meters count requests, documents and bytes as the real clouds bill them. This module
+covers the other charges: those that depend on real machines (the time of requests to real stores,
+and the share of a CPU), those without any request (idle pollers, alarms, keys, schedules), and
+those that grow with the stored data. ``cost.estimate`` and ``cost.measured`` add them.
 """
 
 from collections.abc import Mapping
@@ -93,7 +93,8 @@ def billed_time(cloud: str, seconds: Decimal) -> dict[str, Decimal]:
 
 
 def idle_polls(receives: Decimal) -> Decimal:
-    """Return the empty requests of a month to a queue from which ``receives`` found messages.
+    """Return the number of a month's requests to a queue that find no message, if ``receives``
+    requests find some.
 
     https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-scaling.html: five pollers when idle.
     """
@@ -101,8 +102,8 @@ def idle_polls(receives: Decimal) -> Decimal:
 
 
 def fixed(cloud: str) -> dict[str, Decimal]:
-    """Return the units that a stack with the defaults of ``terraform/`` is billed for in a month,
-    used or not.
+    """Return the units that are billed for a stack in a month even if it is not used, with the
+    defaults of ``terraform/``.
     """
     if cloud == "aws":
         return {
@@ -120,7 +121,7 @@ def stored(
     """Return the units of stored data in a month after the deployment.
 
     Args:
-        candles: new ones of a month, ``candle_bytes`` without the indexes.
+        candles: number of new candles per month, each of ``candle_bytes`` without the indexes.
     """
     # On average over its month, half of the month's data is stored.
     months = (Decimal(month) - Decimal("0.5")) / GIB

@@ -69,7 +69,7 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[State]:
 
 @pytest.mark.parametrize("freshness", [5, 60])
 @pytest.mark.parametrize("load", [(1, 30.0), (400, RATE)], ids=["1 symbol", "400 symbols"])
-def test_a_month_by_the_meters(
+def test_the_cost_of_a_month_is_measured(
     state: State, tmp_path: Path, load: tuple[int, float], freshness: int
 ) -> None:
     sites = {name: open_site(name, each) for name, each in state.resources().items()}

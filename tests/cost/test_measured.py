@@ -39,11 +39,11 @@ def test_counted_units_are_scaled_and_fixed_charges_are_not() -> None:
     assert "cloudwatch_requests" not in found  # it has no price
 
 
-def test_idle_pollers_ask_as_often_as_no_message_comes() -> None:
+def test_polls_without_messages_are_billed() -> None:
     assert units(RUN)["sqs_requests"] == (3 * MINUTES, 14 * MINUTES)
 
 
-def test_the_time_of_functions_is_that_of_real_stores_and_of_the_share_of_a_cpu() -> None:
+def test_the_time_of_functions_follows_from_real_stores_and_the_cpu_share() -> None:
     # A second of computing with 0.29 of a CPU, and 30 calls that wait for a candle and an object.
     # The check for anomalies waits for one candle a minute. Half a GiB is billed.
     computing, added = units(RUN)["lambda_gb_s"]

@@ -1,4 +1,4 @@
-"""The outputs that the pages show, drawn from made data by the code that draws the real ones."""
+"""The outputs that the pages show, drawn from example data by the code that draws the real ones."""
 
 from collections.abc import Callable, Mapping
 from decimal import Decimal

@@ -236,7 +236,9 @@ def test_forgetting_a_debt_ends_it_on_all_sites() -> None:
     assert gcp.control.documents == aws.control.documents
 
 
-def test_the_debt_of_a_site_that_is_gone_is_forgotten_with_an_audit_entry(tmp_path: Path) -> None:
+def test_forgetting_the_catch_up_of_a_removed_site_is_recorded_in_the_audit_log(
+    tmp_path: Path,
+) -> None:
     _, gcp, sites = pair()
     debts.note(sites, Debt("gone", 3, 1e9), at=1e9, seconds=1.0)
     debts.note(sites, Debt("gcp", 4, 1e9), at=1e9, seconds=1.0)

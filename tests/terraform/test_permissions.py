@@ -20,7 +20,6 @@ from discovery.cloud import PROJECT
 from discovery.server import serving
 from discovery.test_recording import RECORDING
 from google.api_core.exceptions import PermissionDenied
-from mcloud.infra.smoke import probe
 from ministack.core.iam_evaluator import EvalContext, evaluate, parse_policy_document
 
 from mcloud.clouds.access import OK, Target
@@ -30,6 +29,7 @@ from mcloud.clouds.gcp.client import make_publisher
 from mcloud.clouds.gcp.permissions import NEEDS
 from mcloud.clouds.resources import GcpResources
 from mcloud.local.state import State
+from mcloud.sites.provisioning import probe
 
 from .module import provider_mirror, terraform
 from .permissions.aws_operations import ACCOUNT, STACK
