@@ -9,9 +9,10 @@ caller that gets ``Damaged`` works without the document, reports it, and leaves 
 
 The annotations may be ``bool``, ``int``, ``float``, ``str``, ``Decimal``, ``Any``, a ``Literal`` of
 several texts, dataclasses and named tuples, with ``| None``, ``Mapping[str, …]`` and ``tuple[…]``
-of those. Checks of a value go into ``Annotated``. Fields with a default may be missing; unknown
-fields are ignored. A document of a newer version has a ``version`` above ``VERSION``. A document
-without a version has version 1.
+of those. Checks of a value go into ``Annotated``, and ``OTHER_TEXTS`` beside a ``Literal`` if a
+stored text that this version does not know must not damage the document. Fields with a default may
+be missing; unknown fields are ignored. A document of a newer version has a ``version`` above
+``VERSION``. A document without a version has version 1.
 """
 
 import json
@@ -140,6 +141,17 @@ class Matching:
 
     def __call__(self, value: Any) -> str:
         return "" if re.fullmatch(self.pattern, value) else self.called
+
+
+@dataclass(frozen=True)
+class OtherTexts:
+    """Accept texts that are not in a ``Literal``, such as those of another version of mcloud."""
+
+    def __call__(self, value: Any) -> str:
+        return ""
+
+
+OTHER_TEXTS = OtherTexts()
 
 
 @dataclass(frozen=True)
@@ -330,7 +342,7 @@ def _read(kind: Any, value: Any, path: str) -> Any:
     origin = get_origin(kind)
     if origin is Annotated:
         inner, *checks = get_args(kind)
-        found = _read(inner, value, path)
+        found = _read(str if OTHER_TEXTS in checks else inner, value, path)
         for check in checks:
             if wanted := check(found):
                 raise _Wrong(path, f"is {_shown(value)}, not {wanted}")

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from states import GUARD, PRODUCER, REPLICATOR, WATCHER
 
 from mcloud import documents
+from mcloud.alerts.watch import FiringAlert
 from mcloud.clouds.aws import shards
 from mcloud.clouds.gcp import changes
 from mcloud.clouds.ports import ControlRecord, Heartbeat, Lag
@@ -20,14 +21,19 @@ from mcloud.documents import Damaged, decode, encode, load, parse, plain, read_f
 from mcloud.errors import McloudError
 from mcloud.failover import debts, pause
 from mcloud.failover.audit import ENTRIES, AuditEntry
+from mcloud.failover.history import Kept as GuardDecision
 from mcloud.failover.journal import Journal, MoveOrder, MoveProgress, read_journal
+from mcloud.failover.statement import SiteStatement
 from mcloud.local.outage import Outage
 from mcloud.local.state import READY, Home, ServiceState
 from mcloud.local.state import State as LocalState
 from mcloud.notify.memory import SentMemory, read_told
 from mcloud.processor.anomalies import ANOMALIES, WATCHES
 from mcloud.producer.cursor import Hole, Position
+from mcloud.producer.reported_state import ProducerState
+from mcloud.producer.sender import SiteDelivery
 from mcloud.replication.pair_state import Checkpoint
+from mcloud.replication.progress import PairProgress
 from mcloud.run_states import STATES
 
 AT = 1_786_000_000.5
@@ -355,3 +361,27 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Decimal):
         return str(value)
     return asdict(value)
+
+
+@pytest.mark.parametrize(
+    ("shape", "document", "field"),
+    [
+        (ControlRecord, asdict(RECORD), "mode"),
+        (ProducerState, PRODUCER, "mode"),
+        (SiteDelivery, PRODUCER["sites"]["aws"], "breaker"),
+        (PairProgress, REPLICATOR["pairs"][0], "phase"),
+        (GuardDecision, GUARD["decision"], "action"),
+        (SiteStatement, GUARD["sites"]["aws"], "verdict"),
+        (FiringAlert, WATCHER["firing"][0], "severity"),
+        (LocalState, {"pid": 7}, "phase"),
+    ],
+)
+def test_a_text_of_another_version_damages_no_document(
+    shape: Any, document: dict[str, Any], field: str
+) -> None:
+    """Otherwise an older guard would ignore the control record of a newer one."""
+    found = decode(shape, {**document, field: "something new"}, "it")
+    assert not isinstance(found, Damaged)
+    assert getattr(found, field) == "something new"
+    assert encode(found)[field] == "something new"
+    assert isinstance(decode(shape, {**document, field: 7}, "it"), Damaged)

@@ -9,15 +9,15 @@ unknown for a while. An alert whose figure no longer exists is closed after a da
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Annotated, Literal
 
 from mcloud.alerts.figures import AlertFigure, AlertFigures, is_of_folder
 from mcloud.alerts.rules import AlertRule, Rules, advice
 from mcloud.alerts.units import said
 from mcloud.clock import AHEAD
-from mcloud.documents import Seconds, Time
+from mcloud.documents import OTHER_TEXTS, Seconds, Time
 from mcloud.durations import duration
-from mcloud.notify.event import FIRING, RESOLVED, Event
+from mcloud.notify.event import FIRING, RESOLVED, Event, Severity
 
 AlertState = Literal["ok", "pending", "firing", "unknown"]
 
@@ -51,7 +51,7 @@ class Alert:
     unknown_since: Time | None = None
     unknown: str = ""
     """Reason why the figure is unknown."""
-    severity: str = "warning"
+    severity: Annotated[Severity, OTHER_TEXTS] = "warning"
     was_told: bool = False
     """Whether the alert has fired, so that its end is reported too."""
 

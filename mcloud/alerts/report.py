@@ -7,6 +7,7 @@ from mcloud.alerts.engine import Alert, AlertState, AlertStates, step
 from mcloud.alerts.figures import AlertFigures
 from mcloud.alerts.rules import AlertRule, Rules
 from mcloud.alerts.units import said, unit
+from mcloud.notify.event import Severity
 from mcloud.notify.silences import ListedSilence, Silence, SilenceInShort
 
 
@@ -39,7 +40,7 @@ class RuleReport:
     """Pattern of the figures' paths."""
     limit: str
     unit: str
-    severity: str
+    severity: Severity
     enabled: bool
     channels: tuple[str, ...] | None
     """Names of the channels. None for all of them."""

@@ -21,14 +21,17 @@ text = "The function does not keep up."
 """
 
 from dataclasses import dataclass, field, replace
+from typing import Literal, get_args
 
 from mcloud.alerts import units
 from mcloud.config import Config, did_you_mean, setting
 from mcloud.config.document import Where
 from mcloud.config.settings import read, tables
-from mcloud.notify.event import SEVERITIES
+from mcloud.notify.event import SEVERITIES, Severity
 
 BUILT_IN = "built in"
+UnknownRule = Literal["tell", "ignore"]
+"""Whether a figure that has been unknown for a while is reported."""
 FAR = 1e300  # a figure may be bytes, or money of any currency
 
 STALE = 600.0  # seconds; Cloud Monitoring alone lags by four minutes
@@ -51,13 +54,13 @@ class AlertRule:
     """Seconds for which the figure has to be wrong before the alert fires; ``for`` in the file."""
     recover: float = 0.0
     """Seconds for which the figure has to be fine before the alert is resolved."""
-    severity: str = "warning"
+    severity: Severity = "warning"
     enabled: bool = True
     channels: tuple[str, ...] | None = None
     """Names of the channels. None is all of them."""
     stale: float = STALE
     """Age in seconds from which a figure counts as unknown."""
-    unknown: str = "tell"
+    unknown: UnknownRule = "tell"
     """``tell`` to report a figure that has been unknown for a while, or ``ignore``."""
     origin: str = BUILT_IN
     """``built in``, or the rule's lines in mcloud.toml."""
@@ -285,7 +288,7 @@ class RuleTable:
     """Seconds for which the figure has to be wrong before the alert fires. Default: 0."""
     recover: float | None = setting(None, least=0)
     """Seconds for which the figure has to be fine before the alert is over. Default: 0."""
-    severity: str | None = setting(None, one_of=SEVERITIES)
+    severity: Severity | None = setting(None, one_of=SEVERITIES)
     """Severity of the alert. Default: warning."""
     enabled: bool | None = setting(None)
     """Whether the rule is used. Default: true."""
@@ -293,7 +296,7 @@ class RuleTable:
     """Names of the channels that are notified. Default: all."""
     stale: float | None = setting(None, least=1)
     """Age in seconds from which a figure counts as unknown. Default: 600."""
-    unknown: str | None = setting(None, one_of=("tell", "ignore"))
+    unknown: UnknownRule | None = setting(None, one_of=get_args(UnknownRule))
     """Whether a figure that has been unknown for a while is reported. Default: tell."""
     text: str | None = setting(None)
     """Cause and remedy. ``{0}`` is the name that the first star of the figure stands for."""

@@ -8,15 +8,16 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Annotated
 
 from mcloud.alerts import engine
 from mcloud.alerts.engine import Alert, AlertStates
 from mcloud.alerts.figures import AlertFigures
 from mcloud.alerts.rules import Rules
 from mcloud.clock import Jumps
-from mcloud.documents import Count, Seconds, Time
+from mcloud.documents import OTHER_TEXTS, Count, Seconds, Time
 from mcloud.errors import McloudError
-from mcloud.notify.event import Event
+from mcloud.notify.event import Event, Severity
 from mcloud.notify.notifier import Notifier
 from mcloud.notify.silences import DEADLINE, FIRST, SilenceInShort, Silences
 from mcloud.runs import RunState
@@ -38,7 +39,7 @@ class WatcherAbout:
 class FiringAlert:
     key: str
     title: str
-    severity: str
+    severity: Annotated[Severity, OTHER_TEXTS]
     since: Time
     rule: str = ""
     figure: str = ""

@@ -64,17 +64,14 @@ def outage(
     mcloud local outage --end
     """
     from mcloud.clouds.ports import SERVICES
-    from mcloud.config import unknown
+    from mcloud.config import chosen
     from mcloud.local import outage as faults
     from mcloud.local.state import Home
 
-    for option, value, known in (
-        ("site", site, SITES),
-        ("service", service, SERVICES),
-        ("kind of outage", how, faults.HOWS),
-    ):
-        if value is not None and value not in known:
-            raise unknown(option, value, known)
+    for option, value, known in (("site", site, SITES), ("service", service, SERVICES)):
+        if value is not None:
+            chosen(option, value, known)
+    kind = chosen("kind of outage", how, faults.HOWS)
     seconds = None if lasts is None else length_of_time("--for", lasts)
     folder = session.config.local
     state = Home(folder).require_ready()
@@ -93,7 +90,7 @@ def outage(
         return
     _check_ours(state, site, service)
     try:
-        begun = faults.begin(folder, site, service, how, seconds)
+        begun = faults.begin(folder, site, service, kind, seconds)
         if session.output == "json":
             session.print_json(begun.document(time.time()))
         end_ = "Ctrl-C" if wait else "`mcloud local outage --end`"

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from mcloud.feed.feed import FeedReport, SourceSummary
     from mcloud.producer.produce import ProducerProgress
     from mcloud.producer.reported_state import ReportedState
+    from mcloud.producer.route import ProducerMode
     from mcloud.producer.source import OpenedSource
     from mcloud.producer.spool import Spool
     from mcloud.runs import Run
@@ -179,7 +180,7 @@ def produce(
     mcloud produce --source simulate --count 20000
     mcloud produce --source 'replay:days/*.zip' --to aws
     """
-    from mcloud.config import settings, unknown
+    from mcloud.config import chosen, settings
     from mcloud.feed.binance.endpoints import API_KEY
     from mcloud.feed.feed import incomplete
     from mcloud.feed.open import FeedChoice
@@ -190,8 +191,7 @@ def produce(
     from mcloud.runs import run_of
     from mcloud.sites.resources import site_resources
 
-    if mode not in MODES:
-        raise unknown("mode", mode, MODES)
+    route_mode = chosen("mode", mode, MODES)
     run = run_of(session.config.state / "producers", name)
     if detach:
         background.detach(session, run)
@@ -227,7 +227,9 @@ def produce(
             check_venue(venues, queues, opened.venue, opened.about.market or "")
         if freshness is None:
             freshness = settings(session.config, "produce", ProduceSettings).freshness
-        progress, seconds = _run(session, run, opened, sites, mode, spool_limit, freshness, stop)
+        progress, seconds = _run(
+            session, run, opened, sites, route_mode, spool_limit, freshness, stop
+        )
     report = opened.feed.report
     report_feed(session, report)
     all_read = report.complete or not opened.ends
@@ -259,7 +261,7 @@ def _run(
     run: "Run",
     opened: "OpenedSource",
     sites: "Mapping[str, Site]",
-    mode: str,
+    mode: "ProducerMode",
     spool_limit: int,
     freshness: float,
     stop: threading.Event,

@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 import typer
 
@@ -57,13 +57,16 @@ LOCK_TIMEOUT = Annotated[
 T = TypeVar("T")
 
 
+RolloutResult = Literal["planned", "deployed", "destroyed", "unchanged", "interrupted", "failed"]
+
+
 @dataclass
 class SiteOutcome:
     """The result for a site."""
 
     site: "SiteConfig"
     plan: "StackPlan | None" = None
-    result: str = "failed"
+    result: "RolloutResult" = "failed"
     made: set[str] = field(default_factory=set)
     """Addresses of the planned changes that were made."""
     begun: set[str] = field(default_factory=set)
@@ -97,7 +100,7 @@ class SiteOutcome:
 class SiteOutcomeDocument:
     """The result for a site as JSON."""
 
-    result: str
+    result: RolloutResult
     stack: str
     plan: "StackPlanDocument | None"
     done: int
@@ -267,8 +270,11 @@ class Rollout:
         for name, found in self._each("applying", lambda name: self._stacks[name].apply()).items():
             outcome = self.outcomes[name]
             changed = outcome.plan is not None and not outcome.plan.empty
-            done = "destroyed" if destroy else "deployed"
-            outcome.outputs, outcome.result = found, done if changed else "unchanged"
+            outcome.outputs = found
+            if changed:
+                outcome.result = "destroyed" if destroy else "deployed"
+            else:
+                outcome.result = "unchanged"
         if destroy or self._stop.is_set():
             return
         for name, services in self._each("probing", self._probe).items():

@@ -64,7 +64,7 @@ def restore(
     from mcloud import config
     from mcloud.cli.ask import agree
     from mcloud.cli.progress import waiting
-    from mcloud.config import unknown
+    from mcloud.config import chosen
     from mcloud.drawing.restore import estimate_lines
     from mcloud.replication.copier import spare_cores
     from mcloud.replication.restore import ENGINES, Restore
@@ -72,15 +72,14 @@ def restore(
     from mcloud.replication.transfer import choose
     from mcloud.sites.resources import site_resources
 
-    if engine not in ENGINES:
-        raise unknown("engine", engine, ENGINES)
+    chosen_engine = chosen("engine", engine, ENGINES)
     scope, window = Scope.parse("candles,raw", symbols, None), window_of(start, end)
     resources = site_resources(session.config)
     target, origin = (_one(config.select(resources, name)) for name in (site, source))
     if target == origin:
         raise UsageError(f"{target} cannot be restored from itself")
     transfer = None
-    if engine == "transfer-service":
+    if chosen_engine == "transfer-service":
         transfer = choose(resources[origin], resources[target], role_arn)
     elif role_arn is not None:
         raise UsageError("--role-arn is for --engine transfer-service")
@@ -93,7 +92,7 @@ def restore(
             session.config.state / "replication" / session.config.profile,
             window=window,
             identities={name: str(resources[name].to_outputs()) for name in sites},
-            engine=engine,
+            engine=chosen_engine,
             transfer=transfer,
             processes=spare_cores(),
             tell=tell,

@@ -6,12 +6,20 @@ Unavailable or Refused, like the calls of ``ports``.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Final, Literal, Protocol
 
 from mcloud import http
 from mcloud.errors import Refused, Unavailable
 
-OK, WARNING, FAULT, UNKNOWN = "ok", "warning", "fault", "unknown"
+CheckState = Literal["ok", "warning", "fault", "unknown"]
+"""State of a check: a warning is about something that is not needed now, and ``unknown`` cannot be
+checked.
+"""
+
+OK: Final = "ok"
+WARNING: Final = "warning"
+FAULT: Final = "fault"
+UNKNOWN: Final = "unknown"
 
 COMPONENTS = ("deployer", "planner", "operator", "producer", "replicator")
 """Roles that need permissions: ``mcloud deploy`` and ``mcloud plan``, the people who only read, and
@@ -22,8 +30,7 @@ _NETWORK = "check the network, any proxy, and `region` in mcloud.toml"
 
 @dataclass(frozen=True)
 class AccessFinding:
-    state: str
-    """``ok``, ``warning``, ``fault`` or ``unknown``"""
+    state: CheckState
     text: str
     remedy: str = ""
     seconds: float | None = None

@@ -14,6 +14,8 @@ Value = TypeVar("Value")
 Value_co = TypeVar("Value_co", covariant=True)
 CLIENTS = ("queue", "candles", "control", "probe")
 
+Availability = Literal["up", "down", "unknown"]
+
 UP: Final = "up"
 DOWN: Final = "down"
 UNKNOWN: Final = "unknown"
@@ -59,7 +61,7 @@ class Observation(Generic[Value_co]):
         return self.at if self.failed_at is None else self.failed_at
 
     @property
-    def state(self) -> Literal["up", "down", "unknown"]:
+    def state(self) -> Availability:
         """State of the service according to the last attempt. A refusal leaves it unknown."""
         if self.problem:
             return DOWN if self.is_outage else UNKNOWN

@@ -9,9 +9,10 @@ succeed) or Refused (a retry fails until somebody changes something), both from 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any, Literal, Protocol
 
-from mcloud.documents import Between, Count, Damaged, Matching, Seconds, Time
+from mcloud.clouds.resources import Cloud
+from mcloud.documents import OTHER_TEXTS, Between, Count, Damaged, Matching, Seconds, Time
 from mcloud.market.archive import ArchiveObject
 from mcloud.market.candle import Candle, Folded
 from mcloud.market.envelope import Message
@@ -165,6 +166,10 @@ LAST_EPOCH = 2**53
 up to it exactly. No number of moves reaches it, so a record with a higher epoch was edited."""
 
 
+MoveMode = Literal["manual", "automatic", "drill"]
+"""Origin of the decision to move the traffic."""
+
+
 @dataclass(frozen=True)
 class ControlRecord:
     """The current primary. Every site stores a copy; the one with the highest epoch is valid.
@@ -175,8 +180,7 @@ class ControlRecord:
     epoch: Annotated[int, Between(0, LAST_EPOCH)]
     primary: str
     """Name of the primary site."""
-    mode: str
-    """Origin of the decision: ``manual``, ``automatic`` or ``drill``."""
+    mode: Annotated[MoveMode, OTHER_TEXTS]
     reason: str
     by: str
     at: Time
@@ -552,7 +556,7 @@ class Site(Protocol):
     """A named deployment in one cloud and region. Its parts are created on first use."""
 
     name: str
-    cloud: str
+    cloud: Cloud
 
     @property
     def queue(self) -> Queue: ...

@@ -4,9 +4,12 @@ Terraform's outputs, ``mcloud outputs`` and the environment of the functions use
 """
 
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Self
+from typing import Any, Literal, Self, get_args
 
 from mcloud.errors import ConfigError
+
+Cloud = Literal["aws", "gcp"]
+CLOUDS: tuple[Cloud, ...] = get_args(Cloud)
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,15 @@ an object. Any call may raise Unavailable or Refused, like the calls of ``ports`
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Literal, Protocol
 
-RUNNING, DONE, FAILED, GONE = "running", "done", "failed", "gone"
+TransferState = Literal["running", "done", "failed", "gone"]
+"""State of a transfer. It is ``gone`` if the cloud no longer knows the transfer."""
+
+RUNNING: Final = "running"
+DONE: Final = "done"
+FAILED: Final = "failed"
+GONE: Final = "gone"
 
 FOLDERS = 1000
 """Maximum number of folders in one transfer. [Google: ObjectConditions.includePrefixes]"""
@@ -18,8 +24,7 @@ FOLDERS = 1000
 class Transferred:
     """Progress of a transfer."""
 
-    state: str
-    """``running``, ``done``, ``failed``, or ``gone`` if the cloud no longer knows the transfer."""
+    state: TransferState
     objects: int = 0
     """Number of objects copied so far."""
     bytes: int = 0

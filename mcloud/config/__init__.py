@@ -44,7 +44,7 @@ from mcloud.config.model import (
 )
 from mcloud.config.schema import KINDS, check, stack_of
 from mcloud.config.settings import Settings, read, setting
-from mcloud.config.words import did_you_mean, unknown
+from mcloud.config.words import chosen, did_you_mean, unknown
 from mcloud.errors import ConfigError, McloudError, UsageError
 
 __all__ = [
@@ -57,6 +57,7 @@ __all__ = [
     "Setting",
     "SiteConfig",
     "TerraformConfig",
+    "chosen",
     "current",
     "did_you_mean",
     "load",
@@ -166,13 +167,10 @@ def select(names: Iterable[str], wanted: str | None) -> list[str]:
     there = list(names)
     if not wanted:
         return there
-    chosen = [name.strip() for name in wanted.split(",") if name.strip()]
-    if not chosen:
+    asked = [name.strip() for name in wanted.split(",") if name.strip()]
+    if not asked:
         raise UsageError(f"{wanted!r} names no site; choose from {', '.join(there)}")
-    for name in chosen:
-        if name not in there:
-            raise unknown("site", name, there)
-    return list(dict.fromkeys(chosen))
+    return list(dict.fromkeys(chosen("site", name, there) for name in asked))
 
 
 def _site(name: str, table: dict[str, Any]) -> SiteConfig:

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mcloud.clouds.resources import Cloud
 from mcloud.config.document import Document
 from mcloud.config.settings import setting
 from mcloud.outputs import Outputs
@@ -64,8 +65,7 @@ class TerraformConfig:
 @dataclass(frozen=True)
 class SiteConfig:
     name: str
-    cloud: str
-    """``aws`` or ``gcp``."""
+    cloud: Cloud
     settings: dict[str, str]
     """Configured settings of the site's resources, by the names of ``mcloud.clouds.resources``.
     The others come from its deployment (see ``config.known``).

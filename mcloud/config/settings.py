@@ -14,7 +14,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from types import UnionType
-from typing import Any, TypeVar, get_args, get_type_hints
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from mcloud.config.document import Document, Where
 from mcloud.config.words import did_you_mean
@@ -75,7 +75,8 @@ def read(
 ) -> Settings:
     """Read the table ``where`` as ``kind``, a dataclass made of ``setting``.
 
-    Its fields are ``str``, ``int``, ``float``, ``bool`` or ``tuple[str, ...]``, each perhaps None.
+    Its fields are ``str``, a ``Literal`` of texts with ``one_of``, ``int``, ``float``, ``bool`` or
+    ``tuple[str, ...]``, each perhaps None.
     ``besides`` are keys of the table that are read separately.
 
     Raises:
@@ -172,10 +173,11 @@ def _are_texts(parts: Collection[object]) -> bool:
 
 
 def _type(hint: Any) -> type:
-    if isinstance(hint, UnionType):
+    if get_origin(hint) in (Union, UnionType):
         hint = next(each for each in get_args(hint) if each is not type(None))
-    origin: type = getattr(hint, "__origin__", hint)
-    return origin
+    origin = get_origin(hint) or hint
+    kind: type = str if origin is Literal else origin
+    return kind
 
 
 def _problem(value: Any, allowed: Allowed) -> str:

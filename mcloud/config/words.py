@@ -1,9 +1,14 @@
-"""Messages about unknown names."""
+"""The choice of a name, and messages about unknown names."""
 
 import difflib
 from collections.abc import Collection, Iterable
+from typing import TypeVar
 
 from mcloud.errors import UsageError
+
+SHOWN = 100  # characters of an unknown name in a message
+
+Name = TypeVar("Name", bound=str)
 
 
 def unknown(
@@ -17,8 +22,21 @@ def unknown(
     place = f" {where}" if where else ""
     hint = did_you_mean(name, known)
     return UsageError(
-        f"unknown {what} {name!r}{place}; choose from {', '.join(known)}{hint}", remedy=remedy
+        f"unknown {what} {name!r:.{SHOWN}}{place}; choose from {', '.join(known)}{hint}",
+        remedy=remedy,
     )
+
+
+def chosen(what: str, name: str, known: Collection[Name]) -> Name:
+    """Return the one of the known names that a text is.
+
+    Raises:
+        UsageError: it is none of them.
+    """
+    for each in known:
+        if each == name:
+            return each
+    raise unknown(what, name, known)
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

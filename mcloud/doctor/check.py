@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from mcloud.clouds.access import FAULT, UNKNOWN, AccessFinding
+from mcloud.clouds.access import FAULT, UNKNOWN, AccessFinding, CheckState
 from mcloud.clouds.ports import SERVICES
 from mcloud.deadline import gather
 from mcloud.errors import McloudError, Unavailable
@@ -20,8 +20,7 @@ class DoctorCheck:
     subject: str
     site: str
     """Name of the site, or empty for this machine."""
-    state: str
-    """``ok``, ``warning`` (not needed now), ``fault``, or ``unknown`` (it cannot be checked)."""
+    state: CheckState
     finding: str
     remedy: str = ""
     """A command or a setting. Empty if nothing has to be fixed, or no fix is known."""

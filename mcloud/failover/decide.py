@@ -7,17 +7,27 @@ that gets no answer at all assumes that the fault is its own. Times are of a mon
 check that is too old is ignored.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import inf
+from typing import Final, Literal
 
-from mcloud.clouds.observation import DOWN, UNKNOWN, UP, Observation
+from mcloud.clouds.observation import DOWN, UNKNOWN, UP, Availability, Observation
 from mcloud.clouds.ports import SERVICES, ControlRecord
 from mcloud.failover.settings import GuardSettings
 
-GOOD, DEGRADED, BAD = "good", "degraded", "bad"  # the fourth grade is UNKNOWN
+GradeLevel = Literal["good", "degraded", "bad", "unknown"]
 
-NOTHING, FAIL_OVER, FAIL_BACK, CATCH_UP = "nothing", "fail over", "fail back", "catch up"
+GOOD: Final = "good"
+DEGRADED: Final = "degraded"
+BAD: Final = "bad"
+
+GuardAction = Literal["nothing", "fail over", "fail back", "catch up"]
+
+NOTHING: Final = "nothing"
+FAIL_OVER: Final = "fail over"
+FAIL_BACK: Final = "fail back"
+CATCH_UP: Final = "catch up"
 
 CANARY_USUAL = 20.0  # seconds until a canary arrives, including cold starts of the function
 
@@ -76,7 +86,7 @@ class GuardLook:
 
 @dataclass(frozen=True)
 class SiteState:
-    verdict: str = UNKNOWN
+    verdict: Availability = UNKNOWN
     since: float = 0.0
     """Time of the verdict, by the clock of the checks."""
     bad: int = 0
@@ -104,7 +114,7 @@ class DecisionState:
 
 @dataclass(frozen=True)
 class Decision:
-    action: str
+    action: GuardAction
     site: str
     """Site of the action, or empty for NOTHING."""
     reason: str
@@ -113,6 +123,25 @@ class Decision:
     state: DecisionState
     is_suspicious: bool = False
     """Whether the next check should follow soon."""
+
+
+@dataclass(frozen=True)
+class Grade:
+    """The result of one check of a site."""
+
+    level: GradeLevel
+    why: str = ""
+    """Reason for the level. Empty for GOOD."""
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """The action of a decision, with its reason and the lines of the rules that were applied."""
+
+    action: GuardAction
+    reason: str
+    site: str = ""
+    rules: Sequence[str] = ()
 
 
 def decide(look: GuardLook, state: DecisionState, settings: GuardSettings, now: float) -> Decision:
@@ -132,29 +161,29 @@ def decide(look: GuardLook, state: DecisionState, settings: GuardSettings, now: 
         _site_line(name, grades[name], sites[name], look.sites[name], settings, name == primary)
         for name in look.sites
     ]
-    action, site, reason, rules = _choose(look, state, grades, primary, settings, now, is_blind)
+    choice = _choose(look, state, grades, primary, settings, now, is_blind)
     return Decision(
-        action,
-        site,
-        reason,
-        (*lines, *rules),
+        choice.action,
+        choice.site,
+        choice.reason,
+        (*lines, *choice.rules),
         state,
-        any(_is_suspicious(each, grades[name][0]) for name, each in sites.items()),
+        any(_is_suspicious(each, grades[name]) for name, each in sites.items()),
     )
 
 
-def grade(look: SiteLook, settings: GuardSettings, now: float) -> tuple[str, str]:
-    """Return GOOD, DEGRADED, BAD or UNKNOWN, and the reason."""
+def grade(look: SiteLook, settings: GuardSettings, now: float) -> Grade:
+    """Judge one check of a site."""
     queue = look.services.get("queue")
     if queue is None or queue.tried is None:
-        return UNKNOWN, "its queue has not been checked yet"
+        return Grade(UNKNOWN, "its queue has not been checked yet")
     age = now - queue.tried
     if not 0 <= age <= settings.stale:
-        return UNKNOWN, f"the last check of its queue is {age:.0f} s old"
+        return Grade(UNKNOWN, f"the last check of its queue is {age:.0f} s old")
     if queue.state == UNKNOWN:
-        return UNKNOWN, f"its queue cannot be judged: {queue.problem}"
+        return Grade(UNKNOWN, f"its queue cannot be judged: {queue.problem}")
     if queue.state == DOWN:
-        return BAD, f"its queue accepts nothing: {queue.problem}"
+        return Grade(BAD, f"its queue accepts nothing: {queue.problem}")
     waited = max(0.0, now - look.waiting_since) if look.waiting_since is not None else 0.0
     down = [
         f"{service}: {look.services[service].problem}"
@@ -163,20 +192,19 @@ def grade(look: SiteLook, settings: GuardSettings, now: float) -> tuple[str, str
     ]
     why = "; ".join(down) or "a canary is under way"
     if waited > settings.backlog_limit:
-        return BAD, f"its queue waits for {waited:.0f} s ({why}), the limit is" + (
-            f" {settings.backlog_limit:.0f} s"
-        )
+        limit = f"the limit is {settings.backlog_limit:.0f} s"
+        return Grade(BAD, f"its queue waits for {waited:.0f} s ({why}), {limit}")
     if down:
-        return DEGRADED, f"a backlog for {waited:.0f} s: {why}"
+        return Grade(DEGRADED, f"a backlog for {waited:.0f} s: {why}")
     if waited > CANARY_USUAL:
-        return DEGRADED, f"a canary was not stored after {waited:.0f} s"
-    return GOOD, ""
+        return Grade(DEGRADED, f"a canary was not stored after {waited:.0f} s")
+    return Grade(GOOD)
 
 
-def _is_suspicious(site: SiteState, kind: str) -> bool:
+def _is_suspicious(site: SiteState, graded: Grade) -> bool:
     """Return whether the verdict on the site may change soon."""
     is_returning = site.verdict == DOWN and site.good > 0
-    return site.bad > 0 or kind == DEGRADED or is_returning
+    return site.bad > 0 or graded.level == DEGRADED or is_returning
 
 
 def _note_record(look: GuardLook, state: DecisionState, now: float) -> DecisionState:
@@ -189,16 +217,16 @@ def _note_record(look: GuardLook, state: DecisionState, now: float) -> DecisionS
     return replace(state, epoch=epoch, epoch_since=now, epoch_age=age)
 
 
-def _is_blind(grades: Mapping[str, tuple[str, str]]) -> bool:
+def _is_blind(grades: Mapping[str, Grade]) -> bool:
     """Return whether no site answers at all, so that the cause is more likely on this side."""
-    kinds = {kind for kind, _ in grades.values()}
-    return BAD in kinds and not kinds & {GOOD, DEGRADED}
+    levels = {graded.level for graded in grades.values()}
+    return BAD in levels and not levels & {GOOD, DEGRADED}
 
 
 def _count(
     site: SiteState,
     look: SiteLook,
-    graded: tuple[str, str],
+    graded: Grade,
     settings: GuardSettings,
     now: float,
     is_blind: bool,
@@ -207,18 +235,17 @@ def _count(
     if now - site.counted > settings.stale:
         # After a suspension, or a long time without data, earlier checks no longer count.
         site = replace(site, bad=0, good=0, bad_since=None)
-    kind, _ = graded
     at = look.services["queue"].tried if "queue" in look.services else None
-    if kind == UNKNOWN or is_blind or at is None or at <= site.counted:
+    if graded.level == UNKNOWN or is_blind or at is None or at <= site.counted:
         return site
-    if kind == BAD:
+    if graded.level == BAD:
         since = at if site.bad_since is None else site.bad_since
         site = replace(site, counted=at, bad=site.bad + 1, good=0, bad_since=since)
         if site.bad >= settings.fails and site.verdict != DOWN:
             return replace(site, verdict=DOWN, since=now)
         return site
     site = replace(site, counted=at, bad=0, bad_since=None)
-    if kind == DEGRADED:
+    if graded.level == DEGRADED:
         return replace(site, good=0)
     site = replace(site, good=site.good + 1)
     needed = settings.goods if site.verdict == DOWN else settings.fails
@@ -230,53 +257,54 @@ def _count(
 def _choose(
     look: GuardLook,
     state: DecisionState,
-    grades: Mapping[str, tuple[str, str]],
+    grades: Mapping[str, Grade],
     primary: str,
     settings: GuardSettings,
     now: float,
     is_blind: bool,
-) -> tuple[str, str, str, list[str]]:
+) -> _Choice:
     if look.paused:
-        return NOTHING, "", f"the guards are paused: {look.paused}", []
+        return _Choice(NOTHING, f"the guards are paused: {look.paused}")
     if look.moving:
-        return NOTHING, "", look.moving, []
+        return _Choice(NOTHING, look.moving)
     if is_blind:
-        return NOTHING, "", "no site answers: the fault may be in this machine or its network", []
+        return _Choice(NOTHING, "no site answers: the fault may be in this machine or its network")
     if primary not in look.sites:
-        return NOTHING, "", f"the primary {primary} is not one of the watched sites", []
+        return _Choice(NOTHING, f"the primary {primary} is not one of the watched sites")
     if state.sites[primary].verdict == DOWN:
         return _leave(look, state, grades, primary, settings, now)
     if look.catching_up:
-        return NOTHING, "", f"{primary} is the primary; {look.catching_up} is being caught up", []
+        return _Choice(NOTHING, f"{primary} is the primary; {look.catching_up} is being caught up")
     for site, debt in look.debts.items():
         is_ready = site in state.sites and _is_ready(state.sites[site], grades[site])
         others = all(_is_ready(each, grades[name]) for name, each in state.sites.items())
         if not debt.paid and is_ready and others:
             why = f"{site} was replaced in epoch {debt.epoch} and is healthy: it can catch up"
-            return CATCH_UP, site, why, []
+            return _Choice(CATCH_UP, why, site)
     return _return(look, state, grades, primary, settings, now)
 
 
 def _leave(
     look: GuardLook,
     state: DecisionState,
-    grades: Mapping[str, tuple[str, str]],
+    grades: Mapping[str, Grade],
     primary: str,
     settings: GuardSettings,
     now: float,
-) -> tuple[str, str, str, list[str]]:
+) -> _Choice:
     """Return the decision for a primary that is down."""
-    why = grades[primary][1] or f"{state.sites[primary].good} of {settings.goods} good probes since"
+    why = (
+        grades[primary].why or f"{state.sites[primary].good} of {settings.goods} good probes since"
+    )
     what = f"{primary} is down ({why})"
     rules = [
         _rule(f"{primary} has been the primary for {_age(state.age(now))}", "dwell", settings.dwell)
     ]
     if state.age(now) < settings.dwell:
-        return (
+        return _Choice(
             NOTHING,
-            "",
             f"{what}, and has been the primary for less than the dwell of {settings.dwell:g} s",
-            rules,
+            rules=rules,
         )
     is_automatic = look.record is not None and look.record.mode == "automatic"
     if is_automatic:
@@ -284,7 +312,7 @@ def _leave(
         rules.append(_rule(words, "cooldown", settings.cooldown))
         if state.age(now) < settings.cooldown:
             reason = f"{what}, and the last automatic move is within the cooldown"
-            return NOTHING, "", f"{reason} of {settings.cooldown:g} s", rules
+            return _Choice(NOTHING, f"{reason} of {settings.cooldown:g} s", rules=rules)
     fit = []
     for name in look.sites:
         if name == primary:
@@ -294,26 +322,26 @@ def _leave(
         if not problem:
             fit.append(name)
     if not fit:
-        return NOTHING, "", f"{what}, and no other site can take over", rules
+        return _Choice(NOTHING, f"{what}, and no other site can take over", rules=rules)
     # Choose the site with the smallest known lag.
     best = min(fit, key=lambda name: _or(look.sites[name].lag, inf))
     bad = state.sites[primary].bad
-    return FAIL_OVER, best, f"{what}, {bad} probes in a row; {best} is healthy", rules
+    reason = f"{what}, {bad} probes in a row; {best} is healthy"
+    return _Choice(FAIL_OVER, reason, best, rules)
 
 
 def _unfit(
     name: str,
     look: GuardLook,
     state: DecisionState,
-    grades: Mapping[str, tuple[str, str]],
+    grades: Mapping[str, Grade],
     settings: GuardSettings,
 ) -> str:
     """Return why a site may not become primary now, or an empty string if it may."""
-    kind, why = grades[name]
     if state.sites[name].verdict != UP:
         return f"it has not been healthy for long enough ({state.sites[name].good} good probes)"
-    if kind != GOOD:
-        return why
+    if grades[name].level != GOOD:
+        return grades[name].why
     lag = look.sites[name].lag
     if lag is None and settings.require_lag:
         return "its replication lag is not known, and require_lag is on"
@@ -325,15 +353,15 @@ def _unfit(
 def _return(
     look: GuardLook,
     state: DecisionState,
-    grades: Mapping[str, tuple[str, str]],
+    grades: Mapping[str, Grade],
     primary: str,
     settings: GuardSettings,
     now: float,
-) -> tuple[str, str, str, list[str]]:
+) -> _Choice:
     """Return the decision for a primary that is not down, when no debt can be paid now."""
     usual = f"the primary {primary} is {state.sites[primary].verdict}"
-    if grades[primary][0] in (DEGRADED, BAD, UNKNOWN) and grades[primary][1]:
-        usual = f"{usual}: {grades[primary][1]}"
+    if grades[primary].why:
+        usual = f"{usual}: {grades[primary].why}"
     paid = [
         name
         for name, debt in look.debts.items()
@@ -344,10 +372,10 @@ def _return(
         more = (
             f"; the catch-up of {', '.join(owed)} is due once all sites are healthy" if owed else ""
         )
-        return NOTHING, "", usual + more, []
+        return _Choice(NOTHING, usual + more)
     site = paid[0]
     if not settings.failback:
-        return NOTHING, "", f"{usual}; {site} has caught up, and failback is off", []
+        return _Choice(NOTHING, f"{usual}; {site} has caught up, and failback is off")
     rules = [_rule(f"the last move was {_age(state.age(now))} ago", "cooldown", settings.cooldown)]
     problem = _unfit(site, look, state, grades, settings)
     steady = now - state.sites[site].since
@@ -357,32 +385,30 @@ def _return(
     elif not problem and steady < settings.dwell:
         problem = "it has been healthy for less than the dwell"
     if problem:
-        return (
+        return _Choice(
             NOTHING,
-            "",
             f"{usual}; {site} does not become the primary again yet: {problem}",
-            rules,
+            rules=rules,
         )
-    return FAIL_BACK, site, f"{site} is back, caught up and verified", rules
+    return _Choice(FAIL_BACK, f"{site} is back, caught up and verified", site, rules)
 
 
-def _is_ready(site: SiteState, graded: tuple[str, str]) -> bool:
-    return site.verdict == UP and graded[0] == GOOD
+def _is_ready(site: SiteState, graded: Grade) -> bool:
+    return site.verdict == UP and graded.level == GOOD
 
 
 def _site_line(
     name: str,
-    graded: tuple[str, str],
+    graded: Grade,
     site: SiteState,
     look: SiteLook,
     settings: GuardSettings,
     leads: bool,
 ) -> str:
-    kind, why = graded
     counts = f"bad {site.bad} of {settings.fails}"
     if site.verdict == DOWN:
         counts = f"bad {site.bad} in a row, good {site.good} of {settings.goods}"
-    facts = [f"{kind} now", counts]
+    facts = [f"{graded.level} now", counts]
     queue = look.services.get("queue")
     if queue is not None and queue.state == UP and queue.value is not None:
         facts.append(f"queue {queue.value * 1000:.0f} ms")
@@ -393,7 +419,7 @@ def _site_line(
     if look.lag is not None:
         facts.append(f"replicas {look.lag:.1f} s behind")
     head = f"{name}{' (primary)' if leads else ''}: {site.verdict}"
-    return f"{head}; {', '.join(facts)}{f'; {why}' if why else ''}"
+    return f"{head}; {', '.join(facts)}{f'; {graded.why}' if graded.why else ''}"
 
 
 def _rule(words: str, name: str, limit: float) -> str:

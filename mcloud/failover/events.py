@@ -7,7 +7,7 @@ from mcloud.clouds.observation import DOWN, UNKNOWN, UP
 from mcloud.failover.catch_up import CatchUpReport
 from mcloud.failover.decide import Debt, Decision, DecisionState
 from mcloud.failover.execution import MoveOutcome
-from mcloud.notify.event import FIRING, HAPPENED, RESOLVED, Event
+from mcloud.notify.event import FIRING, HAPPENED, RESOLVED, Event, EventState
 
 
 def changes(
@@ -23,7 +23,7 @@ def changes(
             was = DOWN
         if site.verdict == was or site.verdict == UNKNOWN or (site.verdict, was) == (UP, UNKNOWN):
             continue
-        state = FIRING if site.verdict == DOWN else RESOLVED
+        state: EventState = FIRING if site.verdict == DOWN else RESOLVED
         title, text = f"{name} is {site.verdict}", "\n".join(decision.lines)
         # Both events have the same severity, so that a channel that sent the first also sends the
         # second.

@@ -16,12 +16,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 
 from mcloud import best_effort
 from mcloud.canary import Canary, Flight
 from mcloud.clock import Limit
-from mcloud.clouds.ports import ControlRecord, Site
-from mcloud.documents import Count, Seconds, encode
+from mcloud.clouds.ports import ControlRecord, MoveMode, Site
+from mcloud.documents import OTHER_TEXTS, Count, Seconds, encode
 from mcloud.errors import McloudError
 from mcloud.failover import debts
 from mcloud.failover import record as records
@@ -156,7 +157,7 @@ class MoveReport:
     epoch: Count
     primary: str
     before: str
-    mode: str
+    mode: Annotated[MoveMode, OTHER_TEXTS]
     reason: str
     by: str
     forced: tuple[str, ...]

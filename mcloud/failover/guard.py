@@ -16,7 +16,7 @@ from functools import partial
 from math import inf
 
 from mcloud.backoff import Backoff
-from mcloud.clouds.observation import DOWN, UNKNOWN, UP
+from mcloud.clouds.observation import DOWN, UNKNOWN, UP, Availability
 from mcloud.clouds.ports import Site
 from mcloud.documents import Damaged, Kind
 from mcloud.errors import McloudError
@@ -203,7 +203,7 @@ class Guard:
         """Whether a move or a catch-up is in progress."""
         return any(work.thread.is_alive() for work in self._work.values())
 
-    def verdict(self, site: str) -> str:
+    def verdict(self, site: str) -> Availability:
         """Return the current verdict on a site."""
         state = self._state.sites.get(site)
         return state.verdict if state else UNKNOWN

@@ -2,9 +2,10 @@
 
 from collections import deque
 from dataclasses import dataclass, replace
+from typing import Annotated
 
-from mcloud.documents import Count, Time
-from mcloud.failover.decide import Decision
+from mcloud.documents import OTHER_TEXTS, Count, Time
+from mcloud.failover.decide import Decision, GuardAction
 
 KEPT = 100  # decisions
 
@@ -18,7 +19,7 @@ class Kept:
     until: Time
     """Time of the last of them."""
     times: Count
-    action: str
+    action: Annotated[GuardAction, OTHER_TEXTS]
     site: str
     reason: str
     lines: tuple[str, ...]

@@ -8,10 +8,21 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Annotated
 
 from mcloud import best_effort, files
-from mcloud.clouds.ports import ControlRecord
-from mcloud.documents import Count, Damaged, Seconds, Time, decode, encode, load, set_aside
+from mcloud.clouds.ports import ControlRecord, MoveMode
+from mcloud.documents import (
+    OTHER_TEXTS,
+    Count,
+    Damaged,
+    Seconds,
+    Time,
+    decode,
+    encode,
+    load,
+    set_aside,
+)
 from mcloud.errors import McloudError
 from mcloud.failover.catch_up import CatchUpReport
 
@@ -24,8 +35,7 @@ class MoveOrder:
 
     id: str
     target: str
-    mode: str
-    """Mode of the move, as in ``ControlRecord``."""
+    mode: Annotated[MoveMode, OTHER_TEXTS]
     reason: str
     by: str
     at: Time

@@ -7,7 +7,7 @@ from functools import partial
 
 from mcloud.canary import Canary, Flight
 from mcloud.clock import AHEAD
-from mcloud.clouds.access import FAULT, OK, UNKNOWN, WARNING, AccessFinding
+from mcloud.clouds.access import FAULT, OK, UNKNOWN, WARNING, AccessFinding, CheckState
 from mcloud.clouds.observation import prepare, probe_seconds
 from mcloud.clouds.ports import SERVICES, ControlRecord, Depth, Lag, Site
 from mcloud.config import unknown
@@ -32,8 +32,7 @@ Answer = float | Flight | Depth | AccessFinding | list[Lag]
 class PreflightCheck:
     check: str
     """One of CHECKS, perhaps with a subject: ``health queue``."""
-    state: str
-    """A state as in ``access.AccessFinding``."""
+    state: CheckState
     text: str
 
     @property

@@ -3,12 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
+from typing import Annotated
 
-from mcloud.clouds.observation import UP, Observation
+from mcloud.clouds.observation import UP, Availability, Observation
 from mcloud.clouds.ports import ControlRecord
 from mcloud.cost.calls import CALLS, price, units
 from mcloud.cost.marginal import message_cost
-from mcloud.documents import Count, Seconds
+from mcloud.documents import OTHER_TEXTS, Count, Seconds
 from mcloud.failover.decide import Debt, SiteLook, SiteState
 from mcloud.failover.execution import MoveReport
 from mcloud.failover.history import Kept
@@ -26,7 +27,7 @@ MANY = 10**9  # number of messages this month, so that free tiers are used up
 
 @dataclass(frozen=True)
 class ServiceStatement:
-    state: str
+    state: Annotated[Availability, OTHER_TEXTS]
     latency_s: Seconds | None
     age_s: Seconds = 0.0
     reason: str = ""
@@ -36,7 +37,7 @@ class ServiceStatement:
 class SiteStatement:
     """State of a site according to the guard."""
 
-    verdict: str | None
+    verdict: Annotated[Availability, OTHER_TEXTS] | None
     services: Mapping[str, ServiceStatement]
     canary_s: Seconds | None
     """Seconds that the last canary took."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from itertools import takewhile
 from pathlib import Path
 
+from mcloud.config import unknown
 from mcloud.errors import UsageError
 from mcloud.feed.feed import Feed
 from mcloud.feed.pace import pace, parse_speed
@@ -94,8 +95,8 @@ def open_recording(
 
 def unknown_source(source: str, *others: str) -> UsageError:
     """Return the error for an unknown source. ``others`` are accepted beside the usual ones."""
-    kinds = ", ".join([*others, "simulate", "replay:FILE", "replay:FOLDER", "replay:'PATTERN'"])
-    return UsageError(f"unknown source {source!r:.100}; choose from {kinds}")
+    usual = ("simulate", "replay:FILE", "replay:FOLDER", "replay:'PATTERN'")
+    return unknown("source", source, (*others, *usual))
 
 
 def _holds_files(path: Path) -> bool:

@@ -7,6 +7,7 @@ from functools import partial
 from itertools import islice, pairwise
 from pathlib import Path
 
+from mcloud.config import unknown
 from mcloud.errors import UsageError
 from mcloud.feed import csv_dump, json_lines
 from mcloud.feed.csv_dump import Table
@@ -224,7 +225,7 @@ class Replays:
 
 def _open(path: Path, symbols: Collection[str] | None, market: str | None) -> Replay:
     if market is not None and market not in MARKETS:
-        raise UsageError(f"unknown market {market!r:.40}; choose from {', '.join(MARKETS)}")
+        raise unknown("market", market, MARKETS)
     wanted = None if symbols is None else _of_market(parse_symbols(symbols), market)
     market = _market_of(path, market)
     format_ = _sniff(path)

@@ -6,14 +6,19 @@ Format: https://developer.hashicorp.com/terraform/internals/json-format
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final, Literal
 
 from mcloud.errors import McloudError
 
-CREATE, UPDATE, REPLACE, DELETE = "create", "change", "replace", "destroy"
+ChangeAction = Literal["create", "change", "replace", "destroy"]
+
+CREATE: Final = "create"
+UPDATE: Final = "change"
+REPLACE: Final = "replace"
+DELETE: Final = "destroy"
 CREATED, CHANGED, DESTROYED = "created", "changed", "destroyed"
 
-_ACTIONS = {
+_ACTIONS: Mapping[tuple[str, ...], ChangeAction] = {
     ("create",): CREATE,
     ("update",): UPDATE,
     ("delete",): DELETE,
@@ -53,8 +58,7 @@ class Change:
     address: str
     """Terraform address, such as ``aws_sqs_queue.trades``."""
     kind: str
-    action: str
-    """Action: CREATE, UPDATE, REPLACE or DELETE."""
+    action: ChangeAction
     name: str = ""
     """The cloud's name for the resource, if it exists and its data would be lost."""
     because: tuple[str, ...] = ()
@@ -108,7 +112,7 @@ class ChangeDocument:
 
     address: str
     kind: str
-    action: str
+    action: ChangeAction
     because: tuple[str, ...]
     changed: tuple[str, ...]
     loses: str | None
@@ -222,7 +226,7 @@ def _failed(kind: str, how: Mapping[str, Any]) -> bool:
 
 
 def change(
-    address: str, kind: str, action: str, name: str, changed: tuple[str, ...] = ()
+    address: str, kind: str, action: ChangeAction, name: str, changed: tuple[str, ...] = ()
 ) -> Change:
     """Return a change, with the data lost by it; ``name`` is the cloud's name of the resource."""
     what, _ = _STORES.get(kind, ("", ""))
@@ -310,7 +314,7 @@ def _drift(entries: Iterable[_Entry], changes: Iterable[tuple[Change, _Entry]]) 
                 yield replace(change, changed=tuple(words[name] for name in sorted(both)))
 
 
-def _change(entry: _Entry, action: str) -> Change:
+def _change(entry: _Entry, action: ChangeAction) -> Change:
     how = entry["change"]
     before = how.get("before") or {}
     _, naming = _STORES.get(entry["type"], ("", ""))

@@ -13,14 +13,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Annotated, Literal, get_args
 
 from mcloud import files
 from mcloud.clouds.ports import SERVICES
-from mcloud.documents import Damaged, read_file
+from mcloud.documents import OTHER_TEXTS, Damaged, read_file
 from mcloud.errors import LocalError
 from mcloud.lock import Lock
 
-HOWS = ("refuse", "hang", "slow", "throttle")
+OutageKind = Literal["refuse", "hang", "slow", "throttle"]
+HOWS: tuple[OutageKind, ...] = get_args(OutageKind)
 SLOW = 2.0  # seconds that a slow service adds to a call
 THROTTLED = 3
 """Number of requests in a row that a throttled service refuses, and then accepts. It is high enough
@@ -32,7 +34,7 @@ class Outage:
     site: str
     service: str | None
     """One of ``SERVICES``, or None for the whole site, including services not in ``SERVICES``."""
-    how: str
+    how: Annotated[OutageKind, OTHER_TEXTS]
     since: float
     """Start, in seconds since the epoch."""
     until: float | None
@@ -60,7 +62,7 @@ class OutageDocument:
 
     site: str
     service: str | None
-    how: str
+    how: OutageKind
     since: float
     until: float | None
     seconds_left: float | None
@@ -70,7 +72,7 @@ def begin(
     folder: Path,
     site: str,
     service: str | None,
-    how: str,
+    how: OutageKind,
     seconds: float | None,
     clock: Callable[[], float] = time.time,
 ) -> Outage:

@@ -13,7 +13,7 @@ from mcloud.clouds.resources import AwsResources, Resources
 from mcloud.config import Config, SiteConfig, settings
 from mcloud.errors import LocalError, UsageError
 from mcloud.infra.bundle import contents
-from mcloud.infra.plan import CREATE, DELETE, UPDATE, Change, StackPlan, change
+from mcloud.infra.plan import CREATE, DELETE, UPDATE, Change, ChangeAction, StackPlan, change
 from mcloud.infra.provisioner import Hooks, ProvisioningStep
 from mcloud.infra.saved_plan import SitePlan
 from mcloud.infra.terraform import Interrupted
@@ -193,7 +193,7 @@ class EmbeddedStack:
 _ALL = Change("the embedded clouds", "", CREATE, changed=("with both sites",))
 
 
-def _change(part: "StackPart", action: str) -> Change:
+def _change(part: "StackPart", action: ChangeAction) -> Change:
     changed = ("code",) if action == UPDATE else ()
     return change(part.address, part.kind, action, part.name, changed)
 

@@ -9,21 +9,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Final, Literal
 
 from mcloud import files
 from mcloud.clouds.resources import AwsResources, GcpResources, Resources
-from mcloud.documents import Damaged, read_file
+from mcloud.documents import OTHER_TEXTS, Damaged, read_file
 from mcloud.errors import LocalError
 from mcloud.lock import Lock
 
-STARTING, READY, RECOVERING, STOPPING, FAILED = (
-    "starting",
-    "ready",
-    "recovering",  # a service crashed and is being provisioned again
-    "stopping",
-    "failed",
-)
+LocalPhase = Literal["starting", "ready", "recovering", "stopping", "failed"]
+"""Phase of the supervisor. It is ``recovering`` while it provisions a crashed service again."""
+
+STARTING: Final = "starting"
+READY: Final = "ready"
+RECOVERING: Final = "recovering"
+STOPPING: Final = "stopping"
+FAILED: Final = "failed"
 
 
 @dataclass
@@ -39,7 +40,7 @@ class ServiceState:
 @dataclass
 class State:
     pid: int
-    phase: str = STARTING
+    phase: Annotated[LocalPhase, OTHER_TEXTS] = STARTING
     doing: str = ""
     """The step that the supervisor is waiting for during the start."""
     error: str = ""

@@ -25,12 +25,13 @@ from dataclasses import dataclass, field, fields
 from decimal import ROUND_HALF_EVEN, Context, Decimal, localcontext
 from functools import cache
 from itertools import pairwise
-from typing import NamedTuple, TypeVar
+from typing import Literal, NamedTuple, TypeVar, get_args
 
 from mcloud.market.candle import MINUTE, Candle, to_timestamp
 from mcloud.market.trade import to_text
 
-KINDS = ("price-jump", "volume-spike", "drift")
+AnomalyKind = Literal["price-jump", "volume-spike", "drift"]
+KINDS: tuple[AnomalyKind, ...] = get_args(AnomalyKind)
 
 FAST = 5  # minutes of the reference price and of the fast mean
 LEAST_HISTORY = 3  # minimum number of minutes before the first verdict
@@ -136,8 +137,7 @@ class Anomaly:
     symbol: str
     start: int
     """Start of the minute, in ms since 1970."""
-    kind: str
-    """One of ``KINDS``."""
+    kind: AnomalyKind
     value: Decimal
     """The most distant price, the volume, or the fast mean."""
     usual: Decimal
@@ -248,7 +248,7 @@ class _MinuteSeries:
         self._verdicts: dict[tuple[int, str], _Verdict | None] = {}
         self._half = thresholds.window // 2
 
-    def verdict(self, index: int, kind: str) -> _Verdict | None:
+    def verdict(self, index: int, kind: AnomalyKind) -> _Verdict | None:
         """Return the unusual value of a minute, or None if the minute is not unusual or cannot be
         judged.
         """
@@ -259,7 +259,7 @@ class _MinuteSeries:
             self._verdicts[at] = found if is_one else None
         return self._verdicts[at]
 
-    def continues(self, index: int, kind: str, verdict: _Verdict) -> bool:
+    def continues(self, index: int, kind: AnomalyKind, verdict: _Verdict) -> bool:
         """Return whether the traded minute before was unusual in the same direction.
 
         A drift fluctuates around its limit, so for a drift all minutes of the fast mean count.
@@ -268,7 +268,7 @@ class _MinuteSeries:
         others = [self.verdict(each, kind) for each in near]
         return any(each is not None and each.is_up == verdict.is_up for each in others)
 
-    def anomaly(self, index: int, kind: str, verdict: _Verdict) -> Anomaly:
+    def anomaly(self, index: int, kind: AnomalyKind, verdict: _Verdict) -> Anomaly:
         one = self.minutes[index]
         return Anomaly(
             one.symbol,

@@ -34,7 +34,7 @@ from mcloud.config.document import Where
 from mcloud.config.settings import choice, read, tables
 from mcloud.errors import Refused
 from mcloud.notify import payload, web
-from mcloud.notify.event import SEVERITIES, Event
+from mcloud.notify.event import SEVERITIES, Event, Severity
 from mcloud.notify.origin import origin
 from mcloud.sites.resources import site_resources
 
@@ -46,7 +46,7 @@ REPEAT = 4.0  # hours
 class Channel:
     name: str
     kind: str
-    severity: str
+    severity: Severity
     """Lowest severity that the channel delivers."""
     repeat: float
     """Seconds after which a firing alert is sent again."""
@@ -64,7 +64,7 @@ class Webhook:
     """Name of the variable that has the URL, which is a secret."""
     url: str | None = setting(None)
     """URL on loopback."""
-    severity: str = setting("info", one_of=SEVERITIES)
+    severity: Severity = setting("info", one_of=SEVERITIES)
     """Lowest severity that the channel delivers."""
     repeat: float = setting(REPEAT, least=0.01)
     """Hours after which a firing alert is sent again."""
@@ -78,7 +78,7 @@ class PagerDuty:
     """Name of the variable that has the routing key, which is a secret."""
     url: str = setting(EVENTS_API)
     """URL of the Events API."""
-    severity: str = setting("info", one_of=SEVERITIES)
+    severity: Severity = setting("info", one_of=SEVERITIES)
     """Lowest severity that the channel delivers."""
     repeat: float = setting(REPEAT, least=0.01)
     """Hours after which a firing alert is sent again."""
@@ -90,7 +90,7 @@ class CloudTopic:
     """``sns`` or ``pubsub``."""
     topic: str | None = setting(None)
     """ARN of an SNS topic, or ``projects/PROJECT/topics/TOPIC``."""
-    severity: str = setting("info", one_of=SEVERITIES)
+    severity: Severity = setting("info", one_of=SEVERITIES)
     """Lowest severity that the channel delivers."""
     repeat: float = setting(REPEAT, least=0.01)
     """Hours after which a firing alert is sent again."""
@@ -117,7 +117,7 @@ class _Table(Protocol):
     """The settings that all channels have."""
 
     @property
-    def severity(self) -> str: ...
+    def severity(self) -> Severity: ...
     @property
     def repeat(self) -> float: ...
 

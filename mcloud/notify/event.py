@@ -2,11 +2,17 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final, Literal, get_args
 
-SEVERITIES = ("info", "warning", "critical")
+Severity = Literal["info", "warning", "critical"]
+SEVERITIES: tuple[Severity, ...] = get_args(Severity)
 """Severities, lowest first."""
 
-FIRING, RESOLVED, HAPPENED = "firing", "resolved", "happened"
+EventState = Literal["firing", "resolved", "happened"]
+
+FIRING: Final = "firing"
+RESOLVED: Final = "resolved"
+HAPPENED: Final = "happened"
 
 
 @dataclass(frozen=True)
@@ -19,9 +25,8 @@ class Event:
     """Title in one line."""
     text: str
     """Cause and remedy, in any number of lines, or empty."""
-    severity: str
-    """One of SEVERITIES."""
-    state: str
+    severity: Severity
+    state: EventState
     """``firing`` until the same key is ``resolved``. ``happened`` is for an event without an
     end.
     """
@@ -43,7 +48,7 @@ class Event:
     """
 
 
-def is_at_least(severity: str, least: str) -> bool:
+def is_at_least(severity: str, least: Severity) -> bool:
     """Return whether a severity is at least ``least``. An unknown one counts as the most severe,
     so that no event is lost.
     """

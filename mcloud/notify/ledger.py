@@ -31,8 +31,18 @@ from typing import Annotated, TypeVar
 
 from mcloud.clouds.ports import Site
 from mcloud.deadline import Asker
-from mcloud.documents import VERSION, Between, Damaged, Kind, Matching, StoredDocument, Time, encode
-from mcloud.notify.event import FIRING, HAPPENED, RESOLVED, Event
+from mcloud.documents import (
+    OTHER_TEXTS,
+    VERSION,
+    Between,
+    Damaged,
+    Kind,
+    Matching,
+    StoredDocument,
+    Time,
+    encode,
+)
+from mcloud.notify.event import FIRING, HAPPENED, RESOLVED, Event, EventState, Severity
 from mcloud.notify.memory import Told, is_news
 
 KIND = "alert-sent"
@@ -56,8 +66,10 @@ Value = TypeVar("Value")
 class LedgerRecord:
     """The last event of a key that a channel has sent or is sending."""
 
-    state: Annotated[str, Matching(f"{FIRING}|{RESOLVED}|{HAPPENED}", "a state of an event")]
-    severity: str
+    state: Annotated[
+        EventState, OTHER_TEXTS, Matching(f"{FIRING}|{RESOLVED}|{HAPPENED}", "a state of an event")
+    ]
+    severity: Annotated[Severity, OTHER_TEXTS]
     happened: Time
     """Time of the event, in seconds since 1970."""
     by: str

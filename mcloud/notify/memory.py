@@ -5,11 +5,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from threading import Lock
+from typing import Annotated
 
 from mcloud import best_effort, files
-from mcloud.documents import Count, Damaged, Time, read_file, set_aside
+from mcloud.documents import OTHER_TEXTS, Count, Damaged, Time, read_file, set_aside
 from mcloud.errors import McloudError
-from mcloud.notify.event import FIRING, HAPPENED, Event, is_at_least
+from mcloud.notify.event import FIRING, HAPPENED, Event, EventState, Severity, is_at_least
 
 KEPT = 1000  # number of keys of a channel; the oldest are dropped
 
@@ -18,8 +19,8 @@ KEPT = 1000  # number of keys of a channel; the oldest are dropped
 class Told:
     """The last event of a key that a channel sent."""
 
-    state: str
-    severity: str
+    state: Annotated[EventState, OTHER_TEXTS]
+    severity: Annotated[Severity, OTHER_TEXTS]
     happened: Time
     """Time of the event, in seconds since 1970."""
     at: Time

@@ -22,6 +22,7 @@ from mcloud.clouds.ports import (
     Heartbeat,
     Lag,
 )
+from mcloud.clouds.resources import Cloud
 from mcloud.cost.current import CostFigure
 from mcloud.documents import INLINED, OMITTED
 from mcloud.failover.debts import DebtNote
@@ -142,7 +143,7 @@ class AskedPart:
 
 @dataclass(frozen=True)
 class SitePart:
-    cloud: str
+    cloud: Cloud
     up: bool | None
     services: Mapping[str, ServicePart]
     queue: QueuePart

@@ -15,6 +15,7 @@ from mcloud.clouds.ports import Depth, Figures
 from mcloud.observing.machine import Machine
 from mcloud.observing.problems import firing, problems, silenced
 from mcloud.observing.snapshot import SiteSnapshot, Snapshot
+from mcloud.producer.breaker import CLOSED
 from mcloud.producer.reported_state import ProducerState
 from mcloud.runs import Running
 
@@ -182,7 +183,7 @@ def _producer(producer: Running[ProducerState]) -> Iterator[Sample]:
     for name, site in state.sites.items():
         of_it = {**here, "site": name}
         yield Sample("producer_waiting_trades", site.waiting_trades, of_it)
-        is_closed = site.breaker == "closed" and not site.refused
+        is_closed = site.breaker == CLOSED and not site.refused
         yield Sample("producer_breaker_closed", is_closed, of_it)
 
 

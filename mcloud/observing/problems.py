@@ -4,11 +4,13 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
 from mcloud.alerts.watch import FiringAlert, WatcherState
+from mcloud.clouds.observation import DOWN
 from mcloud.clouds.ports import SERVICES
 from mcloud.durations import duration, utc
 from mcloud.failover.statement import GuardState
 from mcloud.observing.machine import Machine
 from mcloud.observing.snapshot import SiteSnapshot, Snapshot
+from mcloud.producer.breaker import OPEN
 from mcloud.producer.reported_state import ProducerState
 from mcloud.replication.progress import ReplicatorState
 from mcloud.runs import Running, RunState, silence
@@ -163,7 +165,7 @@ def _producer(producer: Running[ProducerState], now: float) -> Iterator[str]:
             " its stream does not deliver; see `mcloud ps`"
         )
     for name, site in state.sites.items():
-        if site.refused or site.breaker == "open":
+        if site.refused or site.breaker == OPEN:
             how = "refuses" if site.refused else "does not accept"
             yield f"producer {producer.name}: {name} {how} messages: {site.error}"
     if state.spool_full:
@@ -195,7 +197,7 @@ def _guard(guard: Running[GuardState], now: float) -> Iterator[str]:
         yield f"{called} is running, but has not seen the sites for {duration(blind)}"
     if guard.runs:
         for name, site in state.sites.items():
-            if site.verdict == "down":
+            if site.verdict == DOWN:
                 yield f"{called}: {name} is down"
         if state.problem:
             yield f"{called}: {state.problem}"

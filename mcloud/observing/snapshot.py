@@ -18,6 +18,7 @@ from mcloud.clouds.ports import (
     Lag,
     Site,
 )
+from mcloud.clouds.resources import Cloud
 from mcloud.cost.current import CostFigure
 from mcloud.deadline import gather
 from mcloud.documents import Damaged, damaged, sound
@@ -54,7 +55,7 @@ class SiteCost:
 @dataclass(frozen=True)
 class SiteSnapshot:
     name: str
-    cloud: str
+    cloud: Cloud
     health: dict[str, Observation[float]]
     """Duration of the probe in seconds, by service. A problem means that the service is down."""
     code: Observation[DeployedCode]

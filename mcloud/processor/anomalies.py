@@ -21,9 +21,17 @@ from operator import attrgetter
 from typing import Annotated
 
 from mcloud.clouds.ports import Candles, Control, Heartbeat
-from mcloud.documents import Count, Damaged, Kind, Matching, Parsed, encode, sound
+from mcloud.documents import OTHER_TEXTS, Count, Damaged, Kind, Matching, Parsed, encode, sound
 from mcloud.errors import McloudError
-from mcloud.market.anomaly import Anomaly, Minute, Thresholds, detect, is_complete, minute
+from mcloud.market.anomaly import (
+    Anomaly,
+    AnomalyKind,
+    Minute,
+    Thresholds,
+    detect,
+    is_complete,
+    minute,
+)
 from mcloud.market.candle import MINUTE, parse_timestamp, to_timestamp
 from mcloud.market.indicators import signed_text
 from mcloud.market.trade import MAX_TIME, SYMBOL
@@ -49,7 +57,7 @@ class AnomalyRecord:
 
     timestamp: Timestamp
     symbol: Annotated[str, Matching(SYMBOL, "a symbol")]
-    kind: str
+    kind: Annotated[AnomalyKind, OTHER_TEXTS]
     value: Number
     usual: Number
     change: Number

@@ -1,13 +1,18 @@
 """A circuit breaker: after some failures, a site is not called for a while, then tried once."""
 
 from collections.abc import Callable
+from typing import Final, Literal
 
 from mcloud.backoff import Backoff, Jitter
 
 FAILURES = 3  # number of failures in a row after which the breaker opens
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0  # seconds
 
-CLOSED, OPEN, HALF_OPEN = "closed", "open", "half-open"
+BreakerState = Literal["closed", "open", "half-open"]
+
+CLOSED: Final = "closed"
+OPEN: Final = "open"
+HALF_OPEN: Final = "half-open"
 
 
 class Breaker:
@@ -19,7 +24,7 @@ class Breaker:
         self._until = 0.0
 
     @property
-    def state(self) -> str:
+    def state(self) -> BreakerState:
         if self._backoff.failures < FAILURES:
             return CLOSED
         return OPEN if self.wait() else HALF_OPEN

@@ -4,12 +4,13 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Annotated
 
-from mcloud.documents import OMITTED, Count, Seconds, Time
+from mcloud.documents import OMITTED, OTHER_TEXTS, Count, Seconds, Time
 from mcloud.feed.feed import SourceSummary
 from mcloud.producer.cursor import Hole
 from mcloud.producer.produce import ProducerProgress
-from mcloud.producer.route import Route
+from mcloud.producer.route import ProducerMode, Route
 from mcloud.producer.sender import SiteDelivery
 from mcloud.runs import RunState
 
@@ -36,7 +37,7 @@ class SourceAbout:
 @dataclass(frozen=True, kw_only=True)
 class ProducerState(SourceAbout, RunState):
     live: bool
-    mode: str
+    mode: Annotated[ProducerMode, OTHER_TEXTS]
     read: Count
     repeats: Count
     rate: Seconds
@@ -74,7 +75,7 @@ class ReportedState:
     def __init__(
         self,
         name: str,
-        mode: str,
+        mode: ProducerMode,
         about: SourceAbout,
         last: ProducerState | None = None,
         *,

@@ -8,11 +8,13 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from math import inf
 from statistics import median_low
+from typing import Literal, get_args
 
 from mcloud.clouds.observation import Observation
 from mcloud.clouds.ports import ControlRecord
 
-MODES = ("both", "primary", "cheapest", "nearest")
+ProducerMode = Literal["both", "primary", "cheapest", "nearest"]
+MODES: tuple[ProducerMode, ...] = get_args(ProducerMode)
 
 # A site replaces the current one only if it is better by this factor. Otherwise two sites with
 # about equal latency or cost would alternate at every check.
@@ -60,9 +62,9 @@ class Latencies:
 
 
 def choose(
-    mode: str, sites: Sequence[str], seen: RouteObservation, current: Route | None = None
+    mode: ProducerMode, sites: Sequence[str], seen: RouteObservation, current: Route | None = None
 ) -> Route:
-    """Return the route of ``mode`` (one of MODES). The first of ``sites`` is the default."""
+    """Return the route of ``mode`` . The first of ``sites`` is the default."""
     if mode == "both" or len(sites) == 1:
         return Route(tuple(sites), "every site" if len(sites) > 1 else "the only site")
     if mode == "primary":

@@ -12,7 +12,7 @@ from mcloud.cost.marginal import message_cost
 from mcloud.deadline import Asker
 from mcloud.documents import Damaged
 from mcloud.errors import McloudError
-from mcloud.producer.route import Latencies, Route, RouteObservation, choose
+from mcloud.producer.route import Latencies, ProducerMode, Route, RouteObservation, choose
 from mcloud.producer.spool import Spool
 
 PERIOD = 2.0  # seconds between two checks of the sites
@@ -26,7 +26,7 @@ class Router:
 
     def __init__(
         self,
-        mode: str,
+        mode: ProducerMode,
         sites: Mapping[str, Site],
         sent: Callable[[str], int],
         *,

@@ -7,13 +7,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from math import inf
 from operator import attrgetter
+from typing import Annotated
 
 from mcloud.backoff import Jitter
 from mcloud.clouds.ports import Queue
-from mcloud.documents import Seconds
+from mcloud.documents import OTHER_TEXTS, Seconds
 from mcloud.errors import McloudError, Unavailable
 from mcloud.market.envelope import VERSION, version_of, window_end
-from mcloud.producer.breaker import CLOSED, Breaker
+from mcloud.producer.breaker import CLOSED, Breaker, BreakerState
 from mcloud.producer.message_log import MessageLog
 from mcloud.producer.parcels import Parcel, alone, combine
 from mcloud.producer.spool import Spool
@@ -39,7 +40,7 @@ class SiteDelivery:
     waiting: int = 0
     """Number of messages in the spool that its queue has not accepted."""
     waiting_trades: int = 0
-    breaker: str = CLOSED
+    breaker: Annotated[BreakerState, OTHER_TEXTS] = CLOSED
     latency: Seconds | None = None
     """Average duration of a request in seconds; None before the first."""
     error: str = ""

@@ -12,6 +12,7 @@ from mcloud.failover.execution import DEADLINE
 from mcloud.feed.pace import pace
 from mcloud.market.trade import Trade
 from mcloud.producer.produce import FeedReader, ProducerProgress, produce
+from mcloud.producer.route import ProducerMode
 from mcloud.producer.router import Router, move
 from mcloud.producer.spool import Spool
 
@@ -26,7 +27,7 @@ class DrillStream:
         scratch: Path,
         trades: Iterable[Trade],
         speed: float = 1.0,
-        mode: str = "primary",
+        mode: ProducerMode = "primary",
     ) -> None:
         self._sites = sites
         self._mode = mode

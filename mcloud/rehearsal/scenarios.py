@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from mcloud.clouds.ports import SERVICES
 from mcloud.config import unknown
+from mcloud.local.outage import OutageKind
 
 
 @dataclass(frozen=True)
@@ -11,8 +12,7 @@ class Scenario:
     name: str
     service: str | None
     """The service with the outage. None for the whole site."""
-    how: str
-    """Kind of fault, one of those in ``mcloud.local.outage``."""
+    how: OutageKind
     moves: bool | None
     """Whether the traffic is expected to move. None if that depends on the severity of the
     fault."""

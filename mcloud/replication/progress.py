@@ -4,14 +4,18 @@ import logging
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Annotated, Literal
 
 from mcloud.clouds.ports import Lag
-from mcloud.documents import Seconds
+from mcloud.documents import OTHER_TEXTS, Seconds
 from mcloud.replication.pair_state import PairState
 from mcloud.replication.scope import Scope
 from mcloud.runs import RunState
 
 EXAMPLES = 100  # maximum number of disagreements, and of damaged objects, that are kept
+
+
+PairPhase = Literal["starting", "comparing", "following"]
 
 
 @dataclass(frozen=True)
@@ -20,8 +24,7 @@ class PairProgress:
 
     source: str
     target: str
-    phase: str = "starting"
-    """``starting``, ``comparing`` or ``following``."""
+    phase: Annotated[PairPhase, OTHER_TEXTS] = "starting"
     seen: int = 0
     """Number of candles that had changed or were compared."""
     written: int = 0

@@ -12,6 +12,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Literal, get_args
 from urllib.parse import quote
 
 from mcloud import best_effort, files
@@ -43,7 +44,8 @@ THREADS = 8
 PATIENCE = 120.0  # seconds to wait for the functions to store another trade in a candle
 POLL = 0.5  # seconds
 
-ENGINES = ("direct", "functions", "transfer-service")
+Engine = Literal["direct", "functions", "transfer-service"]
+ENGINES: tuple[Engine, ...] = get_args(Engine)
 
 
 @dataclass
@@ -97,7 +99,7 @@ class Restore:
         *,
         window: HourWindow = ALL_TIME,
         identities: Mapping[str, str],
-        engine: str = "direct",
+        engine: Engine = "direct",
         transfer: Transfer | None = None,
         workers: int = THREADS,
         processes: int = 0,

@@ -10,6 +10,7 @@ from threading import Event
 
 from mcloud.clouds.factory import open_site
 from mcloud.clouds.ports import SERVICES, Site
+from mcloud.clouds.resources import CLOUDS
 from mcloud.config import LOCAL, Config, SiteConfig
 from mcloud.deadline import gather
 from mcloud.errors import UsageError, reason_of
@@ -33,7 +34,7 @@ def sites(config: Config, provisioner: str | None = None) -> dict[str, SiteConfi
     if config.profile != LOCAL:
         return config.sites
     stack = LOCAL_STACK if provisioner == TERRAFORM else "mcloud"
-    return {cloud: SiteConfig(cloud, cloud, {}, stack) for cloud in ("aws", "gcp")}
+    return {cloud: SiteConfig(cloud, cloud, {}, stack) for cloud in CLOUDS}
 
 
 def check(config: Config, site: SiteConfig, provisioner: str) -> None:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from mcloud.config import load, setting, settings
-from mcloud.errors import ConfigError
+from mcloud.config import chosen, load, setting, settings
+from mcloud.errors import ConfigError, UsageError
 
 
 @dataclass(frozen=True)
@@ -69,3 +69,15 @@ def test_an_invalid_setting_is_reported_with_its_line(
 def test_a_table_must_be_one(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"toml:1: guard must be a table"):
         read(tmp_path, "guard = 1")
+
+
+def test_a_text_is_one_of_the_known_names_or_refused() -> None:
+    modes = ("both", "primary")
+    assert chosen("mode", "both", modes) == "both"
+    with pytest.raises(UsageError) as caught:
+        chosen("mode", "bth", modes)
+    assert str(caught.value) == (
+        "unknown mode 'bth'; choose from both, primary; did you mean 'both'?"
+    )
+    with pytest.raises(UsageError, match=f"'{'x' * 99}; choose from both, primary$"):
+        chosen("mode", "x" * 1000, modes)

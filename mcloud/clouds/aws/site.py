@@ -10,13 +10,13 @@ from mcloud.clouds.aws.metrics import CloudWatchMetrics
 from mcloud.clouds.aws.probe import AwsProbe
 from mcloud.clouds.aws.queue import SqsQueue
 from mcloud.clouds.aws.usage import CloudWatchUsage
-from mcloud.clouds.resources import AwsResources
+from mcloud.clouds.resources import AwsResources, Cloud
 
 
 class AwsSite:
     """Implementation of ``ports.Site`` for AWS."""
 
-    cloud = "aws"
+    cloud: Cloud = "aws"
 
     def __init__(self, name: str, resources: AwsResources) -> None:
         self.name = name

@@ -15,20 +15,20 @@ SECRET in the environment. The key is sent to DataSync and nowhere else.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from functools import cached_property
 from typing import Any
 
 from mcloud.clouds.aws.client import make_client, translated
-from mcloud.clouds.transfer import DONE, FAILED, GONE, RUNNING, Transferred
+from mcloud.clouds.transfer import DONE, FAILED, GONE, RUNNING, Transferred, TransferState
 from mcloud.errors import ConfigError
 
 KEY, SECRET = "MCLOUD_GCS_HMAC_KEY", "MCLOUD_GCS_HMAC_SECRET"
 
 TAG = "mcloud"  # tag of a location; its value is the name of the task that uses it
 
-_STATES = {"SUCCESS": DONE, "ERROR": FAILED}
+_STATES: Mapping[str, TransferState] = {"SUCCESS": DONE, "ERROR": FAILED}
 
 
 class DataSync:

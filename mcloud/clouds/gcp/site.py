@@ -14,13 +14,13 @@ from mcloud.clouds.gcp.probe import GcpProbe
 from mcloud.clouds.gcp.queue import PubSubQueue
 from mcloud.clouds.gcp.ramp import WriteRamp
 from mcloud.clouds.gcp.usage import MonitoringUsage
-from mcloud.clouds.resources import GcpResources
+from mcloud.clouds.resources import Cloud, GcpResources
 
 
 class GcpSite:
     """Implementation of ``ports.Site`` for Google Cloud."""
 
-    cloud = "gcp"
+    cloud: Cloud = "gcp"
 
     def __init__(self, name: str, resources: GcpResources) -> None:
         self.name = name

@@ -24,7 +24,7 @@ from mcloud.clouds.gcp.client import (
     translated,
     understood,
 )
-from mcloud.clouds.transfer import DONE, FAILED, GONE, RUNNING, Transferred
+from mcloud.clouds.transfer import DONE, FAILED, GONE, RUNNING, Transferred, TransferState
 from mcloud.errors import Refused, Unavailable
 
 _SERVICE = "Google's Storage Transfer Service"
@@ -100,7 +100,7 @@ class StorageTransfer:
         about = run.get("metadata", {})
         # Google's JSON encodes 64-bit numbers as strings and omits those that are 0.
         counters = {key: int(count) for key, count in about.get("counters", {}).items()}
-        state = RUNNING
+        state: TransferState = RUNNING
         if run.get("done"):
             state = FAILED if "error" in run or about.get("status") in _FAILED else DONE
         return Transferred(

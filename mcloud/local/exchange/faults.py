@@ -77,8 +77,7 @@ class Fault:
                 remedy="name a futures symbol, such as BTCUSDT.um",
             )
         if self.reason not in (None, *REASONS):
-            choices = ", ".join(REASONS)
-            raise UsageError(f"unknown reason {self.reason!r:.60}; choose from {choices}")
+            raise unknown("reason", self.reason, REASONS)
         for name in ("seconds", "count", "rate", "every"):
             value = getattr(self, name)
             if value is not None and not value > 0:
