@@ -17,7 +17,7 @@ from mcloud.alerts.units import said
 from mcloud.clock import AHEAD
 from mcloud.documents import OTHER_TEXTS, Seconds, Time
 from mcloud.durations import duration
-from mcloud.notify.event import FIRING, RESOLVED, Event, Severity
+from mcloud.notify.event import FIRING, RESOLVED, Event, EventState, Severity
 
 AlertState = Literal["ok", "pending", "firing", "unknown"]
 
@@ -273,7 +273,7 @@ def _resolved(alert: Alert, rule: AlertRule | None) -> Event:
     return _event(alert, rule, RESOLVED, words, "")
 
 
-def _event(alert: Alert, rule: AlertRule | None, state: str, words: str, text: str) -> Event:
+def _event(alert: Alert, rule: AlertRule | None, state: EventState, words: str, text: str) -> Event:
     return Event(
         key=alert.key,
         title=f"{alert.key}: {words}",

@@ -79,11 +79,11 @@ class EmbeddedStack:
             return self._plan
         parts = self._parts()
         if destroy:
-            todo = [(part, DELETE) for part in parts if part.there]
+            changes = [_change(part, DELETE) for part in parts if part.there]
         else:
-            todo = [(part, CREATE) for part in parts if not part.there]
-            todo += [(part, UPDATE) for part in parts if part.there and part.stale]
-        self._plan = StackPlan(tuple(_change(part, action) for part, action in todo))
+            changes = [_change(part, CREATE) for part in parts if not part.there]
+            changes += [_change(part, UPDATE) for part in parts if part.there and part.stale]
+        self._plan = StackPlan(tuple(changes))
         return self._plan
 
     def save(self) -> SitePlan:
