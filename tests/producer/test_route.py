@@ -147,11 +147,11 @@ def test_a_message_is_free_at_most_until_the_free_tiers_are_used_up(cloud: str) 
 
 
 def test_the_marginal_cost_equals_a_figure_computed_by_hand() -> None:
-    # 3 SQS requests, 1 call, 0.025 GB-s, 2 write units, 1 PUT; all free tiers used up
+    # 3 SQS requests, 1 call, 0.05 GB-s, 2 write units, 1 PUT; all free tiers used up
     by_hand = (
         3 * Decimal("0.4e-6")
         + Decimal("0.2e-6")
-        + Decimal("0.025") * Decimal("0.0000133334")
+        + Decimal("0.05") * Decimal("0.0000133334")
         + 2 * Decimal("0.625e-6")
         + Decimal("0.005e-3")
     )
