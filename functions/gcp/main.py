@@ -9,6 +9,9 @@ set. The trigger must retry, and have a dead-letter topic.
 ``anomaly`` checks the new candles once, when a schedule calls it. It has the same environment
 without the buckets, and ANOMALY_THRESHOLDS (see ``Thresholds.from_json``). Its log lists what it
 found.
+
+``compact`` compacts the raw archive once, when a schedule calls it. It has the environment of the
+processor, and TIMEOUT_SECONDS, after which the platform stops it.
 """
 
 import base64
@@ -33,6 +36,7 @@ from mcloud.market.anomaly import Thresholds
 from mcloud.market.envelope import Malformed, decode
 from mcloud.processor.anomalies import AnomalyWatch
 from mcloud.processor.arrival import Arrival, fields
+from mcloud.processor.compaction import compact_scheduled
 from mcloud.processor.ingest import ingest
 from mcloud.processor.log import log
 from mcloud.processor.pulse import INTERVAL, Pulse
@@ -58,14 +62,19 @@ def site() -> CloudFunctionSite:
 @cache
 def make_site() -> CloudFunctionSite:
     project = os.environ["GOOGLE_CLOUD_PROJECT"]
-    storage = make_storage(project, os.environ.get("STORAGE_EMULATOR_HOST", ""))
     candles, control = make_stores()
     return CloudFunctionSite(
-        GcsArchive(storage, os.environ["RAW_BUCKET"]),
+        make_archive(),
         candles,
         Pulse(control, interval=float(os.environ.get("HEARTBEAT_SECONDS", INTERVAL))),
         Recorder(os.environ.get("K_SERVICE", "processor"), exporter(project)),
     )
+
+
+def make_archive() -> GcsArchive:
+    project = os.environ["GOOGLE_CLOUD_PROJECT"]
+    storage = make_storage(project, os.environ.get("STORAGE_EMULATOR_HOST", ""))
+    return GcsArchive(storage, os.environ["RAW_BUCKET"])
 
 
 def make_stores() -> tuple[FirestoreCandles, FirestoreControl]:
@@ -164,3 +173,11 @@ def anomaly(request: Any) -> dict[str, int]:
     again."""
     with _looking:
         return {"anomalies": len(watch().look())}
+
+
+@functions_framework.http  # type: ignore[untyped-decorator]
+def compact(request: Any) -> dict[str, int]:
+    """Compact until shortly before the timeout. An exception is answered with 500."""
+    _, control = make_stores()
+    done = compact_scheduled(make_archive(), control, float(os.environ["TIMEOUT_SECONDS"]))
+    return {"objects": done.objects, "blocks": done.blocks}

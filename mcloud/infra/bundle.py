@@ -21,6 +21,8 @@ _SHARED = (
     "errors.py",
     "http.py",
     "local_faults.py",
+    "workers.py",
+    "archive/*.py",
     "market/*.py",
     "processor/*.py",
     "clouds/__init__.py",

@@ -223,7 +223,7 @@ def gcp_resources(
 
 
 def function_environment(to: GcpResources) -> dict[str, str]:
-    """Return the environment of the embedded Cloud Function."""
+    """Return the environment of the embedded Cloud Functions."""
     return {
         "GOOGLE_CLOUD_PROJECT": to.project,
         "RAW_BUCKET": to.raw_bucket,
@@ -231,6 +231,7 @@ def function_environment(to: GcpResources) -> dict[str, str]:
         "CANDLES_COLLECTION": to.candles_collection,
         "CONTROL_COLLECTION": to.control_collection,
         "HEARTBEAT_SECONDS": HEARTBEAT_SECONDS,
+        "TIMEOUT_SECONDS": "60",
         # the number of concurrent requests that terraform/gcp allows for an instance
         "THREADS": "8",
         "FIRESTORE_EMULATOR_HOST": to.firestore_endpoint,

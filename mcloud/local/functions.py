@@ -1,8 +1,8 @@
-"""Google's functions-framework with both functions of a source in one process.
+"""Google's functions-framework with all functions of a source in one process.
 
-The framework serves one function per process, and a second process would need another 80 MB. It is
-started as a file, ``python functions.py --source MAIN --host HOST --port PORT``, so that it imports
-only the mcloud in the bundle beside MAIN.
+The framework serves one function per process, and each further process would need another 80 MB.
+This module is started as a file, ``python functions.py --source MAIN --host HOST --port PORT``, so
+that it imports only the mcloud in the bundle beside MAIN.
 """
 
 import argparse
@@ -14,7 +14,9 @@ from functions_framework._http import create_server
 from gunicorn.config import KNOWN_SETTINGS
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 
-PROCESSOR, ANOMALY = "process", "anomaly"
+PROCESSOR = "process"
+SCHEDULED = ("anomaly", "compact")
+"""Functions that a schedule calls, each under a path of its name."""
 
 
 def main() -> None:
@@ -24,9 +26,12 @@ def main() -> None:
     parser.add_argument("--port", type=int, required=True)
     given = parser.parse_args()
     sys.path.insert(0, str(Path(given.source).parent))
-    anomaly = functions_framework.create_app(ANOMALY, given.source, "http")
+    scheduled = {
+        f"/{name}": functions_framework.create_app(name, given.source, "http").wsgi_app
+        for name in SCHEDULED
+    }
     app = functions_framework.create_app(PROCESSOR, given.source, "cloudevent")
-    app.wsgi_app = DispatcherMiddleware(app.wsgi_app, {f"/{ANOMALY}": anomaly.wsgi_app})
+    app.wsgi_app = DispatcherMiddleware(app.wsgi_app, scheduled)
     # The control socket would be in the user's home folder, shared by all embedded clouds. Versions
     # before 25.1 have none.
     known = {setting.name for setting in KNOWN_SETTINGS}

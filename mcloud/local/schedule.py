@@ -1,4 +1,4 @@
-"""Calls of the anomaly function every minute, in place of Cloud Scheduler."""
+"""Calls of the scheduled functions at their intervals, in place of Cloud Scheduler."""
 
 import threading
 import time
@@ -7,20 +7,21 @@ from collections.abc import Callable
 from mcloud import http
 from mcloud.errors import McloudError, Unavailable
 
-ANOMALY = "anomaly"  # as in functions.py, which is not imported because it loads too much
-
-PERIOD = 60.0  # seconds, as in terraform/gcp
+PERIODS = {"anomaly": 60.0, "compact": 3600.0}
+"""Seconds between two calls of each function, as in terraform/gcp. The names are those in
+``functions``, which is not imported because it loads too much."""
 
 
 class Schedule:
-    """Calls the function in a thread, one call at a time, so that a slow call blocks nothing
-    else.
-    """
+    """Calls a function in a thread, one call at a time, so that a slow call blocks nothing else."""
 
-    def __init__(self, function_url: str, clock: Callable[[], float] = time.monotonic) -> None:
-        self._url = anomaly_url(function_url)
+    def __init__(
+        self, function_url: str, name: str, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._name = name
+        self._url = url_of(function_url, name)
         self._clock = clock
-        self._due = clock() + PERIOD
+        self._due = clock() + PERIODS[name]
         self._call: threading.Thread | None = None
 
     def tick(self) -> None:
@@ -28,7 +29,7 @@ class Schedule:
         now = self._clock()
         if now < self._due or (self._call is not None and self._call.is_alive()):
             return
-        self._due = now + PERIOD
+        self._due = now + PERIODS[self._name]
         self._call = threading.Thread(target=self._try, daemon=True)
         self._call.start()
 
@@ -36,12 +37,12 @@ class Schedule:
         try:
             call(self._url)
         except McloudError as error:
-            print(f"the anomaly function failed, or was not reached: {error}", flush=True)
+            print(f"the function {self._name} failed, or was not reached: {error}", flush=True)
 
 
-def anomaly_url(function_url: str) -> str:
-    """Return the URL of the anomaly function, which runs beside the processor."""
-    return f"{function_url}/{ANOMALY}/"
+def url_of(function_url: str, name: str) -> str:
+    """Return the URL of a scheduled function, which runs beside the processor."""
+    return f"{function_url}/{name}/"
 
 
 def call(url: str) -> bytes:

@@ -93,7 +93,7 @@ class EmbeddedStack:
         raise _unsavable()
 
     def apply(self) -> dict[str, str]:
-        from mcloud.local import anomaly_function, deployment
+        from mcloud.local import deployment, scheduled_functions
 
         if self._plan.empty and self._destroys:
             return {}
@@ -101,7 +101,7 @@ class EmbeddedStack:
         if self._destroys:
             with self._told():
                 if isinstance(to, AwsResources):
-                    anomaly_function.destroy(to)
+                    scheduled_functions.destroy(to)
                     deployment.destroy_aws(to)
                 else:
                     deployment.destroy_gcp(to)
@@ -112,7 +112,7 @@ class EmbeddedStack:
                 if isinstance(to, AwsResources):
                     deployment.deploy_aws(to.endpoint_url)
                     thresholds = settings(self._config, "anomalies", Thresholds)
-                    anomaly_function.deploy(to, thresholds.to_json())
+                    scheduled_functions.deploy(to, thresholds.to_json())
                 else:
                     deployment.deploy_gcp(to)
                     self._update_function()
@@ -140,16 +140,17 @@ class EmbeddedStack:
         return state.resources()[self._site.name]
 
     def _parts(self) -> "list[StackPart]":
-        from mcloud.local import anomaly_function, deployment
+        from mcloud.local import deployment, scheduled_functions
 
         to = self._resources()
         if isinstance(to, AwsResources):
-            return [*deployment.aws_parts(to), *anomaly_function.parts(to)]
+            return [*deployment.aws_parts(to), *scheduled_functions.parts(to)]
         parts = deployment.gcp_parts(to)
         if self._destroys:
             return parts  # the function's process belongs to the embedded clouds
         stale = self._function_is_stale()
-        functions = {"processor": to.function, "anomaly": anomaly_function.NAME}
+        scheduled = {each.component: each.name for each in scheduled_functions.SCHEDULED}
+        functions = {"processor": to.function, **scheduled}
         return [
             *parts,
             *(

@@ -24,9 +24,9 @@ import psutil
 from mcloud import processes
 from mcloud.backoff import grown
 from mcloud.errors import LocalError, McloudError
-from mcloud.local import anomaly_function, children, deployment, outage
+from mcloud.local import children, deployment, outage, scheduled_functions
 from mcloud.local.children import Child
-from mcloud.local.schedule import Schedule
+from mcloud.local.schedule import PERIODS, Schedule
 from mcloud.local.state import FAILED, READY, RECOVERING, STOPPING, Home, ServiceState, State
 from mcloud.processes import Process
 
@@ -53,7 +53,7 @@ class Options:
     thresholds: str = ""
     """Thresholds of the anomaly functions, as ``Thresholds.to_json`` writes them."""
     scheduled: bool = True
-    """Whether the anomaly functions are called every minute."""
+    """Whether the anomaly and the compaction functions are called on a schedule."""
 
     def encode(self) -> str:
         return json.dumps(asdict(self))
@@ -72,7 +72,7 @@ class Supervisor:
         self._attempts: SimpleQueue[tuple[str, Process, bool]] = SimpleQueue()
         """Results of attempts to provision a child again: its process at the time, and success."""
         self._unwritten = False
-        self._schedule: Schedule | None = None
+        self._schedules: list[Schedule] = []
         self._owner = psutil.Process(options.owner) if options.owner is not None else None
 
     def run(self) -> int:
@@ -110,7 +110,7 @@ class Supervisor:
         self._say("provisioning")
         self._provision()
         if self._options.scheduled:
-            self._schedule = Schedule(self._gcp.function_url)
+            self._schedules = [Schedule(self._gcp.function_url, name) for name in PERIODS]
         self._home.kept.unlink(missing_ok=True)
         self._state.phase = READY
         self._say("")
@@ -173,7 +173,7 @@ class Supervisor:
 
     def _provision_aws(self) -> None:
         resources = deployment.deploy_aws(f"http://{self._address('aws')}")
-        anomaly_function.deploy(
+        scheduled_functions.deploy(
             resources, self._options.thresholds, scheduled=self._options.scheduled
         )
         self._state.outputs["aws"] = resources.to_outputs()
@@ -193,8 +193,8 @@ class Supervisor:
             elif name in self._unprovisioned and children.answers(child.address):
                 self._provision_again(name)
         self._note_provisioned()
-        if self._schedule is not None:
-            self._schedule.tick()
+        for schedule in self._schedules:
+            schedule.tick()
 
     def _restart(self, child: Child, code: int) -> None:
         """Restart a child, after a longer pause the more often it crashed recently."""

@@ -15,8 +15,8 @@ from mcloud.clouds.aws.client import make_client
 from mcloud.clouds.factory import open_site
 from mcloud.clouds.ports import Site
 from mcloud.feed.simulate import Simulate
-from mcloud.local.anomaly_function import NAME
-from mcloud.local.schedule import anomaly_url, call
+from mcloud.local.schedule import call, url_of
+from mcloud.local.scheduled_functions import ANOMALY
 from mcloud.local.state import State
 from mcloud.market.trade import Trade
 from mcloud.processor.anomalies import recent
@@ -59,9 +59,9 @@ def look(embedded: State) -> None:
     """
     aws, gcp = embedded.outputs["aws"], embedded.outputs["gcp"]
     lambda_ = make_client("lambda", aws["region"], aws["endpoint_url"])
-    assert lambda_.invoke(FunctionName=NAME)["StatusCode"] == 200
+    assert lambda_.invoke(FunctionName=ANOMALY.name)["StatusCode"] == 200
     with suppress(HTTPError):
-        call(anomaly_url(gcp["function_url"]))
+        call(url_of(gcp["function_url"], "anomaly"))
 
 
 def test_both_sites_have_the_same(

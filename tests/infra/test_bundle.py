@@ -72,7 +72,7 @@ def test_a_bundle_is_small(cloud: str) -> None:
 def test_runs_on_its_own(cloud: str, tmp_path: Path) -> None:
     """When it is imported from the unpacked bundle, nothing of an installed mcloud is used."""
     zipfile.ZipFile(io.BytesIO(bundle.build(cloud))).extractall(tmp_path)
-    modules = "processor, anomalies" if cloud == "aws" else "main"
+    modules = "processor, anomalies, compaction" if cloud == "aws" else "main"
     script = (
         f"import sys, {modules};"
         "print(*[m.__file__ for n, m in sys.modules.items() if n.split('.')[0] == 'mcloud'])"

@@ -1,4 +1,4 @@
-"""The anomaly functions are called each minute, on both embedded clouds."""
+"""The scheduled functions are called at their intervals, on both embedded clouds."""
 
 import threading
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from patience import eventually
 from mcloud.clouds.factory import open_site
 from mcloud.feed.simulate import Simulate
 from mcloud.local import children, control
-from mcloud.local.schedule import PERIOD, Schedule
+from mcloud.local.schedule import PERIODS, Schedule
 from mcloud.local.supervisor import Options
 from mcloud.processor.anomalies import recent
 from mcloud.rehearsal.demo import deliver
@@ -49,23 +49,24 @@ def url() -> Iterator[str]:
     server.server_close()
 
 
+@pytest.mark.parametrize("name", PERIODS)
 def test_the_function_is_called_when_due_and_never_twice_at_once(
-    url: str, capsys: pytest.CaptureFixture[str]
+    url: str, name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     now = 100.0
-    schedule = Schedule(url, lambda: now)
+    schedule = Schedule(url, name, lambda: now)
     schedule.tick()
     assert schedule._call is None
     Function.may_answer.clear()
-    now += PERIOD
+    now += PERIODS[name]
     schedule.tick()
-    eventually(lambda: Function.calls == [("/anomaly/", "true")])
-    now += PERIOD
+    eventually(lambda: Function.calls == [(f"/{name}/", "true")])
+    now += PERIODS[name]
     schedule.tick()  # the first call has not returned
     Function.answer = 500
     Function.may_answer.set()
     schedule._call.join()
-    assert f"the anomaly function failed, or was not reached: {url}/anomaly/: HTTP 500" in (
+    assert f"the function {name} failed, or was not reached: {url}/{name}/: HTTP 500" in (
         capsys.readouterr().out
     )
     schedule.tick()

@@ -58,10 +58,12 @@ def test_the_life_of_both_sites(own: Terminal, tmp_path: Path) -> None:
     assert [each["address"] for each in changed["aws"]["plan"]["changes"]] == [
         "aws_lambda_function.processor",
         "aws_lambda_function.anomaly",
+        "aws_lambda_function.compact",
     ]
     assert [each["address"] for each in changed["gcp"]["plan"]["changes"]] == [
         "google_cloudfunctions2_function.processor",
         "google_cloudfunctions2_function.anomaly",
+        "google_cloudfunctions2_function.compact",
     ]
     assert own.run("plan", "--detailed-exitcode").returncode == 0
     own.environment["PYTHONPATH"] = ours
@@ -70,9 +72,9 @@ def test_the_life_of_both_sites(own: Terminal, tmp_path: Path) -> None:
     kept = own.run("destroy", "aws", "--yes")
     assert kept.returncode == 2
     assert kept.stderr.endswith("; use --confirm mcloud\n")
-    assert sites(own, "destroy", "aws", "--yes", "--confirm", "mcloud")["aws"]["done"] == 8
+    assert sites(own, "destroy", "aws", "--yes", "--confirm", "mcloud")["aws"]["done"] == 10
     after = json.loads(own.run("plan", *ARGUMENTS).stdout)["sites"]
-    assert after["aws"]["plan"]["counts"]["create"] == 8
+    assert after["aws"]["plan"]["counts"]["create"] == 10
     assert after["gcp"]["plan"]["counts"]["create"] == 0
     gone = sites(own, "destroy", "gcp", "--yes", "--confirm", "mcloud")["gcp"]
     assert gone["done"] == len(gone["plan"]["changes"]) == 5

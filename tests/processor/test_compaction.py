@@ -1,0 +1,128 @@
+"""The scheduled compaction: it stops in time, continues, and notes and logs what it did."""
+
+import json
+from collections.abc import Iterable
+
+import pytest
+from failover.sites import LiveSite
+from producer.sources import START, trade
+
+from mcloud.documents import Damaged
+from mcloud.errors import McloudError
+from mcloud.market.archive import HOUR, pack, parse_key
+from mcloud.market.trade import Trade
+from mcloud.processor.compaction import (
+    COMPACTION,
+    LAST,
+    RESERVE,
+    LastCompaction,
+    compact_scheduled,
+    last_compaction,
+)
+
+SYMBOLS = ("AUSDT", "BUSDT", "CUSDT")
+LATER = START / 1000 + 2 * 3600 + 3600
+
+
+class Clock:
+    """A clock that advances with each step of an archive."""
+
+    def __init__(self, site: LiveSite, step: float) -> None:
+        self.now = LATER
+        site.faults.before = self.advance
+        self.step = step
+
+    def advance(self, call: str) -> None:
+        self.now += self.step
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def site() -> LiveSite:
+    return LiveSite("aws")
+
+
+def put(site: LiveSite, trades: Iterable[Trade]) -> list[str]:
+    items = pack(trades)
+    for item in items:
+        site.archive.put(item)
+    return [item.key for item in items]
+
+
+def left(site: LiveSite) -> list[str]:
+    return [key for key in sorted(site.archive.objects) if parse_key(key)]
+
+
+def noted(site: LiveSite) -> LastCompaction:
+    last = last_compaction(site.control)
+    assert isinstance(last, LastCompaction)
+    return last
+
+
+def lines(out: str, message: str) -> list[dict[str, object]]:
+    return [each for each in map(json.loads, out.splitlines()) if each["message"] == message]
+
+
+def test_notes_and_logs_what_it_did(site: LiveSite, capsys: pytest.CaptureFixture[str]) -> None:
+    hour = START // HOUR * HOUR
+    put(site, [trade(n)._replace(time=hour + n) for n in range(10)])
+    put(site, [trade(10)._replace(time=hour + 2 * HOUR)])
+    assert last_compaction(site.control) is None
+    done = compact_scheduled(site.archive, site.control, 900, Clock(site, 1))
+    assert noted(site) == done
+    assert (done.objects, done.blocks, done.trades, done.pending) == (1, 1, 10, 1)
+    assert (done.problems, done.next_symbol) == (0, "")
+    assert done.at == LATER + done.seconds
+    (line,) = lines(capsys.readouterr().out, "compacted")
+    assert line["severity"] == "INFO"
+    assert {line[key] for key in ("objects", "blocks", "pending")} == {1}
+    assert line["trades"] == 10
+
+
+@pytest.mark.parametrize("step", [10, 20])
+def test_it_ends_before_the_timeout_and_the_next_run_continues(site: LiveSite, step: float) -> None:
+    for symbol in SYMBOLS:
+        for n in range(20):
+            put(site, [trade(n)._replace(symbol=symbol)])
+    clock = Clock(site, step / 16)  # 16 threads read the objects of a part
+    notes = []
+    while not notes or notes[-1].next_symbol:
+        begun = clock.now
+        notes.append(compact_scheduled(site.archive, site.control, 100, clock))
+        assert clock.now - begun < 100
+        assert len(notes) < 20
+    assert len(notes) > 1
+    assert left(site) == []
+
+
+def test_a_problem_is_logged_and_fails_the_run_after_everything_else(
+    site: LiveSite, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (bad,) = put(site, [trade(0)._replace(symbol="AUSDT")])
+    put(site, [trade(0)._replace(symbol="BUSDT")])
+    site.archive.objects[bad] = b"damaged"
+    with pytest.raises(McloudError, match="1 objects cannot be compacted"):
+        compact_scheduled(site.archive, site.control, 900, Clock(site, 1))
+    assert left(site) == [bad]
+    last = noted(site)
+    assert (last.problems, last.objects) == (1, 1)
+    assert last.named == (f"{bad} is damaged: its content does not match its name",)
+    (line,) = lines(capsys.readouterr().out, "cannot compact")
+    assert (line["severity"], line["problem"]) == ("ERROR", last.named[0])
+
+
+def test_a_damaged_note_is_replaced(site: LiveSite, capsys: pytest.CaptureFixture[str]) -> None:
+    site.control.keep(COMPACTION.name, LAST, {"next_symbol": 7})
+    assert isinstance(last_compaction(site.control), Damaged)
+    put(site, [trade(0)])
+    compact_scheduled(site.archive, site.control, 900, Clock(site, 1))
+    assert noted(site).objects == 1
+    (line,) = lines(capsys.readouterr().out, "cannot read the note of the last compaction")
+    assert line["severity"] == "ERROR"
+
+
+def test_a_short_timeout_leaves_most_of_it_for_work(site: LiveSite) -> None:
+    put(site, [trade(0)])
+    assert compact_scheduled(site.archive, site.control, RESERVE, Clock(site, 1)).objects == 1
