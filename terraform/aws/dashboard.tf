@@ -3,7 +3,7 @@ resource "aws_cloudwatch_dashboard" "this" {
 
   dashboard_body = jsonencode({
     widgets = [
-      for index, chart in concat(local.charts, [for chart in [local.anomaly_chart] : chart if var.anomalies]) : {
+      for index, chart in concat(local.charts, local.charts_of_scheduled) : {
         type   = "metric"
         x      = 12 * (index % 2)
         y      = 6 * floor(index / 2)
@@ -67,11 +67,24 @@ locals {
     },
   ]
 
+  charts_of_scheduled = concat(
+    [for chart in [local.anomaly_chart] : chart if var.anomalies],
+    [for chart in [local.compact_chart] : chart if var.compaction],
+  )
+
   anomaly_chart = {
     title = "Anomaly function calls"
     metrics = [
       ["AWS/Lambda", "Invocations", "FunctionName", local.anomaly_name, { stat = "Sum", label = "calls" }],
       ["AWS/Lambda", "Errors", "FunctionName", local.anomaly_name, { stat = "Sum", label = "errors" }],
+    ]
+  }
+
+  compact_chart = {
+    title = "Compaction function calls"
+    metrics = [
+      ["AWS/Lambda", "Invocations", "FunctionName", local.compact_name, { stat = "Sum", label = "calls" }],
+      ["AWS/Lambda", "Errors", "FunctionName", local.compact_name, { stat = "Sum", label = "errors" }],
     ]
   }
 }

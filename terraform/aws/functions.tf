@@ -1,8 +1,9 @@
-# The processor, fed by the queue, and the anomaly function, called on a schedule.
+# The processor, fed by the queue, and the anomaly and the compaction function, called on schedules.
 
 locals {
   processor    = "${var.name}-processor"
   anomaly_name = "${var.name}-anomaly"
+  compact_name = "${var.name}-compact"
 }
 
 resource "aws_lambda_function" "processor" {
@@ -101,7 +102,7 @@ resource "aws_lambda_function" "anomaly" {
   # Failed calls do not go to the topic of the alerts: there is one per minute, and an alarm reports
   # the problem once.
   dead_letter_config {
-    target_arn = aws_sqs_queue.missed[0].arn
+    target_arn = aws_sqs_queue.missed["anomaly"].arn
   }
 
   logging_config {
@@ -133,5 +134,68 @@ resource "aws_lambda_function_event_invoke_config" "anomaly" {
 
   function_name                = aws_lambda_function.anomaly[0].function_name
   maximum_event_age_in_seconds = 60
+  maximum_retry_attempts       = 0
+}
+
+resource "aws_lambda_function" "compact" {
+  #checkov:skip=CKV_AWS_117:it calls nothing but public AWS endpoints; a VPC would add a NAT gateway or four interface endpoints
+  #checkov:skip=CKV_AWS_173:the variables are names of resources, nothing secret
+  #checkov:skip=CKV_AWS_272:whoever deploys builds the zip and uploads it in one step
+  count = local.compact
+
+  function_name    = local.compact_name
+  description      = "Puts the small objects of the raw archive into large blocks"
+  role             = aws_iam_role.compact[0].arn
+  handler          = "compaction.handler"
+  runtime          = "python3.13"
+  architectures    = ["arm64"]
+  filename         = var.bundle
+  source_code_hash = filebase64sha256(var.bundle)
+  # It stops before the timeout, and the next call continues. The memory holds the trades and blocks
+  # of one part, see mcloud/archive/compact.py.
+  timeout     = 900
+  memory_size = 1024
+
+  # One compaction at a time. Two at once would do no harm.
+  reserved_concurrent_executions = var.reserve_concurrency ? 1 : -1
+
+  environment {
+    variables = {
+      RAW_BUCKET    = aws_s3_bucket.raw.bucket
+      CONTROL_TABLE = aws_dynamodb_table.control.name
+    }
+  }
+
+  dead_letter_config {
+    target_arn = aws_sqs_queue.missed["compact"].arn
+  }
+
+  logging_config {
+    log_format = "JSON"
+    log_group  = aws_cloudwatch_log_group.compact[0].name
+  }
+
+  tracing_config {
+    mode = "PassThrough"
+  }
+
+  depends_on = [aws_iam_role_policy.compact]
+}
+
+resource "aws_cloudwatch_log_group" "compact" {
+  #checkov:skip=CKV_AWS_158:CloudWatch encrypts it with its own key, and nothing secret is logged
+  #checkov:skip=CKV_AWS_338:log_retention says how long; what happened is in the raw archive
+  count = local.compact
+
+  name              = "/aws/lambda/${local.compact_name}"
+  retention_in_days = var.log_retention
+}
+
+# The next call tries again what failed.
+resource "aws_lambda_function_event_invoke_config" "compact" {
+  count = local.compact
+
+  function_name                = aws_lambda_function.compact[0].function_name
+  maximum_event_age_in_seconds = 3600
   maximum_retry_attempts       = 0
 }

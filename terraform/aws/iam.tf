@@ -231,6 +231,7 @@ data "aws_iam_policy_document" "operator" {
     resources = [
       "${local.functions_arn}:${local.processor}",
       "${local.functions_arn}:${local.anomaly_name}",
+      "${local.functions_arn}:${local.compact_name}",
     ]
   }
 
@@ -349,7 +350,7 @@ data "aws_iam_policy_document" "anomaly" {
   statement {
     sid       = "Missed"
     actions   = ["sqs:SendMessage"]
-    resources = [aws_sqs_queue.missed[0].arn]
+    resources = [aws_sqs_queue.missed["anomaly"].arn]
   }
 
   statement {
@@ -378,16 +379,81 @@ data "aws_iam_policy_document" "anomaly" {
   }
 }
 
+resource "aws_iam_role" "compact" {
+  count = local.compact
+
+  name               = local.compact_name
+  description        = "What the compaction function may do"
+  assume_role_policy = data.aws_iam_policy_document.lambda.json
+}
+
+resource "aws_iam_role_policy" "compact" {
+  count = local.compact
+
+  name   = "compact"
+  role   = aws_iam_role.compact[0].id
+  policy = data.aws_iam_policy_document.compact[0].json
+}
+
+data "aws_iam_policy_document" "compact" {
+  count = local.compact
+
+  statement {
+    sid       = "Archive"
+    actions   = ["s3:GetObject", "s3:PutObject", "s3:DeleteObject"]
+    resources = ["${aws_s3_bucket.raw.arn}/raw/*"]
+  }
+
+  statement {
+    sid       = "ArchiveKeys"
+    actions   = ["s3:ListBucket"]
+    resources = [aws_s3_bucket.raw.arn]
+  }
+
+  # The note of what it did, with which the next call continues.
+  statement {
+    sid       = "Note"
+    actions   = ["dynamodb:GetItem", "dynamodb:PutItem"]
+    resources = [aws_dynamodb_table.control.arn]
+
+    condition {
+      test     = "ForAllValues:StringEquals"
+      variable = "dynamodb:LeadingKeys"
+      values   = ["compaction"]
+    }
+  }
+
+  # Lambda wants it for the queue of failed calls, when it makes the function.
+  statement {
+    sid       = "Missed"
+    actions   = ["sqs:SendMessage"]
+    resources = [aws_sqs_queue.missed["compact"].arn]
+  }
+
+  statement {
+    sid       = "Logs"
+    actions   = ["logs:CreateLogStream", "logs:PutLogEvents"]
+    resources = ["${aws_cloudwatch_log_group.compact[0].arn}:*"]
+  }
+
+  # X-Ray knows no resources to name.
+  statement {
+    sid       = "Traces"
+    actions   = ["xray:PutTraceSegments", "xray:PutTelemetryRecords"]
+    resources = ["*"]
+  }
+}
+
 resource "aws_iam_role" "scheduler" {
-  count = local.anomaly
+  count = min(1, length(local.scheduled))
 
   name               = "${var.name}-scheduler"
-  description        = "Calls the anomaly function"
+  description        = "Calls the functions that have a schedule"
   assume_role_policy = data.aws_iam_policy_document.scheduler_trust.json
 }
 
 resource "aws_iam_role_policy" "scheduler" {
-  count = local.anomaly
+  count = min(1, length(local.scheduled))
 
   name   = "scheduler"
   role   = aws_iam_role.scheduler[0].id
@@ -395,18 +461,18 @@ resource "aws_iam_role_policy" "scheduler" {
 }
 
 data "aws_iam_policy_document" "scheduler" {
-  count = local.anomaly
+  count = min(1, length(local.scheduled))
 
   statement {
     sid       = "Call"
     actions   = ["lambda:InvokeFunction"]
-    resources = ["${local.functions_arn}:${local.anomaly_name}"]
+    resources = [for each in local.scheduled : "${local.functions_arn}:${var.name}-${each}"]
   }
 
   statement {
     sid       = "Missed"
     actions   = ["sqs:SendMessage"]
-    resources = [aws_sqs_queue.missed[0].arn]
+    resources = [for each in local.scheduled : aws_sqs_queue.missed[each].arn]
   }
 }
 

@@ -1,8 +1,12 @@
 # Alarms, and the topic that delivers them.
 
 locals {
-  # Each alarm compares the worst minute of a metric with a limit.
-  alarms = merge(local.alarms_of_trades, var.anomalies ? local.alarms_of_anomalies : {})
+  # Each alarm compares the worst period of a metric, by default a minute, with a limit.
+  alarms = merge(
+    local.alarms_of_trades,
+    var.anomalies ? local.alarms_of_anomalies : {},
+    var.compaction ? local.alarms_of_compaction : {},
+  )
 
   alarms_of_trades = {
     dead-letters = {
@@ -65,6 +69,18 @@ locals {
       dimensions  = { FunctionName = local.anomaly_name }
     }
   }
+
+  alarms_of_compaction = {
+    compact-errors = {
+      description = "The compaction function fails, or cannot put an object of the raw archive into a block; its log names it."
+      namespace   = "AWS/Lambda"
+      metric      = "Errors"
+      statistic   = "Sum"
+      above       = 0
+      dimensions  = { FunctionName = local.compact_name }
+      period      = 3600 # it runs once in this time, and the alarm stays until a run succeeds
+    }
+  }
 }
 
 resource "aws_cloudwatch_metric_alarm" "this" {
@@ -78,7 +94,7 @@ resource "aws_cloudwatch_metric_alarm" "this" {
   statistic           = each.value.statistic
   comparison_operator = "GreaterThanThreshold"
   threshold           = each.value.above
-  period              = 60
+  period              = try(each.value.period, 60)
   evaluation_periods  = 1
   treat_missing_data  = "notBreaching"
   alarm_actions       = [aws_sns_topic.alerts.arn]

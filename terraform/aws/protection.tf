@@ -21,6 +21,7 @@ resource "terraform_data" "protection" {
     aws_cloudwatch_dashboard.this,
     aws_lambda_event_source_mapping.trades,
     aws_lambda_function_event_invoke_config.anomaly,
+    aws_lambda_function_event_invoke_config.compact,
     aws_iam_role_policy.producer,
     aws_iam_role_policy.replicator,
     aws_iam_role_policy.operator,
@@ -38,6 +39,7 @@ resource "terraform_data" "protection" {
     aws_s3_bucket_policy.raw,
     aws_s3_bucket_lifecycle_configuration.raw,
     aws_scheduler_schedule.anomaly,
+    aws_scheduler_schedule.compact,
     aws_sqs_queue_policy.missed,
   ]
 }

@@ -1,4 +1,4 @@
-# The schedule of the anomaly function, if there is one, and the queue of its failed calls.
+# The schedules of the anomaly and the compaction function, if they are wanted, and the queues of their failed calls.
 
 resource "aws_scheduler_schedule" "anomaly" {
   #checkov:skip=CKV_AWS_297:it carries no payload to encrypt
@@ -23,34 +23,71 @@ resource "aws_scheduler_schedule" "anomaly" {
     }
 
     dead_letter_config {
-      arn = aws_sqs_queue.missed[0].arn
+      arn = aws_sqs_queue.missed["anomaly"].arn
+    }
+  }
+}
+
+resource "aws_scheduler_schedule" "compact" {
+  #checkov:skip=CKV_AWS_297:it carries no payload to encrypt
+  count = local.compact
+
+  name                = local.compact_name
+  description         = "Calls the compaction function"
+  schedule_expression = var.compaction_schedule
+
+  flexible_time_window {
+    mode = "OFF"
+  }
+
+  target {
+    arn      = aws_lambda_function.compact[0].arn
+    role_arn = aws_iam_role.scheduler[0].arn
+
+    retry_policy {
+      maximum_event_age_in_seconds = 1800
+      maximum_retry_attempts       = 5
+    }
+
+    dead_letter_config {
+      arn = aws_sqs_queue.missed["compact"].arn
     }
   }
 }
 
 resource "aws_sqs_queue" "missed" {
-  count = local.anomaly
+  for_each = local.scheduled
 
-  name                      = "${var.name}-anomaly-missed"
+  name                      = "${var.name}-${each.key}-missed"
   message_retention_seconds = 24 * 3600 # failed calls are kept for diagnosis only, and are not repeated
   sqs_managed_sse_enabled   = true
 }
 
-resource "aws_sqs_queue_policy" "missed" {
-  count = local.anomaly
+moved {
+  from = aws_sqs_queue.missed[0]
+  to   = aws_sqs_queue.missed["anomaly"]
+}
 
-  queue_url = aws_sqs_queue.missed[0].id
-  policy    = data.aws_iam_policy_document.missed_tls_only[0].json
+resource "aws_sqs_queue_policy" "missed" {
+  for_each = local.scheduled
+
+  queue_url = aws_sqs_queue.missed[each.key].id
+  policy    = data.aws_iam_policy_document.missed_tls_only[each.key].json
+}
+
+moved {
+  from = aws_sqs_queue_policy.missed[0]
+  to   = aws_sqs_queue_policy.missed["anomaly"]
 }
 
 data "aws_iam_policy_document" "missed_tls_only" {
-  count = local.anomaly
+  for_each = local.scheduled
 
   statement {
     sid       = "TlsOnly"
     effect    = "Deny"
     actions   = ["sqs:*"]
-    resources = [aws_sqs_queue.missed[0].arn]
+    resources = [aws_sqs_queue.missed[each.key].arn]
 
     principals {
       type        = "*"

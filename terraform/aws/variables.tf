@@ -34,7 +34,7 @@ variable "deletion_protection" {
 }
 
 variable "bundle" {
-  description = "Path of the zip file with the functions. Its handlers are processor.handler and anomalies.handler."
+  description = "Path of the zip file with the functions. Its handlers are processor.handler, anomalies.handler and compaction.handler."
   type        = string
 
   validation {
@@ -73,6 +73,23 @@ variable "anomaly_schedule" {
   }
 }
 
+variable "compaction" {
+  description = "Whether a function puts the small objects of the raw archive into large blocks; false makes neither it nor its schedule."
+  type        = bool
+  default     = true
+}
+
+variable "compaction_schedule" {
+  description = "When the compaction function runs, as an EventBridge rate or cron expression in UTC."
+  type        = string
+  default     = "cron(10 * * * ? *)"
+
+  validation {
+    condition     = can(regex("^(rate|cron)\\(.+\\)$", var.compaction_schedule))
+    error_message = "The schedule looks like cron(10 * * * ? *) or rate(1 hour)."
+  }
+}
+
 variable "function_timeout" {
   description = "Timeout for a batch, in seconds. Messages stay hidden for six times as long."
   type        = number
@@ -107,7 +124,7 @@ variable "function_concurrency" {
 }
 
 variable "reserve_concurrency" {
-  description = "Whether to reserve function_concurrency for the processor and 1 for the anomaly function, so that other functions of the account cannot use them. The queue limits the processor in any case. A new account may run 10 functions in total, and Lambda refuses to reserve any of them."
+  description = "Whether to reserve function_concurrency for the processor, and 1 each for the anomaly and the compaction function, so that other functions of the account cannot use them. The queue limits the processor in any case. A new account may run 10 functions in total, and Lambda refuses to reserve any of them."
   type        = bool
   default     = false
 }

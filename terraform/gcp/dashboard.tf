@@ -5,7 +5,7 @@ resource "google_monitoring_dashboard" "this" {
     mosaicLayout = {
       columns = 12
       tiles = [
-        for index, chart in concat(local.charts, [for chart in [local.anomaly_chart] : chart if var.anomalies]) : merge({
+        for index, chart in concat(local.charts, local.charts_of_scheduled) : merge({
           # Cloud Monitoring omits a position of 0, so Terraform would show a change in every plan.
           for name, cells in { xPos = 6 * (index % 2), yPos = 4 * floor(index / 2), width = 6, height = 4 } :
           name => cells if cells != 0
@@ -79,11 +79,24 @@ locals {
     },
   ]
 
+  charts_of_scheduled = concat(
+    [for chart in [local.anomaly_chart] : chart if var.anomalies],
+    [for chart in [local.compact_chart] : chart if var.compaction],
+  )
+
   anomaly_chart = {
     title = "Anomaly function calls"
     lines = [
       { label = "calls", filter = "${local.of_anomaly} AND metric.type = \"run.googleapis.com/request_count\"", aligner = "ALIGN_DELTA", reducer = "REDUCE_SUM" },
       { label = "errors", filter = "${local.of_anomaly} AND metric.type = \"run.googleapis.com/request_count\" AND metric.labels.response_code_class = \"5xx\"", aligner = "ALIGN_DELTA", reducer = "REDUCE_SUM" },
+    ]
+  }
+
+  compact_chart = {
+    title = "Compaction function calls"
+    lines = [
+      { label = "calls", filter = "${local.of_compact} AND metric.type = \"run.googleapis.com/request_count\"", aligner = "ALIGN_DELTA", reducer = "REDUCE_SUM" },
+      { label = "errors", filter = "${local.of_compact} AND metric.type = \"run.googleapis.com/request_count\" AND metric.labels.response_code_class = \"5xx\"", aligner = "ALIGN_DELTA", reducer = "REDUCE_SUM" },
     ]
   }
 }

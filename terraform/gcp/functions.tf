@@ -1,8 +1,12 @@
-# The processor, fed by the subscription, and the anomaly function, called on a schedule.
+# The processor, fed by the subscription, and the anomaly and the compaction function, called on schedules.
 
 locals {
   processor    = "${var.name}-processor"
   anomaly_name = "${var.name}-anomaly"
+  compact_name = "${var.name}-compact"
+
+  # Seconds. Cloud Scheduler waits for up to 1,800.
+  compact_timeout = 900
 
   # Number of concurrent requests of an instance. Its server has four threads per core by default.
   # Further requests would wait inside the instance while their timeout runs.
@@ -104,6 +108,61 @@ resource "google_cloudfunctions2_function" "anomaly" {
       CANDLES_COLLECTION   = local.candles_collection
       CONTROL_COLLECTION   = local.control_collection
       ANOMALY_THRESHOLDS   = jsonencode(var.anomaly_thresholds)
+      LOG_EXECUTION_ID     = "true"
+    }
+  }
+
+  depends_on = [
+    google_project_service.this,
+    google_artifact_registry_repository_iam_member.builder,
+    google_project_iam_member.builder_logs,
+    google_project_iam_member.builder_source,
+    google_storage_bucket_iam_member.builder,
+  ]
+}
+
+resource "google_cloudfunctions2_function" "compact" {
+  count = local.compact
+
+  name        = local.compact_name
+  location    = var.region
+  description = "Puts the small objects of the raw archive into large blocks"
+
+  build_config {
+    runtime           = "python313"
+    entry_point       = "compact"
+    docker_repository = google_artifact_registry_repository.functions.id
+    service_account   = google_service_account.builder.id
+
+    # The provider does not read the source back. This it does, so that a plan shows when an update failed.
+    environment_variables = { BUNDLE_SHA256 = local.bundle_digest }
+
+    source {
+      storage_source {
+        bucket = google_storage_bucket.source.name
+        object = google_storage_bucket_object.bundle.name
+      }
+    }
+  }
+
+  service_config {
+    service_account_email = google_service_account.compact[0].email
+    ingress_settings      = "ALLOW_INTERNAL_ONLY"
+    # It stops before the timeout, and the next call continues. The memory holds the trades and blocks
+    # of one part, see mcloud/archive/compact.py.
+    timeout_seconds  = local.compact_timeout
+    available_memory = "1024Mi"
+    available_cpu    = "1"
+    # One compaction at a time. Two at once would do no harm.
+    max_instance_count = 1
+
+    environment_variables = {
+      GOOGLE_CLOUD_PROJECT = var.project
+      RAW_BUCKET           = google_storage_bucket.raw.name
+      FIRESTORE_DATABASE   = google_firestore_database.this.name
+      CANDLES_COLLECTION   = local.candles_collection
+      CONTROL_COLLECTION   = local.control_collection
+      TIMEOUT_SECONDS      = tostring(local.compact_timeout)
       LOG_EXECUTION_ID     = "true"
     }
   }

@@ -416,11 +416,55 @@ resource "google_project_iam_member" "anomaly" {
   }
 }
 
+resource "google_service_account" "compact" {
+  count = local.compact
+
+  account_id   = local.compact_name
+  display_name = "What the compaction function may do"
+
+  depends_on = [google_project_service.this]
+}
+
+# The note of what it did, with which the next call continues.
+resource "google_project_iam_member" "compact" {
+  count = local.compact
+
+  project = var.project
+  role    = google_project_iam_custom_role.processor.name
+  member  = google_service_account.compact[0].member
+
+  condition {
+    title      = "${var.name} database"
+    expression = local.database_only
+  }
+}
+
+resource "google_storage_bucket_iam_member" "compact_reads" {
+  count = local.compact
+
+  bucket = google_storage_bucket.raw.name
+  role   = "roles/storage.objectViewer"
+  member = google_service_account.compact[0].member
+}
+
+resource "google_storage_bucket_iam_member" "compact_writes" {
+  count = local.compact
+
+  bucket = google_storage_bucket.raw.name
+  role   = google_project_iam_custom_role.archiver.name
+  member = google_service_account.compact[0].member
+
+  condition {
+    title      = "raw trades"
+    expression = local.raw_only
+  }
+}
+
 resource "google_service_account" "scheduler" {
-  count = local.anomaly
+  count = local.scheduled
 
   account_id   = "${var.name}-scheduler"
-  display_name = "Calls the anomaly function"
+  display_name = "Calls the functions that have a schedule"
 
   depends_on = [google_project_service.this]
 }
@@ -436,5 +480,19 @@ resource "google_cloud_run_v2_service_iam_member" "scheduler" {
   # A function that was created again has lost its grants.
   lifecycle {
     replace_triggered_by = [google_cloudfunctions2_function.anomaly[0].id]
+  }
+}
+
+resource "google_cloud_run_v2_service_iam_member" "scheduler_compact" {
+  count = local.compact
+
+  name     = google_cloudfunctions2_function.compact[0].name
+  location = var.region
+  role     = "roles/run.invoker"
+  member   = google_service_account.scheduler[0].member
+
+  # A function that is made anew has no grants.
+  lifecycle {
+    replace_triggered_by = [google_cloudfunctions2_function.compact[0].id]
   }
 }

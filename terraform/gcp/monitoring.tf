@@ -4,14 +4,19 @@ locals {
   of_trades    = "resource.type = \"pubsub_subscription\" AND resource.labels.subscription_id = \"${google_pubsub_subscription.processor.name}\""
   of_dlq       = "resource.type = \"pubsub_subscription\" AND resource.labels.subscription_id = \"${google_pubsub_subscription.dlq.name}\""
   of_anomaly   = "resource.type = \"cloud_run_revision\" AND resource.labels.service_name = \"${local.anomaly_name}\""
+  of_compact   = "resource.type = \"cloud_run_revision\" AND resource.labels.service_name = \"${local.compact_name}\""
   of_processor = "resource.type = \"cloud_run_revision\" AND resource.labels.service_name = \"${local.processor}\""
 
   # Name of the metric below in PromQL.
   stored = "logging_googleapis_com:user_${replace(var.name, "-", "_")}_stored"
 
-  # Each policy compares the worst minute of a metric with a limit. Firestore has no metric for
-  # throttling: its refusals show as errors of the function.
-  alerts = merge(local.alerts_of_trades, var.anomalies ? local.alerts_of_anomalies : {})
+  # Each policy compares the worst period of a metric, by default a minute, with a limit. Firestore has
+  # no metric for throttling: its refusals show as errors of the function.
+  alerts = merge(
+    local.alerts_of_trades,
+    var.anomalies ? local.alerts_of_anomalies : {},
+    var.compaction ? local.alerts_of_compaction : {},
+  )
 
   alerts_of_trades = {
     dead-letters = {
@@ -55,6 +60,16 @@ locals {
       filter      = "${local.of_anomaly} AND metric.type = \"run.googleapis.com/request_count\" AND metric.labels.response_code_class = \"5xx\""
       aligner     = "ALIGN_DELTA"
       above       = 0
+    }
+  }
+
+  alerts_of_compaction = {
+    compact-errors = {
+      description = "The compaction function fails, or cannot put an object of the raw archive into a block; its log names it."
+      filter      = "${local.of_compact} AND metric.type = \"run.googleapis.com/request_count\" AND metric.labels.response_code_class = \"5xx\""
+      aligner     = "ALIGN_DELTA"
+      above       = 0
+      period      = "3600s" # it runs once in this time, and the alert stays until a run succeeds
     }
   }
 }
@@ -124,7 +139,7 @@ resource "google_monitoring_alert_policy" "this" {
       duration        = "0s"
 
       aggregations {
-        alignment_period     = "60s"
+        alignment_period     = try(each.value.period, "60s")
         per_series_aligner   = each.value.aligner
         cross_series_reducer = "REDUCE_SUM"
       }

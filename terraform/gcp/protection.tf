@@ -49,6 +49,9 @@ resource "terraform_data" "protection" {
     google_cloudfunctions2_function_iam_member.operator,
     google_service_account_iam_member.trusted,
     google_project_iam_member.anomaly,
+    google_project_iam_member.compact,
+    google_storage_bucket_iam_member.compact_reads,
+    google_storage_bucket_iam_member.compact_writes,
     google_pubsub_topic_iam_member.dlq_publisher,
     google_pubsub_subscription_iam_member.dlq_subscriber,
     google_monitoring_alert_policy.anomaly,
@@ -57,6 +60,7 @@ resource "terraform_data" "protection" {
     google_logging_project_exclusion.pushes,
     google_monitoring_alert_policy.silence,
     google_cloud_scheduler_job.anomaly,
+    google_cloud_scheduler_job.compact,
     terraform_data.name,
   ]
 }

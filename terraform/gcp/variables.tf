@@ -65,7 +65,7 @@ variable "database" {
 }
 
 variable "bundle" {
-  description = "Path of the zip file with the functions. Its entry points are process and anomaly in main.py."
+  description = "Path of the zip file with the functions. Its entry points are process, anomaly and compact in main.py."
   type        = string
 
   validation {
@@ -101,6 +101,23 @@ variable "anomaly_schedule" {
   validation {
     condition     = can(regex("^\\S+( \\S+){4}$", var.anomaly_schedule))
     error_message = "The schedule must have the form */5 * * * *."
+  }
+}
+
+variable "compaction" {
+  description = "Whether a function puts the small objects of the raw archive into large blocks; false makes neither it nor its schedule."
+  type        = bool
+  default     = true
+}
+
+variable "compaction_schedule" {
+  description = "When the compaction function runs, as a cron expression in UTC."
+  type        = string
+  default     = "10 * * * *"
+
+  validation {
+    condition     = can(regex("^\\S+( \\S+){4}$", var.compaction_schedule))
+    error_message = "The schedule looks like 10 * * * *."
   }
 }
 

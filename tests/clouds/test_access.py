@@ -228,11 +228,13 @@ def test_a_permission_under_a_condition_is_unknown(
     [
         (1000, 1000, {}, OK),
         (1000, 1000, {"reserve_concurrency": True}, OK),
-        (1000, 110, {"reserve_concurrency": True}, FAULT),  # 10 for the processor, 1 for the other
-        (1000, 111, {"reserve_concurrency": True}, OK),
-        (1000, 110, {"reserve_concurrency": True, "anomalies": False}, OK),
+        (1000, 111, {"reserve_concurrency": True}, FAULT),  # 10 for the processor, 1 for the others
+        (1000, 112, {"reserve_concurrency": True}, OK),
+        (1000, 111, {"reserve_concurrency": True, "anomalies": False}, OK),
+        (1000, 111, {"reserve_concurrency": True, "compaction": False}, OK),
         (50, 50, {"reserve_concurrency": True}, FAULT),
-        (10, 10, {"anomalies": False}, OK),
+        (10, 10, {"anomalies": False, "compaction": False}, OK),
+        (10, 10, {"compaction": False}, WARNING),
         (10, 10, {}, WARNING),
         (10, 10, {"reserve_concurrency": True}, FAULT),
         (10, 10, {"function_concurrency": 50}, WARNING),
@@ -260,9 +262,9 @@ def test_the_sites_own_reserved_concurrency_counts_as_free(
         if "account-settings" in path:
             limit = {"ConcurrentExecutions": 1000, "UnreservedConcurrentExecutions": 100}
             return 200, {"AccountLimit": limit}
-        if "anomaly" in path:
+        if "anomaly" in path or "compact" in path:
             return 404, {"code": "ResourceNotFoundException", "message": "Function not found"}
-        return 200, {"ReservedConcurrentExecutions": 11}
+        return 200, {"ReservedConcurrentExecutions": 12}
 
     url = "https://sqs.us-east-1.amazonaws.com/0/q"
     deployed = AwsResources("us-east-1", url, url, "c", "k", "b", "mcloud-processor")

@@ -164,6 +164,8 @@ def test_usage_on_aws_equals_figures_computed_by_hand() -> None:
             ("Duration", "mcloud-processor"): days(4_000, 7_000),
             ("Invocations", "mcloud-anomaly"): days(0, 5),
             ("Duration", "mcloud-anomaly"): days(0, 1_000),
+            ("Invocations", "mcloud-compact"): days(1, 2),
+            ("Duration", "mcloud-compact"): days(2_000, 6_000),
             ("ConsumedWriteCapacityUnits", "candles"): days(50, 60),
             ("ConsumedWriteCapacityUnits", "control"): days(5, 0, 1),
             ("SuccessfulRequestLatency", "GetRecords"): days(7),
@@ -175,10 +177,10 @@ def test_usage_on_aws_equals_figures_computed_by_hand() -> None:
     assert requests.units == sum(requests.days.values())
     assert not requests.exact
     assert found["messages"].units == 299
-    assert found["lambda_requests"].units == 35
-    assert found["scheduler_invocations"].units == 5
-    assert found["lambda_gb_s"].units == 6  # 12 s at half a GiB
-    assert found["lambda_gb_s"].days == {"2026-11-01": 2, "2026-11-02": 4}
+    assert found["lambda_requests"].units == 38
+    assert found["scheduler_invocations"].units == 8
+    assert found["lambda_gb_s"].units == 14  # 12 s at half a GiB, and 8 s of compaction at one
+    assert found["lambda_gb_s"].days == {"2026-11-01": 4, "2026-11-02": 10}
     assert found["dynamodb_writes"].days == {"2026-11-01": 55, "2026-11-02": 60, "2026-11-03": 1}
     assert found["dynamodb_writes"].exact
     assert found["dynamodb_reads"].units == 0
@@ -555,4 +557,4 @@ def test_the_embedded_aws_is_queried_like_the_real_one(embedded: State) -> None:
     assert found["function_memory_mb"].units
     assert found["dynamodb_gib_months"].units is not None
     assert found["alarm_months"].units is not None
-    assert found["own_metric_reads"].units == 30
+    assert found["own_metric_reads"].units == 33

@@ -68,7 +68,7 @@ def aws_plan(aws: Module, bundles: dict[str, str]) -> dict[str, Any]:
 @pytest.fixture(scope="session")
 def small_aws_plan(aws: Module, bundles: dict[str, str]) -> dict[str, Any]:
     """The plan of a second stack without its optional parts."""
-    return aws.plan(name="other", bundle=bundles["aws"], anomalies=False)
+    return aws.plan(name="other", bundle=bundles["aws"], anomalies=False, compaction=False)
 
 
 @pytest.fixture(scope="session")
@@ -80,7 +80,9 @@ def gcp(tmp_path_factory: pytest.TempPathFactory) -> Module:
 @pytest.fixture(scope="session")
 def small_gcp_plan(gcp: Module, bundles: dict[str, str]) -> dict[str, Any]:
     """The plan of a second stack without its optional parts."""
-    return gcp.plan(name="other", project=PROJECT, bundle=bundles["gcp"], anomalies=False)
+    return gcp.plan(
+        name="other", project=PROJECT, bundle=bundles["gcp"], anomalies=False, compaction=False
+    )
 
 
 @pytest.fixture(scope="session")

@@ -8,9 +8,13 @@ from typing import Any
 import pytest
 
 from mcloud.alerts.rules import Rules
+from mcloud.clouds.aws.usage import COMPACT_MEMORY
 from mcloud.market.trade import CANARY
+from mcloud.processor.compaction import COMPACTION
 
 from .module import Module, only, resources, values
+
+PEOPLE = ("producer", "replicator", "operator")
 
 
 @pytest.fixture
@@ -51,7 +55,7 @@ def test_concurrency_and_tracing_are_off_by_default(
     planned: list[dict[str, Any]],
 ) -> None:
     """A new account may run 10 functions in all, and Lambda refuses to reserve any of them."""
-    for name in ("processor", "anomaly"):
+    for name in ("processor", "anomaly", "compact"):
         function = only(planned, "aws_lambda_function", name)
         assert function["reserved_concurrent_executions"] == -1
         assert [each["mode"] for each in function["tracing_config"]] == ["PassThrough"]
@@ -63,9 +67,9 @@ def test_concurrency_may_be_reserved(aws: Module, bundles: dict[str, str]) -> No
     planned = resources(plan["planned_values"])
     reserved = [
         only(planned, "aws_lambda_function", name)["reserved_concurrent_executions"]
-        for name in ("processor", "anomaly")
+        for name in ("processor", "anomaly", "compact")
     ]
-    assert reserved == [10, 1]
+    assert reserved == [10, 1, 1]
 
 
 def test_the_processor_has_its_settings(planned: list[dict[str, Any]]) -> None:
@@ -131,6 +135,7 @@ def test_alarms_are_those_of_the_rules(
         "mcloud-message-age": (age, above, rules["message-age"].above, "notBreaching"),
         "mcloud-function-errors": ("Errors", above, 0, "notBreaching"),
         "mcloud-anomaly-errors": ("Errors", above, 0, "notBreaching"),
+        "mcloud-compact-errors": ("Errors", above, 0, "notBreaching"),
         "mcloud-function-throttles": ("Throttles", above, 0, "notBreaching"),
         "mcloud-candles-throttles": ("WriteThrottleEvents", above, 0, "notBreaching"),
         "mcloud-control-throttles": ("WriteThrottleEvents", above, 0, "notBreaching"),
@@ -157,6 +162,7 @@ def test_alarms_are_those_of_the_rules(
     assert names == {name.replace("mcloud", "other") for name in limits} - {
         "other-silence",
         "other-anomaly-errors",
+        "other-compact-errors",
     }
     assert values(small, "aws_budgets_budget") == []
 
@@ -185,17 +191,51 @@ def test_the_anomaly_function_is_called_once_and_failed_calls_are_kept(
     assert target["retry_policy"] == [
         {"maximum_event_age_in_seconds": 60, "maximum_retry_attempts": 2}
     ]
-    missed = only(planned, "aws_sqs_queue", "missed")
-    assert missed["sqs_managed_sse_enabled"]
-    assert missed["message_retention_seconds"] == 86_400
-    alarms = {
-        each["index"]: each["values"]
-        for each in planned
-        if each["type"] == "aws_cloudwatch_metric_alarm"
+    missed = by_index(planned, "aws_sqs_queue")
+    assert {key: each["name"] for key, each in missed.items()} == {
+        "anomaly": "mcloud-anomaly-missed",
+        "compact": "mcloud-compact-missed",
     }
-    alarm = alarms["anomaly-errors"]
+    for queue in missed.values():
+        assert queue["sqs_managed_sse_enabled"]
+        assert queue["message_retention_seconds"] == 86_400
+    alarm = by_index(planned, "aws_cloudwatch_metric_alarm")["anomaly-errors"]
     assert alarm["dimensions"] == {"FunctionName": "mcloud-anomaly"}
     assert (alarm["metric_name"], alarm["threshold"]) == ("Errors", 0)
+
+
+def test_compaction_function_runs_once_an_hour_and_an_alarm_sees_its_errors(
+    aws_plan: dict[str, Any], planned: list[dict[str, Any]]
+) -> None:
+    function = only(planned, "aws_lambda_function", "compact")
+    assert function["handler"] == "compaction.handler"
+    assert function["timeout"] == 900  # the longest that Lambda allows
+    assert function["memory_size"] == COMPACT_MEMORY
+    again = only(planned, "aws_lambda_function_event_invoke_config", "compact")
+    assert again["maximum_retry_attempts"] == 0
+    schedule = only(planned, "aws_scheduler_schedule", "compact")
+    assert schedule["schedule_expression"] == "cron(10 * * * ? *)"
+    (target,) = schedule["target"]
+    assert len(target["dead_letter_config"]) == 1
+    alarm = by_index(planned, "aws_cloudwatch_metric_alarm")["compact-errors"]
+    assert alarm["dimensions"] == {"FunctionName": "mcloud-compact"}
+    assert (alarm["metric_name"], alarm["threshold"], alarm["period"]) == ("Errors", 0, 3600)
+
+
+def test_the_compaction_function_reads_no_candles_and_writes_only_its_note(
+    aws_plan: dict[str, Any],
+) -> None:
+    assert allowed(aws_plan, "compact") == {
+        *("s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:ListBucket"),
+        *("dynamodb:GetItem", "dynamodb:PutItem", "sqs:SendMessage"),
+        *("logs:CreateLogStream", "logs:PutLogEvents"),
+        *("xray:PutTraceSegments", "xray:PutTelemetryRecords"),
+    }
+    (note,) = [
+        each for each in statements(aws_plan, "compact") if each["sid"]["constant_value"] == "Note"
+    ]
+    assert condition["variable"]["constant_value"] == "dynamodb:LeadingKeys"
+    assert condition["values"]["constant_value"] == [COMPACTION.name]
 
 
 def test_the_anomaly_function_must_not_change_candles(aws_plan: dict[str, Any]) -> None:
@@ -309,7 +349,15 @@ def test_only_traces_metrics_bills_and_quotas_are_allowed_everywhere(
 ) -> None:
     everywhere = {
         action
-        for role in ("processor", "producer", "replicator", "operator", "anomaly", "scheduler")
+        for role in (
+            "processor",
+            "producer",
+            "replicator",
+            "operator",
+            "anomaly",
+            "compact",
+            "scheduler",
+        )
         for statement in statements(aws_plan, role)
         if statement["resources"].get("constant_value") == ["*"]
         for action in statement["actions"]["constant_value"]
@@ -318,6 +366,17 @@ def test_only_traces_metrics_bills_and_quotas_are_allowed_everywhere(
         *("xray:PutTraceSegments", "xray:PutTelemetryRecords"),
         *("cloudwatch:GetMetricData", "lambda:GetAccountSettings"),
         *("cloudwatch:DescribeAlarms", "logs:DescribeLogGroups", "ce:GetCostAndUsage"),
+    }
+
+
+def by_index(planned: list[dict[str, Any]], kind: str) -> dict[str, dict[str, Any]]:
+    """Return the resources of a kind that are made for each of several names, by name."""
+    return {
+        each["index"]: each["values"]
+        for each in planned
+        if each["type"] == kind and "index" in each
+        # Other resources of the kind have an index of their own.
+        if isinstance(each["index"], str)
     }
 
 

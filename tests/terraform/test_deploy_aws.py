@@ -106,6 +106,7 @@ def live(mcloud: Terminal, recordings: Path, tmp_path: Path) -> None:
     assert {(each["address"], each["action"]) for each in changed["plan"]["changes"]} == {
         ("aws_lambda_function.processor", "change"),
         ("aws_lambda_function.anomaly[0]", "change"),
+        ("aws_lambda_function.compact[0]", "change"),
     }
     assert changed["result"] == "deployed"
     assert stored_rows(site, symbols) == expected

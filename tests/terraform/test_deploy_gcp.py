@@ -105,6 +105,7 @@ def test_the_life_of_a_stack(site: Terminal, embedded: State, tmp_path: Path) ->
     assert {change["address"]: change["action"] for change in plan["changes"]} == {
         "google_cloudfunctions2_function.processor": "change",
         "google_cloudfunctions2_function.anomaly[0]": "change",
+        "google_cloudfunctions2_function.compact[0]": "change",
         "google_storage_bucket_object.bundle": "change",
     }
     assert site.run("deploy", "--yes", PYTHONPATH=str(upgraded)).returncode == 0

@@ -53,6 +53,7 @@ def test_life_of_a_stack(tmp_path: Path, endpoint_url: str, bundles: dict[str, s
     assert changes(module) == {
         "aws_lambda_function.processor": ["update"],
         "aws_lambda_function.anomaly[0]": ["update"],
+        "aws_lambda_function.compact[0]": ["update"],
     }
 
     module.run("destroy", "-input=false", "-no-color", "-auto-approve")

@@ -16,7 +16,9 @@ from mcloud.processor.anomalies import logged
 
 from .conftest import PROJECT
 from .module import Module, gcp_module, only, resources, values
+from .permissions.google_roles import granted
 
+OF_FUNCTIONS = ("processor", "anomaly", "compact")
 DATABASE = f'resource.name == "projects/{PROJECT}/databases/mcloud"'
 
 
@@ -144,6 +146,36 @@ def test_the_anomaly_function_has_its_settings(gcp_state: list[dict[str, Any]]) 
     assert build["source"] == processor["build_config"][0]["source"]
 
 
+def test_compaction_function_runs_once_an_hour(gcp_state: list[dict[str, Any]]) -> None:
+    function = only(gcp_state, "google_cloudfunctions2_function", "compact")
+    (build,), (service,) = function["build_config"], function["service_config"]
+    assert build["entry_point"] == "compact"
+    assert service["ingress_settings"] == "ALLOW_INTERNAL_ONLY"
+    assert (service["max_instance_count"], service["available_memory"]) == (1, "1024Mi")
+    assert service["environment_variables"]["TIMEOUT_SECONDS"] == str(service["timeout_seconds"])
+    job = only(gcp_state, "google_cloud_scheduler_job", "compact")
+    assert (job["schedule"], job["time_zone"]) == ("10 * * * *", "Etc/UTC")
+    # Cloud Scheduler waits until the function has ended, and does not call it again.
+    assert service["timeout_seconds"] < int(job["attempt_deadline"].rstrip("s")) <= 1800
+    assert [each["retry_count"] for each in job["retry_config"]] == [0]
+    scheduler = only(gcp_state, "google_service_account", "scheduler")
+    (target,) = job["http_target"]
+    assert target["uri"] == service["uri"]
+    assert target["oidc_token"][0]["service_account_email"] == scheduler["email"]
+    grant = only(gcp_state, "google_cloud_run_v2_service_iam_member", "scheduler_compact")
+    assert (grant["role"], grant["member"]) == ("roles/run.invoker", scheduler["member"])
+
+
+def test_compaction_function_may_change_raw_trades_and_single_documents(
+    gcp_state: list[dict[str, Any]],
+) -> None:
+    assert granted(gcp_state, "compact") == {
+        *(("database", f"datastore.entities.{verb}") for verb in ("create", "get", "update")),
+        *(("bucket", f"storage.objects.{verb}") for verb in ("get", "list")),
+        *(("raw", f"storage.objects.{verb}") for verb in ("create", "delete")),
+    }
+
+
 def test_the_anomaly_function_may_only_store_and_delete_documents(
     gcp_state: list[dict[str, Any]],
 ) -> None:
@@ -256,9 +288,9 @@ def test_rights_in_firestore_end_at_the_stacks_database(gcp_state: list[dict[str
         each["values"]
         for each in gcp_state
         if each["type"] == "google_project_iam_member"
-        and ("datastore" in each["values"]["role"] or each["name"] in ("processor", "anomaly"))
+        and ("datastore" in each["values"]["role"] or each["name"] in OF_FUNCTIONS)
     ]
-    assert len(grants) == 5  # processor, producer, replicator, operator, anomaly
+    assert len(grants) == 6  # processor, producer, replicator, operator, anomaly, compact
     for grant in grants:
         (condition,) = grant["condition"]
         assert DATABASE in condition["expression"]
@@ -314,6 +346,7 @@ def test_life_of_a_stack(
     assert set(module.changes()) == {
         "google_cloudfunctions2_function.processor",
         "google_cloudfunctions2_function.anomaly[0]",
+        "google_cloudfunctions2_function.compact[0]",
         "google_storage_bucket_object.bundle",
     }
     module.set(**gcp_everything | {"deletion_protection": False})
@@ -365,7 +398,7 @@ def test_dashboard_draws_what_the_alerts_watch(gcp_state: list[dict[str, Any]]) 
     dashboard = json.loads(only(gcp_state, "google_monitoring_dashboard", "this")["dashboard_json"])
     drawn = json.dumps(dashboard)
     policies = [each for each in of_rules(gcp_state) if each["display_name"] != "mcloud-silence"]
-    assert len(policies) == 6
+    assert len(policies) == 7
     for policy in policies:
         assert json.dumps(watched(policy)["filter"])[1:-1] in drawn
         assert policy["notification_channels"] != []
@@ -394,6 +427,7 @@ def test_alerts_are_those_of_the_rules(
         "mcloud-message-age": rules["message-age"].above,
         "mcloud-function-errors": 0,
         "mcloud-anomaly-errors": 0,
+        "mcloud-compact-errors": 0,
         "mcloud-function-throttles": 0,
         "mcloud-function-unreachable": 0,
     }
@@ -404,8 +438,9 @@ def test_alerts_are_those_of_the_rules(
     # A standby site has no alerts, and no billing account was set.
     small = resources(small_gcp_plan["planned_values"])
     names = {each["display_name"] for each in of_rules(small)}
-    assert names == {
-        name.replace("mcloud", "other") for name in policies if name != "mcloud-anomaly-errors"
+    assert names == {name.replace("mcloud", "other") for name in policies} - {
+        "other-anomaly-errors",
+        "other-compact-errors",
     }
     assert values(small, "google_billing_budget") == []
 
@@ -441,6 +476,10 @@ def watched(policy: dict[str, Any]) -> dict[str, Any]:
         (
             "google_cloudfunctions2_function.anomaly[0]",
             {"google_cloud_run_v2_service_iam_member.scheduler[0]"},
+        ),
+        (
+            "google_cloudfunctions2_function.compact[0]",
+            {"google_cloud_run_v2_service_iam_member.scheduler_compact[0]"},
         ),
     ],
 )

@@ -136,8 +136,8 @@ def test_optional_resources_can_be_omitted(cloud: str, request: pytest.FixtureRe
             },
         }[cloud]
     )
-    assert {"anomaly", "missed"}.isdisjoint(each["name"] for each in least)
-    assert not [each for each in least if "anomal" in str(each.get("index", ""))]
+    assert {"anomaly", "compact", "missed"}.isdisjoint(each["name"] for each in least)
+    assert not [each for each in least if re.match("anomal|compact", str(each.get("index", "")))]
 
 
 @pytest.mark.parametrize("cloud", CLOUDS)
@@ -147,6 +147,7 @@ def test_bad_variables_are_refused_by_name(cloud: str, request: pytest.FixtureRe
         "name": "Bad_Name",
         "region": "somewhere",
         "anomaly_schedule": "often",
+        "compaction_schedule": "hourly",
         "function_timeout": 5,
         "function_memory": 1,
         "function_concurrency": 0,

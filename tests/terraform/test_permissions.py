@@ -54,7 +54,7 @@ UNCALLED_ON_AWS: dict[tuple[str, str, str], str] = {
     },
     **{
         (f"{STACK}-{role}", statement, action): LAMBDA
-        for role in ("anomaly", "processor")
+        for role in ("anomaly", "compact", "processor")
         for statement, action in (
             ("Logs", "logs:CreateLogStream"),
             ("Logs", "logs:PutLogEvents"),
@@ -63,6 +63,7 @@ UNCALLED_ON_AWS: dict[tuple[str, str, str], str] = {
         )
     },
     (f"{STACK}-anomaly", "Missed", "sqs:SendMessage"): LAMBDA,
+    (f"{STACK}-compact", "Missed", "sqs:SendMessage"): LAMBDA,
     (f"{STACK}-processor", "DeadLetters", "sqs:SendMessage"): LAMBDA,
     (f"{STACK}-processor", "Receive", "sqs:DeleteMessage"): LAMBDA,
     (f"{STACK}-processor", "Receive", "sqs:GetQueueAttributes"): LAMBDA,

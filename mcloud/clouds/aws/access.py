@@ -115,7 +115,8 @@ class AwsAccess:
         total, free = limit["ConcurrentExecutions"], limit["UnreservedConcurrentExecutions"]
         has = f"this account allows {total} concurrent executions, {free} of them unreserved"
         variables = self._target.variables
-        wanted = int(variables.get("function_concurrency", 10)) + variables.get("anomalies", True)
+        wanted = int(variables.get("function_concurrency", 10))
+        wanted += variables.get("anomalies", True) + variables.get("compaction", True)
         if variables.get("reserve_concurrency", False):
             try:
                 own = self._reserved()
@@ -178,7 +179,8 @@ class AwsAccess:
         if self._target.resources is None:
             return 0
         found = 0
-        for name in (self._target.resources.function, f"{self._target.stack}-anomaly"):
+        stack = self._target.stack
+        for name in (self._target.resources.function, f"{stack}-anomaly", f"{stack}-compact"):
             client = self._client("lambda")
             missing = client.exceptions.ResourceNotFoundException
             with translated(f"Lambda {name}"), suppress(missing):

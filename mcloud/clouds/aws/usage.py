@@ -16,6 +16,7 @@ from mcloud.clouds.storage_classes import divided, growth, share
 from mcloud.errors import McloudError, Refused, Unavailable
 from mcloud.market.envelope import SQS_CHUNK
 
+COMPACT_MEMORY = 1024  # MB of the compaction function, as in terraform/aws
 LATE = 3  # days until S3 has certainly reported the size of a bucket
 
 # Storage classes by S3's names in CloudWatch.
@@ -166,33 +167,40 @@ class CloudWatchUsage:
 
     def _calls(self, seen: Mapping[str, Days], end: float) -> Iterator[Metered]:
         source = "CloudWatch AWS/Lambda"
-        _, anomaly = _functions(self._to)
-        yield _metered("lambda_requests", self._both(seen, "Invocations"), source, end)
-        # Only the scheduler calls the anomaly function.
+        _, anomaly, compact = _functions(self._to)
+        yield _metered("lambda_requests", self._all(seen, "Invocations"), source, end)
+        # Only the scheduler calls these two functions.
+        scheduled: dict[str, Decimal] = defaultdict(Decimal)
+        for function in (anomaly, compact):
+            _add(scheduled, seen[f"{function} Invocations"])
         yield _metered(
-            *("scheduler_invocations", seen[f"{anomaly} Invocations"]),
-            *(f"{source}: the calls of {anomaly}", end),
+            *("scheduler_invocations", scheduled),
+            *(f"{source}: the calls of {anomaly} and {compact}", end),
             exact=False,
         )
-        seconds = {day: ms / 1000 for day, ms in self._both(seen, "Duration").items()}
+        seconds = {day: ms / 1000 for day, ms in self._all(seen, "Duration").items()}
         yield _metered("function_seconds", seconds, source, end, exact=False)
         memory = _asked(self._memory)
         if not isinstance(memory, Decimal):
             yield Metered("lambda_gb_s", None, f"unknown: {memory}", end, exact=False)
             return
-        days = {day: each * memory / 1024 for day, each in seconds.items()}
+        days: dict[str, Decimal] = defaultdict(Decimal)
+        for function in _functions(self._to):
+            size = COMPACT_MEMORY if function == compact else memory
+            for day, ms in seen[f"{function} Duration"].items():
+                days[day] += ms / 1000 * size / 1024
         source += ": duration times memory, without cold starts"
         yield _metered("lambda_gb_s", days, source, end, exact=False)
         yield Metered("function_memory_mb", memory, "its configuration", end, exact=True)
 
-    def _both(self, seen: Mapping[str, Days], what: str) -> dict[str, Decimal]:
+    def _all(self, seen: Mapping[str, Days], what: str) -> dict[str, Decimal]:
         days: dict[str, Decimal] = defaultdict(Decimal)
         for function in _functions(self._to):
             _add(days, seen[f"{function} {what}"])
         return days
 
     def _memory(self) -> Decimal:
-        # The Terraform module gives both functions the same memory.
+        # The Terraform module gives the processor and the anomaly function the same memory.
         with translated("the function"):
             answer = self._lambda.get_function_configuration(FunctionName=self._to.function)
         return Decimal(answer["MemorySize"])
@@ -203,7 +211,7 @@ class CloudWatchUsage:
         return table
 
     def _log(self, seen: Mapping[str, Days], share: Decimal, end: float) -> Iterator[Metered]:
-        yield _metered("log_bytes", self._both(seen, "logs"), "CloudWatch AWS/Logs", end)
+        yield _metered("log_bytes", self._all(seen, "logs"), "CloudWatch AWS/Logs", end)
         groups = _asked(self._log_groups)
         if not isinstance(groups, list):
             yield Metered("log_gib_months", None, f"unknown: {groups}", end, exact=False)
@@ -390,9 +398,11 @@ def _stack(to: AwsResources) -> str:
     return to.function.removesuffix("-processor")
 
 
-def _functions(to: AwsResources) -> tuple[str, str]:
-    """Return the names of the processor and the anomaly function. The latter may not exist."""
-    return to.function, f"{_stack(to)}-anomaly"
+def _functions(to: AwsResources) -> tuple[str, str, str]:
+    """Return the names of the processor, the anomaly and the compaction function. The last two may
+    not exist.
+    """
+    return to.function, f"{_stack(to)}-anomaly", f"{_stack(to)}-compact"
 
 
 def _group(function: str) -> str:

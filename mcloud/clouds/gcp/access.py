@@ -159,7 +159,7 @@ class GcpAccess:
     def _region(self) -> AccessFinding:
         region, project = self._target.region, f"projects/{self._project}"
         wanted = {"Cloud Functions": "cloudfunctions/v2", "Firestore": "firestore/v1"}
-        if self._target.variables.get("anomalies", True):
+        if any(self._target.variables.get(each, True) for each in ("anomalies", "compaction")):
             wanted["Cloud Scheduler"] = "cloudscheduler/v1"
         places: dict[str, set[str]] = {}
         for name, api in wanted.items():

@@ -27,6 +27,9 @@ _CLASS_A = {
 }
 _FREE = {"DeleteObject", "DeleteBucket", "CancelResumableWrite"}
 
+_SCHEDULED = ("anomaly", "compact")
+"""Functions that a schedule calls, by the last part of their names."""
+
 _OF_FUNCTIONS = {
     "function_requests": "run.googleapis.com/request_count",
     "function_vcpu_s": "run.googleapis.com/container/cpu/allocation_time",
@@ -124,7 +127,7 @@ class MonitoringUsage:
     def _queries(self) -> dict[str, _Query]:
         to = self._to
         stack = to.function.removesuffix("-processor")
-        functions = (to.function, f"{stack}-anomaly")
+        functions = (to.function, *(f"{stack}-{each}" for each in _SCHEDULED))
         database = f'resource.labels.database_id = "{to.database}"'
         bucket = f'resource.labels.bucket_name = "{to.raw_bucket}"'
         mine = f'resource.labels.subscription_id = "{to.subscription}"'
@@ -268,13 +271,16 @@ class _Made:
         # attempt.
         yield self._sum("messages", ("messages",), source)
         for meter in _OF_FUNCTIONS:
-            # The figures of the processor and of the anomaly function.
             exact = meter not in ("function_seconds", "log_bytes")
-            yield self._sum(meter, (f"{meter} 0", f"{meter} 1"), source, exact=exact)
-        if self._known("function_requests 1"):
-            job = share_of_month(self._start, self._end)
-            words = "one job, because the anomaly function was called"
-            yield Metered("scheduler_job_months", job, words, self._end, exact=False)
+            parts = tuple(f"{meter} {number}" for number in range(1 + len(_SCHEDULED)))
+            yield self._sum(meter, parts, source, exact=exact)
+        called = [
+            name for n, name in enumerate(_SCHEDULED, 1) if self._known(f"function_requests {n}")
+        ]
+        if called:
+            jobs = len(called) * share_of_month(self._start, self._end)
+            words = f"a job for each function that was called: {', '.join(called)}"
+            yield Metered("scheduler_job_months", jobs, words, self._end, exact=False)
         yield self._sum(
             "metric_reads",
             ("metric_reads",),

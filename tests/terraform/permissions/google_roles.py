@@ -41,7 +41,7 @@ ROLES: Mapping[str, frozenset[str]] = {
 https://docs.cloud.google.com/iam/docs/roles-permissions. Each is Google's smallest role with these:
 what else it allows is to read and list what belongs to the same service."""
 
-HOLDERS = ("processor", "anomaly", "producer", "replicator", "operator")
+HOLDERS = ("processor", "anomaly", "compact", "producer", "replicator", "operator")
 
 
 def granted(state: list[dict[str, Any]], holder: str) -> Granted:

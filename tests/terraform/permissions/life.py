@@ -9,7 +9,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-from urllib.request import Request, urlopen
 
 from cli.conftest import Terminal
 from patience import PATIENCE, eventually
@@ -21,6 +20,7 @@ from mcloud.clouds.gcp.client import make_firestore, make_publisher, make_subscr
 from mcloud.clouds.gcp.control import FirestoreControl
 from mcloud.clouds.resources import GcpResources
 from mcloud.local import children, outage
+from mcloud.local.schedule import PERIODS, call, url_of
 from mcloud.local.state import State
 
 from ..module import provider_mirror
@@ -159,7 +159,7 @@ def live(folder: Path, embedded: State, allows: Allow) -> Life:
     with ExitStack() as stack:
         stack.enter_context(aws.running())
         aws.make_deployers()
-        check_anomalies = stack.enter_context(_functions(folder, google, allows, calls))
+        call_scheduled = stack.enter_context(_functions(folder, google, allows, calls))
 
         def terminal(component: str, role: str, variables: dict[str, object]) -> Terminal:
             to = stack.enter_context(proxies(google, component, allows, calls))
@@ -177,7 +177,7 @@ def live(folder: Path, embedded: State, allows: Allow) -> Life:
         planner = terminal("planner", "ci-planner", VARIABLES)
         run(planner, "doctor", "aws", "--role", "planner", codes=(0, 3))
         hands = {each: terminal(each, f"{STACK}-{each}", VARIABLES) for each in PEOPLE}
-        _use(hands, aws, google, check_anomalies)
+        _use(hands, aws, google, call_scheduled)
         policies = aws.policies()
         run(planner, "plan", "aws", "--out", "plan")
         changed = terminal("deployer", "ci-deployer", CHANGED)
@@ -197,7 +197,7 @@ def _use(
     hands: dict[str, Terminal],
     aws: Aws,
     google: GcpResources,
-    check_anomalies: Callable[[], None],
+    call_scheduled: Callable[[str], None],
 ) -> None:
     producer, replicator, operator = hands["producer"], hands["replicator"], hands["operator"]
     for sites, seed in (("aws,gcp", 1), ("aws", 2), ("gcp", 3)):
@@ -209,7 +209,7 @@ def _use(
     jump = [_line("JUMPUSDT", i, "20" if i > 110 else "10", now - 7_500_000) for i in range(1, 121)]
     _replay(producer, "aws,gcp", jump)
     _return_half_of_a_batch(producer, aws)
-    check_anomalies()
+    call_scheduled("anomaly")
     eventually(lambda: _finds_the_jump(producer, aws), pause=5)
 
     _poison(aws, google)
@@ -222,6 +222,9 @@ def _use(
 
     run(replicator, "replicate", "--once", codes=(0, 3))
     run(replicator, "compact", "--symbols", "OLDUSDT", codes=(0, 3))
+    call_scheduled("compact")
+    answer = aws.root("lambda").invoke(FunctionName=f"{STACK}-compact")
+    assert "FunctionError" not in answer, answer["Payload"].read()
     run(replicator, "verify", "--deep", "--repair", "--yes", codes=(0, 3))
     run(replicator, "resolve", "TWOUSDT", "1-20", "--keep", "aws", "--yes", codes=(0, 3))
     run(replicator, "restore", "gcp", "--from", "aws", "--yes", codes=(0, 3))
@@ -324,10 +327,10 @@ def _poison(aws: Aws, google: GcpResources) -> None:
 @contextmanager
 def _functions(
     folder: Path, google: GcpResources, allows: Allow, calls: set[GoogleCall]
-) -> Iterator[Callable[[], None]]:
+) -> Iterator[Callable[[str], None]]:
     """Run the functions of Google behind proxies of their own, in place of the embedded ones.
 
-    The processor takes what is pushed to it; the anomaly function is called by what is yielded.
+    The processor takes what is pushed to it; what is yielded calls a scheduled function by name.
     """
     subscription = f"projects/{google.project}/subscriptions/{google.subscription}"
     subscriber = make_subscriber(google.pubsub_endpoint)
@@ -339,7 +342,7 @@ def _functions(
     with ExitStack() as stack:
         stack.callback(lambda: children.stop(processes, patience=5))
         urls = {}
-        for component in ("processor", "anomaly"):
+        for component in ("processor", *PERIODS):
             to = stack.enter_context(proxies(google, component, allows, calls))
             (port,) = children.free_ports(1)
             child = children.function(port, port, folder / f"function-{component}", to)
@@ -349,11 +352,10 @@ def _functions(
         push_to(urls["processor"])
         stack.callback(push_to, google.function_url)
 
-        def check_anomalies() -> None:
-            with urlopen(Request(f"{urls['anomaly']}/anomaly/", method="POST"), timeout=60) as done:
-                assert done.status == 200
+        def call_scheduled(name: str) -> None:
+            call(url_of(urls[name], name))
 
-        yield check_anomalies
+        yield call_scheduled
 
 
 def _toml(google: GcpResources, variables: dict[str, object]) -> str:
