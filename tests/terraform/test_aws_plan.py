@@ -231,9 +231,8 @@ def test_the_compaction_function_reads_no_candles_and_writes_only_its_note(
         *("logs:CreateLogStream", "logs:PutLogEvents"),
         *("xray:PutTraceSegments", "xray:PutTelemetryRecords"),
     }
-    (note,) = [
-        each for each in statements(aws_plan, "compact") if each["sid"]["constant_value"] == "Note"
-    ]
+    by_sid = {each["sid"]["constant_value"]: each for each in statements(aws_plan, "compact")}
+    (condition,) = by_sid["Note"]["condition"]
     assert condition["variable"]["constant_value"] == "dynamodb:LeadingKeys"
     assert condition["values"]["constant_value"] == [COMPACTION.name]
 
