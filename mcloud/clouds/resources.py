@@ -49,6 +49,10 @@ class AwsResources(_Resources):
     """S3 bucket of the raw trades."""
     function: str
     """Name of the Lambda function that processes trades."""
+    staging_bucket: str = ""
+    """S3 bucket of the staged objects; empty if the function writes the raw archive itself."""
+    delivery_stream: str = ""
+    """Firehose stream that writes staged objects; empty if the function writes the raw archive."""
     endpoint_url: str = ""
     """Endpoint of the embedded AWS; empty for the real AWS."""
 
@@ -82,6 +86,11 @@ class GcpResources(_Resources):
     """Cloud Storage bucket of the raw trades."""
     function: str
     """Name of the Cloud Function that processes trades."""
+    staging_bucket: str = ""
+    """Cloud Storage bucket of the staged objects; empty if the function writes the raw archive."""
+    export_subscription: str = ""
+    """Pub/Sub subscription that writes staged objects; empty if the function writes the raw
+    archive."""
     pubsub_endpoint: str = ""
     """``host:port`` of an emulator, like the next two endpoints; empty for the real service."""
     firestore_endpoint: str = ""

@@ -28,6 +28,16 @@ output "raw_bucket" {
   value       = aws_s3_bucket.raw.bucket
 }
 
+output "staging_bucket" {
+  description = "Bucket of staged objects: trades that compaction has not moved to the raw bucket yet."
+  value       = aws_s3_bucket.staging.bucket
+}
+
+output "delivery_stream" {
+  description = "Stream of Data Firehose that writes staged objects."
+  value       = aws_kinesis_firehose_delivery_stream.trades.name
+}
+
 output "function" {
   description = "Name of the processor."
   value       = aws_lambda_function.processor.function_name

@@ -101,6 +101,8 @@ def test_gcp_outputs_are_the_sites_resources(gcp_plan: dict[str, Any]) -> None:
         "candles_collection": "candles",
         "control_collection": "control",
         "raw_bucket": f"mcloud-raw-{PROJECT}",
+        "staging_bucket": f"mcloud-staging-{PROJECT}",
+        "export_subscription": "mcloud-trades-export",
         "function": "mcloud-processor",
     }
 
