@@ -226,10 +226,10 @@ def estimate(
     """
     from mcloud.cli.progress import waiting
     from mcloud.config import select, settings
+    from mcloud.config.produce import ProduceSettings
     from mcloud.cost.estimate import Load, estimate
     from mcloud.cost.settings import money
     from mcloud.documents import encode
-    from mcloud.producer.parcels import ProduceSettings
 
     if freshness is None:
         freshness = settings(session.config, "produce", ProduceSettings).freshness

@@ -160,9 +160,9 @@ def init(
 
 def _show_cost(session: Session, answers: "Answers") -> None:
     """Report the cost of one busy symbol on each of the sites."""
+    from mcloud.config.produce import ProduceSettings
     from mcloud.cost.estimate import Load, estimate, net_of
     from mcloud.cost.words import usd
-    from mcloud.producer.parcels import ProduceSettings
 
     load = Load(symbols=1, rate=30, freshness=ProduceSettings().freshness)
     lines = estimate(load, {site: site for site in answers.sites})

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from logging import Logger
 
     from mcloud.clouds.ports import Site
+    from mcloud.clouds.resources import Resources
     from mcloud.feed.feed import FeedReport, SourceSummary
     from mcloud.producer.produce import ProducerProgress
     from mcloud.producer.reported_state import ReportedState
@@ -181,10 +182,10 @@ def produce(
     mcloud produce --source 'replay:days/*.zip' --to aws
     """
     from mcloud.config import chosen, settings
+    from mcloud.config.produce import ProduceSettings
     from mcloud.feed.binance.endpoints import API_KEY
     from mcloud.feed.feed import incomplete
     from mcloud.feed.open import FeedChoice
-    from mcloud.producer.parcels import ProduceSettings
     from mcloud.producer.route import MODES
     from mcloud.producer.run_folder import check_venue, follow_exchange
     from mcloud.producer.source import open_source, resume_command
@@ -227,6 +228,9 @@ def produce(
             check_venue(venues, queues, opened.venue, opened.about.market or "")
         if freshness is None:
             freshness = settings(session.config, "produce", ProduceSettings).freshness
+        deployed = site_resources(session.config)
+        for site in sites:
+            _warn_if_coarser(session, site, deployed[site], freshness)
         progress, seconds = _run(
             session, run, opened, sites, route_mode, spool_limit, freshness, stop
         )
@@ -244,6 +248,16 @@ def produce(
         )
     if not all_read:
         raise incomplete(source, report)
+
+
+def _warn_if_coarser(session: Session, name: str, site: "Resources", freshness: float) -> None:
+    """Warn if a site is deployed for older candles than a producer is to make."""
+    deployed = float(getattr(site, "freshness", "") or 0)
+    if freshness < deployed:
+        session.warn(
+            f"{name} is deployed for candles up to {deployed:g} s old, not {freshness:g} s: set"
+            f" `freshness` in [produce] of mcloud.toml, and run `mcloud deploy {name}`"
+        )
 
 
 def report_feed(session: Session, report: "FeedReport") -> None:

@@ -53,6 +53,8 @@ class AwsResources(_Resources):
     """S3 bucket of the staged objects; empty if the function writes the raw archive itself."""
     delivery_stream: str = ""
     """Firehose stream that writes staged objects; empty if the function writes the raw archive."""
+    freshness: str = ""
+    """Maximum age of a candle, in seconds, for which the site is deployed; empty if unknown."""
     endpoint_url: str = ""
     """Endpoint of the embedded AWS; empty for the real AWS."""
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from mcloud import files
 from mcloud.config import Config, SiteConfig, settings
+from mcloud.config.produce import ProduceSettings
 from mcloud.infra.bundle import build, module_files
 from mcloud.infra.provider_locks import path_of
 from mcloud.infra.state_errors import BACKEND, LOCK_FILE, VARIABLES, Locked
@@ -77,7 +78,12 @@ class Workspace:
         self.lock_file = locked if locked.exists() else None
         """Lock file of the providers that ``mcloud lock`` wrote, or None."""
         thresholds = settings(config, "anomalies", Thresholds).to_json()
-        self._thresholds = {"anomaly_thresholds": json.loads(thresholds)} if thresholds else {}
+        self._settings: dict[str, Any] = {}
+        """Variables that follow from tables of mcloud.toml; those of the site come before them."""
+        if thresholds:
+            self._settings["anomaly_thresholds"] = json.loads(thresholds)
+        if site.cloud == "aws":  # Pub/Sub pushes each message at once
+            self._settings["freshness"] = settings(config, "produce", ProduceSettings).freshness
 
     @contextmanager
     def locked(self, wait: LockWait | None = None) -> Iterator[None]:
@@ -209,7 +215,7 @@ class Workspace:
             key: site.settings[key] for key in ("region", "project") if key in site.settings
         }
         return {
-            **self._thresholds,
+            **self._settings,
             **site.variables,
             **own,
             "name": site.stack,

@@ -9,20 +9,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 
-from mcloud.config import setting
 from mcloud.market.envelope import MAX_TRADES, SQS_CHUNK, Malformed, Message, decode, encode
 from mcloud.market.trade import Trade
 from mcloud.producer.spool_message import Spooled
-
-
-@dataclass(frozen=True)
-class ProduceSettings:
-    """The table ``[produce]`` of mcloud.toml."""
-
-    freshness: float = setting(5.0, least=0, most=600)
-    """Maximum age of a candle at the sites, in seconds. Messages are combined for that long, so a
-    larger value costs less. 0 sends each message immediately.
-    """
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,7 +55,7 @@ resource "aws_lambda_event_source_mapping" "trades" {
   event_source_arn                   = aws_sqs_queue.trades.arn
   function_name                      = aws_lambda_function.processor.arn
   batch_size                         = 100
-  maximum_batching_window_in_seconds = var.batch_window
+  maximum_batching_window_in_seconds = coalesce(var.batch_window, max(1, min(5, floor(var.freshness / 30))))
   function_response_types            = ["ReportBatchItemFailures"]
 
   scaling_config {

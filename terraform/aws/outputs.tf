@@ -38,6 +38,11 @@ output "delivery_stream" {
   value       = aws_kinesis_firehose_delivery_stream.trades.name
 }
 
+output "freshness" {
+  description = "Seconds that a candle may be old, as the stack is set up for."
+  value       = tostring(var.freshness)
+}
+
 output "function" {
   description = "Name of the processor."
   value       = aws_lambda_function.processor.function_name

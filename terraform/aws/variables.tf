@@ -129,13 +129,24 @@ variable "reserve_concurrency" {
   default     = false
 }
 
-variable "batch_window" {
-  description = "Seconds to wait for a batch to fill. A longer window increases the latency, and reduces calls and writes."
+variable "freshness" {
+  description = "Maximum age of a candle in seconds. mcloud passes on freshness of [produce] in mcloud.toml."
   type        = number
   default     = 5
 
   validation {
-    condition     = var.batch_window >= 1 && var.batch_window <= 5
+    condition     = var.freshness >= 0 && var.freshness <= 600
+    error_message = "The freshness must be from 0 to 600 seconds."
+  }
+}
+
+variable "batch_window" {
+  description = "Seconds to wait for a batch to fill. A longer window increases the latency, and reduces calls and writes. With null, it is a thirtieth of the freshness, from 1 to 5 seconds."
+  type        = number
+  default     = null
+
+  validation {
+    condition     = var.batch_window == null ? true : var.batch_window >= 1 && var.batch_window <= 5
     error_message = "The window must be from 1 to 5 seconds."
   }
 }

@@ -267,3 +267,33 @@ def listed(terminal: Terminal) -> list[dict[str, Any]]:
     assert done.stderr == ""
     states: list[dict[str, Any]] = json.loads(done.stdout)
     return states
+
+
+@pytest.mark.parametrize(
+    ("freshness", "words"),
+    [
+        (
+            "5",
+            "warning: aws is deployed for candles up to 60 s old, not 5 s: set `freshness` in"
+            " [produce] of mcloud.toml, and run `mcloud deploy aws`\n",
+        ),
+        ("60", ""),
+    ],
+)
+def test_a_producer_that_is_fresher_than_its_site_says_so(
+    mcloud: Terminal, embedded: State, freshness: str, words: str
+) -> None:
+    to = {"cloud": "aws", **embedded.outputs["aws"], "freshness": "60"}
+    lines = [f"{key} = {json.dumps(value)}" for key, value in to.items()]
+    text = "\n".join(['profile = "prod"', "[profiles.prod.sites.aws]", *lines])
+    (mcloud.folder / "mcloud.toml").write_text(text)
+    source = ("--source", "simulate", "--symbols", "FRESHUSDT", "--count", "10")
+    done = mcloud.run(
+        *("produce", *source, "--freshness", freshness),
+        AWS_ACCESS_KEY_ID="test",
+        AWS_SECRET_ACCESS_KEY="test",
+    )
+    assert done.returncode == 0, done.stderr
+    assert [line for line in done.stderr.splitlines(keepends=True) if "deployed for" in line] == [
+        *([words] if words else [])
+    ]

@@ -13,6 +13,7 @@ import pytest
 from mcloud import config
 from mcloud.alerts.rules import rules
 from mcloud.config import settings
+from mcloud.config.produce import ProduceSettings
 from mcloud.cost.settings import money
 from mcloud.errors import McloudError
 from mcloud.failover.settings import guard_settings
@@ -20,7 +21,6 @@ from mcloud.market.anomaly import Thresholds
 from mcloud.notify.channels import channels
 from mcloud.observing.queries import MonitorSettings
 from mcloud.producer.message_log import TraceSettings
-from mcloud.producer.parcels import ProduceSettings
 from mcloud.sites.explain import explain
 
 Table = dict[str, Any]

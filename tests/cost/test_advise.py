@@ -5,12 +5,12 @@ from decimal import Decimal
 import pytest
 
 from mcloud.clouds.gcp.archive import COLD_SIZE
+from mcloud.config.produce import ProduceSettings
 from mcloud.cost.advise import FRESHNESS, LEAST, SMALL, Advice, advise
 from mcloud.cost.prices import PRICES
 from mcloud.cost.usage import SiteUsage
 from mcloud.documents import encode
 from mcloud.market.envelope import SQS_CHUNK
-from mcloud.producer.parcels import ProduceSettings
 
 from .usages import MONTH, NOW, at, daily, metered, usage
 

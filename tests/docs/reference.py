@@ -18,13 +18,13 @@ from mcloud.cli.app import SECTIONS
 from mcloud.cli.help import examples_of
 from mcloud.clouds.resources import AwsResources, GcpResources
 from mcloud.config.model import ExchangeConfig, LocalPorts, TerraformConfig
+from mcloud.config.produce import ProduceSettings
 from mcloud.cost.settings import CostSettings
 from mcloud.failover.settings import GuardSettings
 from mcloud.market.anomaly import Thresholds
 from mcloud.notify import channels
 from mcloud.observing.queries import MonitorSettings
 from mcloud.producer.message_log import TraceSettings
-from mcloud.producer.parcels import ProduceSettings
 
 from .command_line import ROOT as MCLOUD
 from .command_line import SHARED, leaves

@@ -10,13 +10,13 @@ import pytest
 
 from mcloud.alerts.rules import rules
 from mcloud.config import load, settings
+from mcloud.config.produce import ProduceSettings
 from mcloud.cost.settings import money
 from mcloud.failover.settings import guard_settings
 from mcloud.market.anomaly import Thresholds
 from mcloud.notify.channels import channels
 from mcloud.observing.queries import MonitorSettings
 from mcloud.producer.message_log import TraceSettings
-from mcloud.producer.parcels import ProduceSettings
 
 from .command_line import ROOT as MCLOUD
 from .command_line import check, simple_commands, unknown_words

@@ -46,9 +46,29 @@ def test_mapping_answers_by_the_message(planned: list[dict[str, Any]]) -> None:
     mapping = only(planned, "aws_lambda_event_source_mapping", "trades")
     assert mapping["function_response_types"] == ["ReportBatchItemFailures"]
     assert mapping["batch_size"] == 100
-    assert 1 <= mapping["maximum_batching_window_in_seconds"] <= 5  # SQS requires one above 10
+    assert mapping["maximum_batching_window_in_seconds"] == 1  # SQS requires one above 10
     (scaling,) = mapping["scaling_config"]
     assert scaling["maximum_concurrency"] == 10
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("variables", "window"),
+    [
+        ({"freshness": 0}, 1),
+        ({"freshness": 60}, 2),
+        ({"freshness": 600}, 5),
+        ({"freshness": 600, "batch_window": 3}, 3),
+    ],
+)
+def test_the_batch_window_follows_from_the_freshness(
+    aws: Module, bundles: dict[str, str], variables: dict[str, object], window: int
+) -> None:
+    plan = aws.plan(bundle=bundles["aws"], **variables)
+    planned = resources(plan["planned_values"])
+    mapping = only(planned, "aws_lambda_event_source_mapping", "trades")
+    assert mapping["maximum_batching_window_in_seconds"] == window
+    assert plan["planned_values"]["outputs"]["freshness"]["value"] == str(variables["freshness"])
 
 
 def test_concurrency_and_tracing_are_off_by_default(

@@ -163,7 +163,7 @@ def test_bad_variables_are_refused_by_name(cloud: str, request: pytest.FixtureRe
         "bundle": "missing.zip",
     }
     own: dict[str, dict[str, object]] = {
-        "aws": {"batch_window": 30, "log_retention": 2},
+        "aws": {"batch_window": 30, "freshness": 601, "log_retention": 2},
         "gcp": {
             "project": "My Project",
             "labels": {"Team": "Trading"},
