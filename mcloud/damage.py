@@ -28,7 +28,7 @@ from mcloud.notify.ledger import RECORDS
 from mcloud.notify.memory import read_told
 from mcloud.notify.silences import SILENCES
 from mcloud.processor.anomalies import ANOMALIES, UNTOLD_ANOMALIES, WATCHES
-from mcloud.processor.compaction import COMPACTION
+from mcloud.processor.compaction import COMPACTIONS
 from mcloud.processor.support import SUPPORT
 from mcloud.run_states import STATES
 from mcloud.runs import KINDS, runs_called
@@ -55,7 +55,7 @@ _KINDS: Mapping[str, tuple[Kind[object], str]] = {
         (UNTOLD_ANOMALIES, "nobody is notified of this anomaly"),
         (WATCHES, "the next check of the symbol begins a day earlier"),
         (SUPPORT, "the function notes it again, at the latest in ten minutes"),
-        (COMPACTION, "the compaction function writes it again within an hour"),
+        (COMPACTIONS, "the compaction function writes it again within an hour"),
         (RECORDS, "an alert that was sent may be sent again"),
         (SILENCES, "nothing is silenced by it"),
     )

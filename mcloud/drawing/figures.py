@@ -17,13 +17,14 @@ from mcloud.cost.words import usd
 from mcloud.durations import brief, duration
 from mcloud.market.trade import to_text
 from mcloud.observing.document import why_missing
-from mcloud.observing.queries import CANDLES, COST, FAST, METRICS, PROBES, STORE
+from mcloud.observing.queries import CANDLES, COMPACTION, COST, FAST, METRICS, PROBES, STORE
 from mcloud.observing.recent import Recent
 from mcloud.observing.snapshot import SiteSnapshot, Snapshot
 
 Value = TypeVar("Value")
 
 SLACK = 10.0  # seconds over the interval of a figure until it counts as old
+HOUR = 3600.0  # seconds between two scheduled compactions
 FRESH = 20.0  # seconds; the figures of a metrics service are older in most cases, and say so
 
 
@@ -165,6 +166,20 @@ def behind(site: SiteSnapshot, now: float) -> Cell:
     return Cell(text, _age(oldest, now, STORE), site.lags.problem)
 
 
+def compacted(site: SiteSnapshot, now: float) -> Cell:
+    last = site.compacted
+    if site.compactions.value is None:
+        return _unknown(site.compactions.why)
+    if last is None:
+        return Cell(Text("not yet", "dim"), problem=site.compactions.problem)
+    text = Text(f"{last.objects:,} objects in {duration(last.seconds)}")
+    if last.next_symbol:
+        text.append(f", up to {last.next_symbol}", "yellow")
+    if last.problems:
+        text.append(f", {last.problems:,} failed", "yellow")
+    return Cell(text, _age(last.at, now, HOUR + COMPACTION), site.compactions.problem)
+
+
 def cost(site: SiteSnapshot, now: float) -> Cell:
     seen = site.cost
     if seen.value is None:
@@ -186,6 +201,7 @@ FIGURES: Mapping[str, Callable[[SiteSnapshot, float], Cell]] = {
     "last candle": candle,
     "holes": holes,
     "behind": behind,
+    "compacted": compacted,
     "cost": cost,
 }
 """The figures by label, in the order in which they are shown."""

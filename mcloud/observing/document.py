@@ -35,6 +35,7 @@ from mcloud.observing.machine import Machine
 from mcloud.observing.problems import problems
 from mcloud.observing.recent import Recent
 from mcloud.observing.snapshot import SiteCost, SiteSnapshot, Snapshot
+from mcloud.processor.compaction import LastCompaction
 from mcloud.producer.reported_state import ProducerState
 from mcloud.replication.progress import ReplicatorState
 from mcloud.runs import RunDocument
@@ -159,6 +160,8 @@ class SitePart:
     control: ControlRecord | Unknown | None
     guard: Mapping[str, Pause] | Unknown
     debts: Mapping[str, DebtNote] | Unknown
+    compaction: LastCompaction | Unknown | None
+    """The outcome of the last scheduled compaction; None if there was none."""
     damaged: DamagedPart
     cost: SiteCostPart | Unknown
     asked: Mapping[str, AskedPart]
@@ -260,6 +263,7 @@ def _site(site: SiteSnapshot) -> SitePart:
         control=_control(site),
         guard=_part_of(site.guards, lambda notes: notes),
         debts=_part_of(site.debts, lambda notes: notes),
+        compaction=_part_of(site.compactions, lambda _: site.compacted),
         damaged=_damaged(site),
         cost=_cost(site.cost),
         asked={
@@ -290,6 +294,7 @@ def _parts(site: SiteSnapshot) -> dict[str, Observation[object]]:
         "control": site.record,
         "guard": site.guards,
         "debts": site.debts,
+        "compaction": site.compactions,
         "silences": site.silences,
         "recent": site.recent,
         "cost": site.cost,

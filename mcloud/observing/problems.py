@@ -24,7 +24,7 @@ def problems(snapshot: Snapshot) -> list[str]:
     an alert with a duration reports them.
     """
     sites = snapshot.sites.values()
-    views = (_down, _silent, _broken, _outdated, _lacking)
+    views = (_down, _silent, _broken, _outdated, _lacking, _uncompacted)
     lines = [line for view in views for site in sites for line in view(site)]
     lines += _owed(snapshot)
     lines += _damaged(snapshot)
@@ -114,6 +114,15 @@ def _lacking(site: SiteSnapshot) -> Iterator[str]:
                 f"{site.name}: {recent.symbol} lacks {recent.missing:,} trades between {first} and "
                 f"{last}; see `mcloud verify`"
             )
+
+
+def _uncompacted(site: SiteSnapshot) -> Iterator[str]:
+    last = site.compacted
+    if last is not None and last.problems:
+        yield (
+            f"{site.name}: the compaction function could not compact {last.problems:,} objects of"
+            f" the raw archive: {last.named[0] if last.named else 'see its log'}"
+        )
 
 
 def _owed(snapshot: Snapshot) -> Iterator[str]:

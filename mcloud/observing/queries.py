@@ -20,6 +20,7 @@ from mcloud.infra.deployed_code import deployed_code
 from mcloud.notify.silences import silences_of
 from mcloud.observing.collector import PATIENCE, TimedQuery
 from mcloud.observing.recent import Recent, recent
+from mcloud.processor.compaction import COMPACTIONS
 
 FAST = 5.0  # seconds, for figures of the queue itself
 QUICKEST, SLOWEST = 1.0, 3600.0  # seconds; limits of the setting for these figures
@@ -28,6 +29,7 @@ CANDLES = 60.0  # there is a new one every minute
 PROBES = 60.0
 CODE = 300.0  # it changes with deployments only
 DEBTS = 60.0
+COMPACTION = 300.0  # it runs once an hour
 SILENCES = 60.0
 # The metrics services report by the minute, and bill each request. CloudWatch costs fifteen times
 # as much as Cloud Monitoring, which in turn is the only source for the depth of a queue.
@@ -74,6 +76,7 @@ def queries_of(site: Site, patience: float = PATIENCE) -> dict[str, TimedQuery]:
         "record": TimedQuery(lambda: site.control.record(), STORE),
         "guard": TimedQuery(partial(notes_of, site, pause.KIND), STORE),
         "debts": TimedQuery(partial(notes_of, site, debts.KIND), DEBTS),
+        "compaction": TimedQuery(partial(notes_of, site, COMPACTIONS), COMPACTION),
         "silences": TimedQuery(partial(silences_of, site), SILENCES),
         "recent": TimedQuery(look.recent, CANDLES),
     }

@@ -43,14 +43,14 @@ class LastCompaction:
     one was complete."""
 
 
-COMPACTION, LAST = Kind("compaction", LastCompaction), "last"
+COMPACTIONS, LAST = Kind("compaction", LastCompaction), "last"
 """Kind and key of the document in the control store."""
 
 
 def last_compaction(control: Control) -> LastCompaction | Damaged | None:
     """Return the outcome of the last scheduled compaction, or None if there was none."""
-    document = control.get(COMPACTION.name, LAST)
-    return None if document is None else COMPACTION.decode(LAST, document)
+    document = control.get(COMPACTIONS.name, LAST)
+    return None if document is None else COMPACTIONS.decode(LAST, document)
 
 
 def compact_scheduled(
@@ -91,7 +91,7 @@ def compact_scheduled(
         named=tuple(done.problems[:NAMED]),
         next_symbol=done.next_symbol,
     )
-    control.keep(COMPACTION.name, LAST, encode(last))
+    control.keep(COMPACTIONS.name, LAST, encode(last))
     log("INFO", "compacted", **encode(last))
     if done.problems:
         raise McloudError(f"{len(done.problems)} objects cannot be compacted: {done.problems[0]}")

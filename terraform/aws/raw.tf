@@ -78,7 +78,8 @@ resource "aws_s3_bucket_lifecycle_configuration" "raw" {
     id     = "colder"
     status = "Enabled"
 
-    # The change of class is billed per object ($0.02 per 1,000), which small objects never earn back.
+    # The change of class is billed per object ($0.02 per 1,000), which small objects never earn back. After 90
+    # days these are blocks: compaction has removed the objects of hours, and few indexes are as large.
     filter {
       and {
         prefix                   = "raw/"

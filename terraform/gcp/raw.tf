@@ -17,7 +17,7 @@ resource "google_storage_bucket" "raw" {
   }
 
   # The change of class is billed per object ($0.02 per 1,000), which small objects never earn back.
-  # Only objects from 128 KiB on have a custom time; see mcloud/clouds/gcp/archive.py.
+  # Only blocks from 128 KiB on have a custom time; see mcloud/clouds/gcp/archive.py.
   lifecycle_rule {
     action {
       type          = "SetStorageClass"

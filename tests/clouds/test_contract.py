@@ -31,7 +31,7 @@ from mcloud.documents import Damaged, sound
 from mcloud.errors import Refused
 from mcloud.failover import audit
 from mcloud.market.archive import ArchiveObject, pack, unpack
-from mcloud.market.block import pack_block
+from mcloud.market.block import BLOCK, BlockKey, index_key, pack_block
 from mcloud.market.candle import Candle, Folded, by_minute, fold
 from mcloud.market.envelope import Message, decode, encode
 from mcloud.market.trade import MAX_TIME, Trade
@@ -323,16 +323,23 @@ class TestArchive:
         assert site.archive.get(item.key) == item.body
         assert unpack(site.archive.get(item.key)) == trades(500)
 
-    def test_only_large_objects_may_move_to_a_colder_class(self, site: Site) -> None:
+    def test_only_large_blocks_may_move_to_a_colder_class(self, site: Site) -> None:
         """On S3 the lifecycle rule has a minimum size. On Cloud Storage it needs a custom time."""
         if site.cloud != "gcp":
             pytest.skip("the rule of the bucket decides")
         bucket: Any = site.archive._bucket  # type: ignore[attr-defined]
-        for size, is_large in ((COLD_SIZE - 1, False), (COLD_SIZE, True)):
-            item = ArchiveObject(f"raw/symbol=BTCUSDT/{size}", b"x" * size)
+        block = BlockKey("BTCUSDT", 0)
+        (hour,) = pack(trades(1))
+        for key, size, moves in (
+            (str(block), COLD_SIZE - 1, False),
+            (str(BlockKey("BTCUSDT", BLOCK)), COLD_SIZE, True),
+            (index_key(block), COLD_SIZE, False),
+            (hour.key, COLD_SIZE, False),
+        ):
+            item = ArchiveObject(key, b"x" * size)
             site.archive.put(item)
             blob = bucket.get_blob(item.key)
-            assert (blob.custom_time is not None) == is_large
+            assert (blob.custom_time is not None) == moves
             assert site.archive.get(item.key) == item.body
 
     def test_lists_a_prefix_by_key(self, site: Site) -> None:

@@ -17,6 +17,7 @@ from mcloud.drawing import figures
 from mcloud.drawing.figures import FIGURES, Cell, chart
 from mcloud.observing.recent import Recent
 from mcloud.observing.snapshot import SiteCost, SiteSnapshot
+from mcloud.processor.compaction import LAST, LastCompaction
 
 UP = {service: Observation(0.01, AT, 0.012) for service in SERVICES}
 SITE = SiteSnapshot(
@@ -36,6 +37,7 @@ SITE = SiteSnapshot(
     cost=Observation(),
 )
 LATE = "no answer for 12 s"
+COMPACTED = LastCompaction(AT, 12.0, 700, 3, 9_000, 5, 2, ("a is damaged",), "BTCUSDT")
 
 
 def metrics(**change: float | None) -> dict[str, Observation[Figures]]:
@@ -76,6 +78,12 @@ def lag(**change: Any) -> dict[str, Observation[list[Lag]]]:
                 }
             },
             f"down  queue: {LATE}; archive: no bucket",
+        ),
+        ("compacted", {"compactions": Observation({}, AT)}, "not yet"),
+        (
+            "compacted",
+            {"compactions": Observation({LAST: COMPACTED}, AT)},
+            "700 objects in 12.0 s, up to BTCUSDT, 2 failed",
         ),
         ("queue depth", {}, "12 ready, 3 in flight"),
         ("queue depth", {"queue": Observation(Depth(1500, None, AT), AT)}, "1,500 waiting"),

@@ -141,7 +141,7 @@ def test_a_failed_query_is_unknown_with_its_reason() -> None:
     unknown = {"unknown": "it is down"}
     for figure in (
         *("dead_letters", "function", "store", "heartbeats", "replication", "last_candle"),
-        *("candles", "control", "guard", "debts"),
+        *("candles", "control", "guard", "debts", "compaction"),
     ):
         assert site[figure] == unknown
     assert site["queue"] == {
@@ -184,3 +184,27 @@ def test_a_site_without_trades_has_a_null_last_candle() -> None:
 def test_a_document_without_sites() -> None:
     told = told_of(collect({}))
     assert (told["sites"], told["up"], told["wrong"]) == ({}, True, [])
+
+
+def test_the_last_compaction_and_what_it_could_not_compact() -> None:
+    last = {
+        "at": AT,
+        "seconds": 12.0,
+        "objects": 700,
+        "blocks": 3,
+        "trades": 9_000,
+        "pending": 5,
+        "problems": 2,
+        "named": ["a is damaged", "b is damaged"],
+        "next_symbol": "BTCUSDT",
+    }
+
+    def kept(kind: str) -> dict[str, Any]:
+        return {"last": last} if kind == "compaction" else {}
+
+    told = told_of(collect({"aws": FakeSite("aws", kept=kept), "gcp": FakeSite("gcp")}))
+    assert told["sites"]["aws"]["compaction"] == last
+    assert told["sites"]["gcp"]["compaction"] is None
+    assert [each for each in told["wrong"] if "compact" in each] == [
+        "aws: the compaction function could not compact 2 objects of the raw archive: a is damaged"
+    ]

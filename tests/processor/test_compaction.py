@@ -12,7 +12,7 @@ from mcloud.errors import McloudError
 from mcloud.market.archive import HOUR, pack, parse_key
 from mcloud.market.trade import Trade
 from mcloud.processor.compaction import (
-    COMPACTION,
+    COMPACTIONS,
     LAST,
     RESERVE,
     LastCompaction,
@@ -114,7 +114,7 @@ def test_a_problem_is_logged_and_fails_the_run_after_everything_else(
 
 
 def test_a_damaged_note_is_replaced(site: LiveSite, capsys: pytest.CaptureFixture[str]) -> None:
-    site.control.keep(COMPACTION.name, LAST, {"next_symbol": 7})
+    site.control.keep(COMPACTIONS.name, LAST, {"next_symbol": 7})
     assert isinstance(last_compaction(site.control), Damaged)
     put(site, [trade(0)])
     compact_scheduled(site.archive, site.control, 900, Clock(site, 1))

@@ -10,7 +10,7 @@ import pytest
 from mcloud.alerts.rules import Rules
 from mcloud.clouds.aws.usage import COMPACT_MEMORY
 from mcloud.market.trade import CANARY
-from mcloud.processor.compaction import COMPACTION
+from mcloud.processor.compaction import COMPACTIONS
 
 from .module import Module, only, resources, values
 
@@ -282,7 +282,7 @@ def test_the_compaction_function_reads_no_candles_and_writes_only_its_note(
     by_sid = {each["sid"]["constant_value"]: each for each in statements(aws_plan, "compact")}
     (condition,) = by_sid["Note"]["condition"]
     assert condition["variable"]["constant_value"] == "dynamodb:LeadingKeys"
-    assert condition["values"]["constant_value"] == [COMPACTION.name]
+    assert condition["values"]["constant_value"] == [COMPACTIONS.name]
 
 
 def test_the_anomaly_function_must_not_change_candles(aws_plan: dict[str, Any]) -> None:

@@ -152,7 +152,7 @@ def test_a_subscription_writes_staged_objects(gcp_state: list[dict[str, Any]]) -
     assert bucket["uniform_bucket_level_access"]
     assert bucket["public_access_prevention"] == "enforced"
     assert bucket["versioning"] == []
-    assert bucket["soft_delete_policy"] == [{"retention_duration_seconds": 0}]
+    assert [each["retention_duration_seconds"] for each in bucket["soft_delete_policy"]] == [0]
     # Nothing but compaction removes or moves a staged object: it may hold the only copy of a trade.
     actions = {rule["action"][0]["type"] for rule in bucket["lifecycle_rule"]}
     assert actions == {"AbortIncompleteMultipartUpload"}

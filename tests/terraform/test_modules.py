@@ -217,7 +217,7 @@ def names_in(plan: dict[str, Any]) -> set[tuple[str, str]]:
     for each in resources(plan["planned_values"]):
         values = each.get("values", {})
         # These are distinguished by the resources that they belong to.
-        if each["type"].endswith(("_iam_member", "_role_policy", "_bucket_object")):
+        if each["type"].endswith(("_iam_member", "_role_policy", "_bucket_object", "_log_stream")):
             continue
         for key in ("name", "bucket", "function_name", "alarm_name", "account_id", "role_id"):
             if isinstance(values.get(key), str):

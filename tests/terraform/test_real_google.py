@@ -81,6 +81,8 @@ CHANGES: list[dict[str, object]] = [
     {"monthly_budget": 50, "billing_account": "012345-6789AB-CDEF01"},
     {"anomaly_schedule": "*/5 * * * *", "alert_email": "ops@example.com"},
     {"anomalies": False},
+    {"compaction_schedule": "20 */2 * * *"},
+    {"compaction": False},
     {"deletion_protection": False},
     {},
 ]

@@ -9,12 +9,14 @@ from typing import Any
 from mcloud.clouds.gcp.client import TIMEOUT, storage_retry, translated
 from mcloud.clouds.ports import StoredObject
 from mcloud.market.archive import ArchiveObject, prefix
+from mcloud.market.block import parse_block_key
 
 _SYMBOLS = prefix("").rstrip("/")
 
 COLD_SIZE = 128 * 1024
-"""Bytes from which an object may move to a colder class. The change of class is billed per object,
-and smaller objects never earn that back."""
+"""Bytes from which a block may move to a colder class. The change of class is billed per object,
+and smaller objects never earn that back. Objects of hours do not stay, and each comparison of sites
+reads the indexes of blocks."""
 
 
 class GcsArchive:
@@ -81,7 +83,7 @@ class GcsArchive:
         # `content_encoding = "gzip"` is not set: Cloud Storage would decompress the content when it
         # is read, and return other bytes than were written.
         blob = self._bucket.blob(item.key)
-        if len(item.body) >= COLD_SIZE:
+        if len(item.body) >= COLD_SIZE and parse_block_key(item.key):
             # The bucket's lifecycle rule counts from this time, and ignores objects without one.
             blob.custom_time = datetime.now(UTC)
         blob.upload_from_string(
