@@ -167,17 +167,18 @@ def behind(site: SiteSnapshot, now: float) -> Cell:
 
 
 def compacted(site: SiteSnapshot, now: float) -> Cell:
-    last = site.compacted
-    if site.compactions.value is None:
-        return _unknown(site.compactions.why)
+    seen = site.compaction
+    if not seen.known:
+        return _unknown(seen.why)
+    last = seen.value
     if last is None:
-        return Cell(Text("not yet", "dim"), problem=site.compactions.problem)
+        return Cell(Text("not yet", "dim"), problem=seen.problem)
     text = Text(f"{last.objects:,} objects in {duration(last.seconds)}")
     if last.next_symbol:
         text.append(f", up to {last.next_symbol}", "yellow")
     if last.problems:
         text.append(f", {last.problems:,} failed", "yellow")
-    return Cell(text, _age(last.at, now, HOUR + COMPACTION), site.compactions.problem)
+    return Cell(text, _age(last.at, now, HOUR + COMPACTION), seen.problem)
 
 
 def cost(site: SiteSnapshot, now: float) -> Cell:

@@ -263,7 +263,7 @@ def _site(site: SiteSnapshot) -> SitePart:
         control=_control(site),
         guard=_part_of(site.guards, lambda notes: notes),
         debts=_part_of(site.debts, lambda notes: notes),
-        compaction=_part_of(site.compactions, lambda _: site.compacted),
+        compaction=_compaction(site.compaction),
         damaged=_damaged(site),
         cost=_cost(site.cost),
         asked={
@@ -294,11 +294,15 @@ def _parts(site: SiteSnapshot) -> dict[str, Observation[object]]:
         "control": site.record,
         "guard": site.guards,
         "debts": site.debts,
-        "compaction": site.compactions,
+        "compaction": site.compaction,
         "silences": site.silences,
         "recent": site.recent,
         "cost": site.cost,
     }
+
+
+def _compaction(seen: Observation[LastCompaction]) -> LastCompaction | Unknown | None:
+    return seen.value if seen.known else Unknown(seen.why)
 
 
 def _service(seen: Observation[float]) -> ServicePart:

@@ -117,7 +117,7 @@ def _lacking(site: SiteSnapshot) -> Iterator[str]:
 
 
 def _uncompacted(site: SiteSnapshot) -> Iterator[str]:
-    last = site.compacted
+    last = site.compaction.value
     if last is not None and last.problems:
         yield (
             f"{site.name}: the compaction function could not compact {last.problems:,} objects of"

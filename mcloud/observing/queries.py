@@ -20,7 +20,7 @@ from mcloud.infra.deployed_code import deployed_code
 from mcloud.notify.silences import silences_of
 from mcloud.observing.collector import PATIENCE, TimedQuery
 from mcloud.observing.recent import Recent, recent
-from mcloud.processor.compaction import COMPACTIONS
+from mcloud.processor.compaction import last_compaction
 
 FAST = 5.0  # seconds, for figures of the queue itself
 QUICKEST, SLOWEST = 1.0, 3600.0  # seconds; limits of the setting for these figures
@@ -76,7 +76,7 @@ def queries_of(site: Site, patience: float = PATIENCE) -> dict[str, TimedQuery]:
         "record": TimedQuery(lambda: site.control.record(), STORE),
         "guard": TimedQuery(partial(notes_of, site, pause.KIND), STORE),
         "debts": TimedQuery(partial(notes_of, site, debts.KIND), DEBTS),
-        "compaction": TimedQuery(partial(notes_of, site, COMPACTIONS), COMPACTION),
+        "compaction": TimedQuery(lambda: last_compaction(site.control), COMPACTION),
         "silences": TimedQuery(partial(silences_of, site), SILENCES),
         "recent": TimedQuery(look.recent, CANDLES),
     }

@@ -33,7 +33,7 @@ from mcloud.observing.collector import PATIENCE, Key, TimedQuery, ask_once
 from mcloud.observing.machine import Machine
 from mcloud.observing.queries import Costing, queries_of
 from mcloud.observing.recent import Recent
-from mcloud.processor.compaction import LAST, LastCompaction
+from mcloud.processor.compaction import LastCompaction
 
 DEADLINE = 8.0  # seconds; a cold start of a cloud's client takes up to two
 HERE = ""  # the name of this machine among the names of the sites
@@ -78,8 +78,8 @@ class SiteSnapshot:
     damaged: tuple[Damaged, ...] = ()
     """Documents that cannot be used. The other fields leave them out."""
     silences: Observation[SiteSilences] = field(default_factory=Observation)
-    compactions: Observation[dict[str, LastCompaction]] = field(default_factory=Observation)
-    """The outcome of the last scheduled compaction; empty if there was none."""
+    compaction: Observation[LastCompaction] = field(default_factory=Observation)
+    """The last scheduled compaction. The value is None before the first, and for a damaged note."""
 
     @property
     def up(self) -> bool | None:
@@ -101,7 +101,7 @@ class SiteSnapshot:
             "control record": self.record,
             "guard": self.guards,
             "debts": self.debts,
-            "compaction": self.compactions,
+            "compaction": self.compaction,
             "silences": self.silences,
             "candles": self.recent,
         }
@@ -143,11 +143,6 @@ class SiteSnapshot:
         """
         asked = (self.record, self.guards, self.debts, self.lags, self.heartbeats)
         return len(self.damaged) or (0 if all(each.known for each in asked) else None)
-
-    @property
-    def compacted(self) -> LastCompaction | None:
-        """The outcome of the last scheduled compaction, or None if none is known."""
-        return (self.compactions.value or {}).get(LAST)
 
     @property
     def missing(self) -> int | None:
@@ -266,7 +261,8 @@ def _site(name: str, site: Site, seen: Mapping[Key, Observation[Any]]) -> SiteSn
     lags, broken_lags = _list(seen[name, "lags"])
     guards, broken_guards = _notes(seen[name, "guard"])
     owed, broken_debts = _notes(seen[name, "debts"])
-    compactions, broken_compactions = _notes(seen[name, "compaction"])
+    compacted = seen[name, "compaction"]
+    broken_compaction = damaged([compacted.value])
     record = seen[name, "record"]
     broken_record = damaged([record.value])
     return SiteSnapshot(
@@ -282,12 +278,12 @@ def _site(name: str, site: Site, seen: Mapping[Key, Observation[Any]]) -> SiteSn
         record=replace(record, value=None) if broken_record else record,
         guards=guards,
         debts=owed,
-        compactions=compactions,
+        compaction=replace(compacted, value=None) if broken_compaction else compacted,
         silences=seen[name, "silences"],
         recent=seen[name, "recent"],
         cost=_share(seen.get((HERE, "cost"), Observation()), name),
         damaged=(
-            *(*broken_record, *broken_guards, *broken_debts, *broken_compactions),
+            *(*broken_record, *broken_guards, *broken_debts, *broken_compaction),
             *(*broken_lags, *broken_beats),
         ),
     )

@@ -17,6 +17,9 @@ from mcloud.outputs import RemoteOutputs
 # Seconds for which a copy of another machine's outputs is used without reading the state again
 FRESH = 3600.0
 
+ADDRESSES = ("_endpoint", "_url", "_log")
+"""Ends of the names of resources that only embedded clouds have, if they have a default."""
+
 
 def open_sites(config: Config, wanted: str | None = None) -> dict[str, Site]:
     """Open the sites of a comma-separated list, or all sites of the profile.
@@ -134,7 +137,7 @@ def _embedded(config: Config) -> dict[str, Resources]:
             addresses = {
                 field.name: getattr(each, field.name)
                 for field in fields(each)
-                if field.default is not MISSING
+                if field.default is not MISSING and field.name.endswith(ADDRESSES)
             }
             found[name] = type(each).from_outputs({**stored, **addresses})
     return found

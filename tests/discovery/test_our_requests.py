@@ -48,6 +48,7 @@ TO = GcpResources(
     control_collection="control",
     raw_bucket="mcloud-raw",
     function="mcloud-processor",
+    staging_bucket="mcloud-staging",
 )
 REGION = f"projects/{PROJECT}/locations/us-central1"
 
@@ -66,10 +67,9 @@ def stack(google: Google) -> Google:
     build = {"environmentVariables": {"BUNDLE_SHA256": "0123"}}
     function, at = {"functionId": TO.function}, "locations/us-central1/functions"
     put(google, "cloudfunctions", "POST", at, function, "v2", buildConfig=build)
-    bucket = Request(
-        "POST", "storage", "storage/v1/b", {"project": PROJECT}, {"name": TO.raw_bucket}
-    )
-    assert google.answer(bucket)[0] == 200
+    for name in (TO.raw_bucket, TO.staging_bucket):
+        bucket = Request("POST", "storage", "storage/v1/b", {"project": PROJECT}, {"name": name})
+        assert google.answer(bucket)[0] == 200
     return google
 
 

@@ -17,7 +17,7 @@ from mcloud.drawing import figures
 from mcloud.drawing.figures import FIGURES, Cell, chart
 from mcloud.observing.recent import Recent
 from mcloud.observing.snapshot import SiteCost, SiteSnapshot
-from mcloud.processor.compaction import LAST, LastCompaction
+from mcloud.processor.compaction import LastCompaction
 
 UP = {service: Observation(0.01, AT, 0.012) for service in SERVICES}
 SITE = SiteSnapshot(
@@ -79,10 +79,10 @@ def lag(**change: Any) -> dict[str, Observation[list[Lag]]]:
             },
             f"down  queue: {LATE}; archive: no bucket",
         ),
-        ("compacted", {"compactions": Observation({}, AT)}, "not yet"),
+        ("compacted", {"compaction": Observation(None, AT)}, "not yet"),
         (
             "compacted",
-            {"compactions": Observation({LAST: COMPACTED}, AT)},
+            {"compaction": Observation(COMPACTED, AT)},
             "700 objects in 12.0 s, up to BTCUSDT, 2 failed",
         ),
         ("queue depth", {}, "12 ready, 3 in flight"),

@@ -97,6 +97,9 @@ class FakeSite:
     def kept(self, kind: str) -> Any:
         return self._answer("kept", kind)
 
+    def get(self, kind: str, key: str) -> Any:
+        return self._answer("kept", kind).get(key)
+
     def range(self, symbol: str, start: int, end: int) -> Any:
         self.ranges.append((symbol, start))
         return self._answer("range")
