@@ -140,7 +140,7 @@ resource "aws_lambda_function_event_invoke_config" "anomaly" {
 resource "aws_lambda_function" "compact" {
   #checkov:skip=CKV_AWS_117:it calls nothing but public AWS endpoints; a VPC would add a NAT gateway or four interface endpoints
   #checkov:skip=CKV_AWS_173:the variables are names of resources, nothing secret
-  #checkov:skip=CKV_AWS_272:whoever deploys builds the zip and uploads it in one step
+  #checkov:skip=CKV_AWS_272:the deployer builds the zip and uploads it in one step
   count = local.compact
 
   function_name    = local.compact_name

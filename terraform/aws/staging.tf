@@ -8,7 +8,7 @@ locals {
 }
 
 # No rule of its own deletes staged objects: until compaction has moved them, no other object of the site holds their
-# trades, and a rule would delete them where compaction is switched off or fails for long.
+# trades, and a rule would delete them where compaction is switched off or keeps failing.
 resource "aws_s3_bucket" "staging" {
   #checkov:skip=CKV_AWS_18:an access log needs a bucket of the account's; CloudTrail data events serve as well
   #checkov:skip=CKV_AWS_21:objects are written once and removed after their trades were found in the archive, which keeps versions

@@ -7,7 +7,7 @@ locals {
 }
 
 # No rule deletes staged objects: until compaction has moved them, no other object of the site holds their trades, and
-# a rule would delete them where compaction is switched off or fails for long.
+# a rule would delete them where compaction is switched off or keeps failing.
 resource "google_storage_bucket" "staging" {
   #checkov:skip=CKV_GCP_62:an access log needs a bucket of the project's; Cloud Audit Logs serve as well
   #checkov:skip=CKV_GCP_78:objects are written once and removed after their trades were found in the archive, which keeps versions
@@ -35,7 +35,7 @@ resource "google_storage_bucket" "staging" {
   depends_on = [google_project_service.this]
 }
 
-# Pub/Sub looks whether the bucket is there, and writes objects.
+# Pub/Sub checks whether the bucket exists, and writes objects.
 resource "google_storage_bucket_iam_member" "export" {
   for_each = toset(["roles/storage.objectCreator", "roles/storage.legacyBucketReader"])
 

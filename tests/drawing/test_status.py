@@ -36,6 +36,7 @@ def test_two_healthy_sites_are_drawn() -> None:
         "last candle   BTCUSDT 23:54 61837.5  BTCUSDT 23:54 61837.5",
         "holes         none                   none",
         "behind        no replicator          no replicator",
+        "compacted     unknown: not read yet  unknown: not read yet",
         "cost          unknown: not read yet  unknown: not read yet",
     ]
 
@@ -44,7 +45,7 @@ def test_primary_guards_processes_and_problems_are_shown() -> None:
     dead = replace(SITE, dead_letters=Observation(Depth(3, 0, AT), AT))
     machine = Machine((Running("default", True, producer(**STATE | {"at": AT})),))
     lines = draw(status(replace(snapshot(dead), machine=Observation(machine, AT))), 120)
-    assert lines[15:] == [
+    assert lines[16:] == [
         "primary aws, epoch 3, manual: drill",
         "guard none runs here; alerts no watcher runs here",
         "",
