@@ -537,7 +537,7 @@ resource "google_cloud_run_v2_service_iam_member" "scheduler_compact" {
   role     = "roles/run.invoker"
   member   = google_service_account.scheduler[0].member
 
-  # A function that is created again has no grants.
+  # A function that was created again has lost its grants.
   lifecycle {
     replace_triggered_by = [google_cloudfunctions2_function.compact[0].id]
   }
