@@ -4,8 +4,9 @@ A few minutes of simulated trades pass through the code that the pipeline runs: 
 messages, folded into candles and packed as raw objects, as often as the freshness demands. Their
 requests and bytes, scaled to a month of 30 days, are priced like metered usage.
 
-The time of a function and the size of a log line are measured constants. Guards, replicators,
-dashboards and queries are left out; `mcloud guard` and `mcloud monitor` show their own cost.
+The time of a function and the size of a log line are measured constants. Compaction, guards,
+replicators, dashboards and queries are left out; `mcloud guard` and `mcloud monitor` show their own
+cost.
 """
 
 from collections import Counter, defaultdict

@@ -107,12 +107,12 @@ def fixed(cloud: str) -> dict[str, Decimal]:
     """
     if cloud == "aws":
         return {
-            "alarm_months": Decimal(12),
+            "alarm_months": Decimal(14),
             "kms_key_months": Decimal(1),
             "dashboard_months": Decimal(1),
             "scheduler_invocations": Decimal(MINUTES),
         }
-    return {"scheduler_job_months": Decimal(1), "image_gib_months": _IMAGES}
+    return {"scheduler_job_months": Decimal(2), "image_gib_months": _IMAGES}
 
 
 def stored(

@@ -106,7 +106,7 @@ def _deploy_function(
             Handler=function.handler,
             Code={"ZipFile": code},
             Timeout=TIMEOUT,
-            MemorySize=256,
+            MemorySize=512,  # as in terraform/aws, except for the compaction function
             Environment={"Variables": variables},
         )
     except lambda_.exceptions.ResourceConflictException:

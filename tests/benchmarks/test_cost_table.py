@@ -25,9 +25,10 @@ from mcloud.clouds.resources import AwsResources, GcpResources, Resources
 from mcloud.cost.estimate import Load, stored_size, trades_of
 from mcloud.cost.measured import MeasuredRun, bill, by_service
 from mcloud.cost.unmetered import Work
-from mcloud.local import anomaly_function, children, control, meter
+from mcloud.local import children, control, meter
 from mcloud.local.children import MARK
 from mcloud.local.exchange.thread import LocalExchange
+from mcloud.local.scheduled_functions import SCHEDULED
 from mcloud.local.state import State
 from mcloud.local.supervisor import Options
 from mcloud.market.trade import Trade
@@ -154,7 +155,7 @@ def logged(to: Resources) -> int:
     assert isinstance(to, AwsResources)
     client = make_client("logs", to.region, to.endpoint_url)
     size = 0
-    for name in (to.function, anomaly_function.NAME):
+    for name in (to.function, *(each.name for each in SCHEDULED)):
         try:
             pages = client.get_paginator("filter_log_events").paginate(
                 logGroupName=f"/aws/lambda/{name}"
