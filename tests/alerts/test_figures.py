@@ -66,7 +66,7 @@ def test_an_unknown_figure_differs_from_a_path_that_does_not_exist() -> None:
     assert one(figures, "sites.gcp.x").value is None
 
 
-def test_there_may_be_nothing_that_a_pattern_is_about() -> None:
+def test_a_pattern_may_match_nothing() -> None:
     assert values(seen(), "sites.*.queue.ready") == {}
     assert values(AlertFigures(), "sites.aws.queue.ready") == {}
     optional = AlertFigures(AlertPart({"budgets": AlertPart(is_optional=True)}))
@@ -90,7 +90,7 @@ def test_parts_of_a_list_go_by_their_names() -> None:
     assert values(figures, "sites.aws.list.*.v") == {"sites.aws.list.0.v": 4}
 
 
-def test_why_a_figure_is_null_stands_beside_it() -> None:
+def test_the_reason_why_a_figure_is_null_is_given() -> None:
     why = {"count": "no calls yet", "throttles": "nobody counts them"}
     function = {"count": None, "errors": 1, "throttles": None, "p95_s": None, "unknown_why": why}
     aws = {"function": function, "holes": None, "unknown_why": {"holes": "away"}}

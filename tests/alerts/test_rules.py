@@ -73,7 +73,7 @@ def test_a_new_limit_replaces_the_old_one(tmp_path: Path) -> None:
     assert (rule.above, rule.below) == (None, 5)
 
 
-def test_a_custom_rule(tmp_path: Path) -> None:
+def test_a_custom_rule_is_read(tmp_path: Path) -> None:
     text = """[alerts.deep-queue]
 figure = "sites.*.queue.ready"
 above = 5000

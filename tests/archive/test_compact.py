@@ -206,7 +206,9 @@ def test_hours_that_have_ended_too_short_ago_are_left(aws: MemorySite) -> None:
 
 
 @pytest.mark.parametrize("steps", range(3, 12))
-def test_it_stops_when_the_time_runs_out_and_continues_there(aws: MemorySite, steps: int) -> None:
+def test_compaction_stops_when_the_time_runs_out_and_continues_later(
+    aws: MemorySite, steps: int
+) -> None:
     everything = [
         each._replace(symbol=symbol)
         for symbol in ("AUSDT", "BUSDT", "CUSDT")
@@ -259,7 +261,7 @@ def test_an_interrupted_index_has_the_blocks_that_were_written(
     assert len(unpack_index(index, aws.archive.objects[index])) == 2
 
 
-def test_it_reads_as_many_trades_at_a_time_as_fit_into_memory(
+def test_compaction_reads_as_many_trades_at_a_time_as_fit_into_memory(
     aws: MemorySite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "TRADES_AT_ONCE", 50)

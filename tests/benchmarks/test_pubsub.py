@@ -21,7 +21,7 @@ CALLS, MESSAGES = 500, 3_000
 ROUNDS = 9
 
 
-def test_is_ready_at_once_and_small() -> None:
+def test_the_embedded_pubsub_starts_fast_and_is_small() -> None:
     with ours() as running:
         memory = running.resident_mb()
     print(f"\nready after {running.ready_seconds:.2f} s, {memory:.0f} MB")

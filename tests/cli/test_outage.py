@@ -46,13 +46,13 @@ def test_invalid_arguments_are_refused(
     assert outage.active(home) == []
 
 
-def test_it_needs_running_embedded_clouds(mcloud: Terminal) -> None:
+def test_an_outage_needs_running_embedded_clouds(mcloud: Terminal) -> None:
     run = mcloud.run("local", "outage", "aws")
     assert (run.returncode, run.stdout) == (1, "")
     assert "the embedded clouds are down; run `mcloud local up`" in run.stderr
 
 
-def test_begins_shows_and_ends(mcloud_up: Terminal, home: Path) -> None:
+def test_outages_can_be_started_listed_and_ended(mcloud_up: Terminal, home: Path) -> None:
     run = mcloud_up.run("local", "outage", "gcp", "--service", "archive", "--for", "5m")
     assert (run.returncode, run.stdout) == (0, "")
     assert run.stderr == "gcp archive refuses for 5m\n"

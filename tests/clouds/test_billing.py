@@ -101,7 +101,7 @@ def test_inactive_tags_are_an_error_and_not_a_cost_of_0(
         billing.bill("2026-11-01", "2026-11-25")
 
 
-def test_cost_explorer_refuses(explorer: tuple[CostExplorer, Stubber]) -> None:
+def test_errors_of_cost_explorer_are_reported(explorer: tuple[CostExplorer, Stubber]) -> None:
     billing, stub = explorer
     stub.add_client_error("get_cost_and_usage", "AccessDeniedException", "not you", 400)
     with pytest.raises(Refused, match=r"Cost Explorer: AccessDeniedException.*have it granted"):

@@ -301,14 +301,14 @@ def test_causes_in_messages_of_terraform_are_explained(
 
 
 @pytest.mark.parametrize(("said", "text", "remedy"), GOOGLE)
-def test_from_google_by_rest(said: str, text: str, remedy: str) -> None:
+def test_errors_of_googles_rest_api_are_explained(said: str, text: str, remedy: str) -> None:
     error = gcp.refused("Cloud Logging", answered(403, said))
     assert isinstance(error, Refused)
     assert remedy in error.remedy
 
 
 @pytest.mark.parametrize(("said", "text", "remedy"), GOOGLE)
-def test_from_google_by_its_clients(said: str, text: str, remedy: str) -> None:
+def test_errors_of_googles_clients_are_explained(said: str, text: str, remedy: str) -> None:
     from google.api_core import exceptions
 
     with pytest.raises(Refused) as caught, gcp.translated("Firestore"):
@@ -319,7 +319,7 @@ def test_from_google_by_its_clients(said: str, text: str, remedy: str) -> None:
 @pytest.mark.parametrize(
     ("said", "text", "remedy"), [each for each in AWS if "Throttling" not in each[0]]
 )
-def test_from_aws_by_its_client(said: str, text: str, remedy: str) -> None:
+def test_errors_of_the_aws_client_are_explained(said: str, text: str, remedy: str) -> None:
     code, _, message = said.rpartition("api error ")[2].partition(": ")
     answer = {"Error": {"Code": code, "Message": message}}
     assert remedy in aws.from_code("SQS q", answer).remedy

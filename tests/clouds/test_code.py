@@ -53,7 +53,7 @@ GOOGLE = GcpResources(
         ),
     ],
 )
-def test_a_cloud_function(more: dict[str, Any], failure: str) -> None:
+def test_the_code_of_a_cloud_function_is_read(more: dict[str, Any], failure: str) -> None:
     build = {"runtime": "python313", "environmentVariables": {"BUNDLE_SHA256": DIGEST}}
 
     def answer(method: str, path: str) -> Answer:
@@ -77,7 +77,7 @@ def test_a_cloud_function(more: dict[str, Any], failure: str) -> None:
         ),
     ],
 )
-def test_a_lambda_function(more: dict[str, Any], failure: str) -> None:
+def test_the_code_of_a_lambda_function_is_read(more: dict[str, Any], failure: str) -> None:
     lambda_ = make_client("lambda", "us-east-1", "http://127.0.0.1:9")
     to = AwsResources("us-east-1", "q", "d", "c", "k", "b", "mcloud-processor")
     code = base64.b64encode(bytes.fromhex(DIGEST)).decode()

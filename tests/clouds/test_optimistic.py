@@ -76,7 +76,7 @@ def test_a_retry_starts_from_the_concurrent_write() -> None:
     assert pauses == [0.01, 0.02, 0.04]
 
 
-def test_gives_up_in_the_end_and_names_the_candle() -> None:
+def test_an_update_that_always_conflicts_fails_and_names_the_candle() -> None:
     store = Store(*(trade(id_) for id_ in range(1, ATTEMPTS + 1)))
     pauses: list[float] = []
     with pytest.raises(Contention, match=r"BTCUSDT 2024-08-08T23:54:00Z .* 25 attempts"):

@@ -231,7 +231,7 @@ def test_the_progress_of_datasync_is_read(
     assert service.look(RUN) == seen
 
 
-def test_faults_of_datasync(datasync: tuple[DataSync, Stubber]) -> None:
+def test_faults_of_datasync_are_reported(datasync: tuple[DataSync, Stubber]) -> None:
     service, stub = datasync
     stub.add_client_error("describe_task_execution", "InternalException", "hm", 500)
     with pytest.raises(Unavailable, match="AWS DataSync: InternalException"):
@@ -429,7 +429,7 @@ def test_the_progress_of_an_operation_is_read(
     assert service.look(OPERATION) == seen
 
 
-def test_faults_of_google(google_service: Make) -> None:
+def test_faults_of_googles_transfer_service_are_reported(google_service: Make) -> None:
     for answer in (google_error(429, "slowly"), (502, "<html>a proxy")):
         service, _ = google_service({f"GET /v1/{OPERATION}": answer})
         with pytest.raises(Unavailable, match=r"slowly|HTTP 502"):

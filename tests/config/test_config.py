@@ -59,7 +59,7 @@ def test_without_a_file_the_profile_is_local(tmp_path: Path) -> None:
     assert found.local == tmp_path / ".mcloud" / "local"
 
 
-def test_reads_sites_ports_and_the_exchange(tmp_path: Path) -> None:
+def test_sites_ports_and_the_exchange_are_read(tmp_path: Path) -> None:
     found = load(tmp_path, PROD)
     assert found.profile == "prod"
     assert found.sites == {

@@ -66,7 +66,7 @@ def test_each_source_overrides_the_next_one(tmp_path: Path) -> None:
         (None, None, "", "mcloud.toml:1"),
     ],
 )
-def test_the_profile_too(
+def test_the_profile_follows_the_same_precedence(
     tmp_path: Path, flag: str | None, variable: str | None, file: str, origin: str
 ) -> None:
     (tmp_path / ".env").write_text(f"MCLOUD_PROFILE={file}\n")

@@ -284,7 +284,7 @@ class TestBatches:
         fill(rows, {f"{number:03}": {"n": number} for number in range(500)})
         assert rows.count().get()[0][0].value == 500
 
-    def test_an_empty_batch(self, client: firestore.Client) -> None:
+    def test_an_empty_batch_is_committed(self, client: firestore.Client) -> None:
         assert client.batch().commit() == []
 
     def test_bulk_writer(self, rows: firestore.CollectionReference) -> None:

@@ -47,7 +47,9 @@ class TestPublish:
     @pytest.mark.parametrize(
         "messages", [[], [{}], [{"data": b"good"}, {}], [{"data": b"x"}] * 1001]
     )
-    def test_refuses(self, cloud: Cloud, messages: list[dict[str, Any]]) -> None:
+    def test_invalid_messages_are_refused(
+        self, cloud: Cloud, messages: list[dict[str, Any]]
+    ) -> None:
         topic = cloud.topic()
         subscription = cloud.subscription(topic)
         with pytest.raises(exceptions.InvalidArgument):
@@ -82,7 +84,7 @@ class TestPublish:
         sizes = {len(one.message.data) for one in cloud.drain(subscription, 2)}
         assert sizes == {5, 4_190_000}
 
-    def test_the_batching_client(self, cloud: Cloud) -> None:
+    def test_the_batching_client_publishes_every_message(self, cloud: Cloud) -> None:
         topic = cloud.topic()
         subscription = cloud.subscription(topic)
         futures = [cloud.publisher.publish(topic, b"%d" % i, n=str(i)) for i in range(300)]

@@ -41,7 +41,7 @@ class TestPush:
                 endpoint.bodies.get(timeout=0.5)
 
     @pytest.mark.slow
-    def test_a_message_that_is_never_accepted_is_buried(self, cloud: Cloud) -> None:
+    def test_a_message_that_is_never_accepted_is_dead_lettered(self, cloud: Cloud) -> None:
         dead_topic = cloud.topic()
         dead = cloud.subscription(dead_topic)
         topic = cloud.topic()
@@ -59,7 +59,7 @@ class TestPush:
         if cloud.is_ours:  # This is documented, but Google's emulator leaves the field out.
             assert [body["deliveryAttempt"] for body in bodies] == [1, 2, 3, 4, 5]
 
-    def test_pull_and_back(self, cloud: Cloud) -> None:
+    def test_a_subscription_changes_from_push_to_pull_and_back(self, cloud: Cloud) -> None:
         topic = cloud.topic()
         with Endpoint() as endpoint:
             subscription = cloud.subscription(topic)

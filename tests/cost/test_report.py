@@ -83,7 +83,7 @@ def test_costs_by_symbol_are_marked_as_an_allocation() -> None:
     assert [(g.name, g.per_million) for g in nobody.groups] == [("unknown", None)]
 
 
-def test_without_free_tiers() -> None:
+def test_a_report_can_leave_out_free_tiers() -> None:
     report = made(free_tier=False)
     assert report.net == report.gross
     assert "without free tiers" in report.notes[0]
@@ -193,7 +193,7 @@ def test_the_document_is_json_of_texts() -> None:
     assert document["month"] == "2026-11"
 
 
-def test_an_empty_month() -> None:
+def test_a_month_without_usage_costs_nothing() -> None:
     report = made(usage("aws", {}))
     assert (report.net, report.groups) == (0, ())
     encode(report.report)
@@ -213,7 +213,7 @@ def test_an_empty_month() -> None:
         ("-12", "-$12.00"),
     ],
 )
-def test_money_in_words(amount: str, text: str) -> None:
+def test_amounts_are_written_with_fitting_precision(amount: str, text: str) -> None:
     assert usd(Decimal(amount)) == text
 
 

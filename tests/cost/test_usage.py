@@ -123,7 +123,7 @@ def test_the_meters_of_embedded_clouds(tmp_path: Path, monkeypatch: pytest.Monke
     assert aws.units("sqs_requests") == 42
     assert aws.units("messages") == 40
     assert aws.trades.total == 4_000
-    # A GiB for two of thirty days.
+    # One GiB was stored for two of the thirty days.
     assert aws.units("s3_gib_months") == pytest.approx(Decimal(2) / 30)
     (later,) = collect(config, sites, MONTH.next, MONTH.next.start + 60)
     assert later.units("sqs_requests") == 1_000

@@ -113,7 +113,7 @@ def test_every_block_has_a_kind_that_is_tested() -> None:
 
 
 @pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(ROOT)))
-def test_links_lead_somewhere(page: Path) -> None:
+def test_every_link_has_a_target(page: Path) -> None:
     broken = []
     for link in links(page):
         if "://" in link or link.startswith("mailto:"):

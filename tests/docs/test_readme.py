@@ -11,5 +11,5 @@ def test_the_first_two_commands_are_the_ones_that_newcomers_need() -> None:
     ]
 
 
-def test_it_is_short() -> None:
+def test_the_readme_is_short() -> None:
     assert len(README.read_text().splitlines()) <= 125

@@ -94,7 +94,7 @@ def test_an_exchange_that_answers(tmp_path: Path) -> None:
         assert found[subject].seconds is not None
 
 
-def test_the_state_folder(tmp_path: Path) -> None:
+def test_the_state_folder_is_checked(tmp_path: Path) -> None:
     config = at(tmp_path, "local")
     assert looked(config)["state folder"].state == OK
     assert not config.state.exists()  # it was checked, but not created

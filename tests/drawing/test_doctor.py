@@ -65,7 +65,7 @@ def test_brackets_are_no_markup() -> None:
     assert "          → give [exchange] a name" in lines
 
 
-def test_no_problems_are_reported_as_such() -> None:
+def test_the_last_line_states_that_there_are_no_problems() -> None:
     assert drawn([CHECKS[0]], 80)[-1] == "no problems; 1 in order"
 
 

@@ -95,7 +95,7 @@ def plain(lines: list[Text]) -> list[str]:
 
 
 @pytest.mark.parametrize(("width", "height"), SIZES)
-def test_it_looks_like_its_picture(width: int, height: int) -> None:
+def test_the_dashboard_is_drawn_as_in_its_picture(width: int, height: int) -> None:
     """MCLOUD_UPDATE=1 updates the pictures."""
     drawn = plain(screen(snapshot(AWS, GCP, WEST), view(width, height)))
     picture = PICTURES / f"{width}x{height}.txt"

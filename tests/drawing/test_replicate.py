@@ -88,7 +88,7 @@ def test_the_list_shows_no_lag_of_one_that_has_ended() -> None:
     ]
 
 
-def test_the_end_of_a_pass() -> None:
+def test_the_result_of_a_pass_is_drawn() -> None:
     assert draw(
         copied([read(PairProgress, each) for each in (PAIR, {**BACK, "damaged": ["raw/1"]})])
     ) == [

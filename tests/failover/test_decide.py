@@ -78,7 +78,7 @@ def healthy(rules: GuardSettings = RULES) -> Story:
     return story
 
 
-def test_it_acts_at_the_last_required_bad_probe_with_a_reason() -> None:
+def test_the_last_required_bad_probe_causes_a_move_with_a_reason() -> None:
     story = healthy()
     assert story.see(2, aws=DOWN, gcp=UP).action == NOTHING
     decision = story.see(aws=DOWN, gcp=UP)

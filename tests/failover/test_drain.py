@@ -44,13 +44,13 @@ def drained(queue: Queue) -> str:
     return drain(site, PATIENCE, threading.Event())
 
 
-def test_it_waits_longer_than_a_failed_batch_is_hidden() -> None:
+def test_the_wait_is_longer_than_a_failed_batch_is_hidden() -> None:
     assert drained(Queue(hidden=3 * PATIENCE)) == ""
 
 
-def test_it_gives_up_after_its_patience() -> None:
+def test_a_queue_that_does_not_get_shorter_is_reported() -> None:
     assert drained(Queue(hidden=PATIENCE, stays=True)) == "aws: 10 messages still wait in its queue"
 
 
-def test_it_waits_as_long_as_the_queue_gets_shorter() -> None:
+def test_the_wait_continues_while_the_queue_gets_shorter() -> None:
     assert drained(Queue(hidden=0.0, lengths=(50, 40, 30, 20, 10, 0))) == ""

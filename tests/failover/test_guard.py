@@ -116,7 +116,7 @@ def rig(
         yield made_
 
 
-def test_from_an_outage_to_equal_sites(tmp_path: Path) -> None:
+def test_sites_become_equal_after_an_outage(tmp_path: Path) -> None:
     with rig(tmp_path) as it:
         it.aws.queue.send([encode(made(range(20)))])
         it.step(4)

@@ -69,7 +69,7 @@ def test_a_bundle_is_small(cloud: str) -> None:
     assert len(bundle.build(cloud)) < 150_000
 
 
-def test_runs_on_its_own(cloud: str, tmp_path: Path) -> None:
+def test_a_bundle_runs_without_an_installed_mcloud(cloud: str, tmp_path: Path) -> None:
     """When it is imported from the unpacked bundle, nothing of an installed mcloud is used."""
     zipfile.ZipFile(io.BytesIO(bundle.build(cloud))).extractall(tmp_path)
     modules = "processor, anomalies, compaction" if cloud == "aws" else "main"

@@ -47,7 +47,7 @@ def test_units_are_exact(tmp_path: Path) -> None:
     }
 
 
-def test_threads_lose_nothing(tmp_path: Path) -> None:
+def test_concurrent_counts_are_all_kept(tmp_path: Path) -> None:
     counting = Meter(tmp_path, "aws")
 
     def count() -> None:

@@ -34,7 +34,7 @@ def options(folder: Path, **more: object) -> Options:
     return Options(str(folder), *children.free_ports(4), **more)  # type: ignore[arg-type]
 
 
-def test_it_starts_with_the_stack_and_stops_without_leftovers(folder: Path) -> None:
+def test_the_supervisor_starts_the_stack_and_stops_it_without_leftovers(folder: Path) -> None:
     state = control.up(options(folder))
     assert set(state.outputs) == {"aws", "gcp"}
     assert len(processes(folder)) >= 5
@@ -67,7 +67,7 @@ def test_a_state_that_cannot_be_written_ends_nothing_and_is_written_later(folder
     eventually(lambda: Home(folder).require_ready().services["function"].restarts == 1)
 
 
-def test_ends_with_its_owner(tmp_path: Path) -> None:
+def test_the_supervisor_ends_with_its_owner(tmp_path: Path) -> None:
     folder = tmp_path / "local"
     owner = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
     supervisor = psutil.Process(control.up(options(folder, owner=owner.pid)).pid)
@@ -169,7 +169,7 @@ def test_a_child_is_provisioned_only_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_keeps_the_state_when_asked(folder: Path) -> None:
+def test_the_state_is_kept_on_request(folder: Path) -> None:
     ports = options(folder)
     item = ArchiveObject("raw/kept", b"bytes")
     for site in sites(control.up(ports)):
@@ -220,7 +220,7 @@ def test_a_running_aws_emulator_of_the_user_is_used(folder: Path, embedded: Stat
     assert state.outputs["aws"]["endpoint_url"] == f"http://{address}"
 
 
-def test_refuses_a_taken_port_and_names_the_flag(folder: Path) -> None:
+def test_a_taken_port_is_refused_with_the_flag_to_change_it(folder: Path) -> None:
     import socket
 
     with socket.socket() as taken:
@@ -271,7 +271,7 @@ def test_down_does_not_trust_a_stale_process_id(folder: Path) -> None:
         bystander.wait()
 
 
-def test_reads_the_state_of_another_version(folder: Path) -> None:
+def test_the_state_of_another_version_is_read(folder: Path) -> None:
     home = Home(folder)
     home.create()
     path = folder / "state.json"

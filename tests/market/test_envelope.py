@@ -126,7 +126,7 @@ def test_a_symbol_of_another_script_and_market() -> None:
     assert decode(message.body, message.attributes).trades == tuple(trades)
 
 
-def test_the_written_form_stays_readable_from_version_to_version() -> None:
+def test_the_documented_form_stays_readable() -> None:
     assert decode(body()).trades == VALID_TRADES
     assert decode(packed(body().encode())).trades == VALID_TRADES
     assert json.loads(encode(VALID_TRADES).body) == VALID
@@ -140,7 +140,7 @@ def test_many_trades_make_messages_within_the_limit(limit: int) -> None:
     assert [trade for message in messages for trade in decode(message.body).trades] == trades
 
 
-def test_the_largest_envelope() -> None:
+def test_the_largest_envelope_fits_into_a_message() -> None:
     trades = run_of(MAX_TRADES)
     message = encode(trades)
     assert message.size < MAX_BODY

@@ -58,7 +58,7 @@ def test_every_word_of_the_table_is_a_fragment() -> None:
         assert rebuilt.encode_fragments() == word
 
 
-def test_the_key_is_that_of_the_lines() -> None:
+def test_the_key_on_the_page_matches_the_lines() -> None:
     (key,) = examples("key")
     lines = examples("lines")[1]
     trades = [trade for trade in trades_of(lines) if trade.symbol == "BTCUSDT.um"]

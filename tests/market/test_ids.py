@@ -31,7 +31,7 @@ def test_a_set_holds_the_added_ids(runs: list[Run]) -> None:
 
 
 @given(RUNS)
-def test_its_runs_are_as_long_as_they_can_be_and_in_order(runs: list[Run]) -> None:
+def test_runs_are_maximal_and_sorted(runs: list[Run]) -> None:
     assert all(one[1] + 1 < other[0] for one, other in pairwise(Ids(runs).runs))
 
 

@@ -28,7 +28,7 @@ def traceparent(trades: list[Trade], one_in: int = 0) -> str:
 
 @settings(max_examples=30)
 @given(SETS, st.integers(0, 5))
-def test_it_is_valid_and_reads_back(trades: list[Trade], one_in: int) -> None:
+def test_a_traceparent_is_valid_and_can_be_parsed(trades: list[Trade], one_in: int) -> None:
     text = traceparent(trades, one_in)
     assert W3C.fullmatch(text)
     parent = parse(text)
@@ -61,7 +61,7 @@ def test_every_part_of_a_large_batch_has_its_own() -> None:
     assert len({each.attributes["traceparent"] for each in messages}) == len(messages)
 
 
-def test_how_many_are_sampled() -> None:
+def test_the_sampling_rate_is_kept() -> None:
     def share(one_in: int) -> float:
         made = [derive(str(n).encode(), START // 1000, one_in) for n in range(20_000)]
         return sum(each.sampled for each in made) / len(made)

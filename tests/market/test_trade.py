@@ -105,7 +105,7 @@ def test_symbols_and_their_markets(typed: str, symbol: str, parts: tuple[str, st
 
 
 @pytest.mark.parametrize("symbol", ["BTCUSDT", "BTCUSDT.um", "BTCUSD_PERP.cm", "币安人生USDT"])
-def test_aggregates_are_a_symbol_of_their_own_on_the_market_of_the_trades(symbol: str) -> None:
+def test_aggregates_have_their_own_symbol_in_the_market_of_the_trades(symbol: str) -> None:
     aggregates = aggregates_of(symbol)
     assert check_symbol(capitals(aggregates.lower())) == aggregates == f"{symbol}.agg"
     assert trades_of(aggregates) == trades_of(symbol) == symbol

@@ -433,7 +433,9 @@ VALUES = st.one_of(
     dropped=st.sets(st.sampled_from(sorted(LedgerRecord.__dataclass_fields__))),
     added=st.dictionaries(st.text(max_size=5), VALUES, max_size=1),
 )
-def test_reading_never_raises(changes: Any, dropped: set[str], added: Any) -> None:
+def test_a_damaged_record_raises_no_error_and_loses_no_alert(
+    changes: Any, dropped: set[str], added: Any
+) -> None:
     record = LedgerRecord("firing", "critical", 1.0, "a", 2.0, None, 3)
     whole = asdict(record)
     assert RECORDS.decode("x", whole) == record

@@ -30,14 +30,14 @@ def made() -> Any:
     return json.loads(done.stdout)
 
 
-def test_it_is_in_the_document(made: Any) -> None:
+def test_an_added_figure_is_in_the_document(made: Any) -> None:
     assert made["function"]["cold_starts"] == 3
     assert (made["store"]["read_time_s"], made["store"]["read_time_as_of"]) == (0.25, AT)
     # The other site does not measure it.
     assert made["unknown"] == {"cold_starts": "Cloud Monitoring has no value yet"}
 
 
-def test_prometheus_gets_it(made: Any) -> None:
+def test_an_added_figure_is_exported_to_prometheus(made: Any) -> None:
     assert 'mcloud_function_cold_starts{site="aws"} 3' in made["exposition"]
     assert 'mcloud_store_read_time_seconds{site="aws"} 0.25' in made["exposition"]
     assert "# HELP mcloud_store_read_time_seconds Time of a read." in made["exposition"]

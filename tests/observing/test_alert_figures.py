@@ -263,7 +263,7 @@ def test_a_guard_without_a_state_is_not_lost() -> None:
     }
 
 
-def test_how_long_the_guards_pause() -> None:
+def test_the_time_of_the_guards_pause_is_a_figure() -> None:
     def site(name: str, paused: bool, written: int) -> FakeSite:
         note = {"paused": paused, "by": "ann", "why": "works", "at": NOW - 7200, "written": written}
         return FakeSite(name, kept={"guard": {"pause": note}, "debt": {}, "silence": {}}.get)

@@ -71,7 +71,7 @@ def test_before_the_first_answer_nothing_is_known() -> None:
     assert rig.seen.why == ""
 
 
-def test_it_is_complete_once_everything_is_answered_or_late() -> None:
+def test_a_snapshot_is_complete_once_every_query_is_answered_or_late() -> None:
     rig = Rig()
     assert not rig.collector.is_complete
     rig.run(PATIENCE, answering=False)

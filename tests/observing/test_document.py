@@ -66,7 +66,7 @@ def test_the_page_on_documents_lists_these_paths() -> None:
     assert listed == told.keys()
 
 
-def test_it_is_json_and_has_these_paths() -> None:
+def test_the_document_is_json_with_the_documented_paths() -> None:
     told = whole()
     assert json.loads(json.dumps(told)) == told
     assert set(told) == {

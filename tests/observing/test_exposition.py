@@ -139,7 +139,7 @@ def test_alerts_and_guards_are_counted_while_their_processes_run() -> None:
 
 
 class TestScrape:
-    def test_a_scrape(self) -> None:
+    def test_metrics_are_served_at_one_path_to_local_clients(self) -> None:
         with serving(Listen(), lambda: exposition(snapshot(AWS))) as url:
             assert url.startswith("http://127.0.0.1:")
             answer = requests.get(url, timeout=30)

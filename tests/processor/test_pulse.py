@@ -60,7 +60,9 @@ def trades(symbol: str, *times: int) -> list[Trade]:
     ]
 
 
-def test_writes_at_once_and_then_only_when_it_is_due(store: Store, clock: Clock) -> None:
+def test_the_first_heartbeat_is_written_at_once_and_later_ones_when_due(
+    store: Store, clock: Clock
+) -> None:
     pulse = Pulse(cast(Control, store), interval=10, clock=clock)
     pulse.add(trades("BTCUSDT", 5, 9, 7))
     assert store.writes == [[Heartbeat("BTCUSDT", 9, 3, 1, 1_000_000)]]

@@ -25,7 +25,7 @@ def test_opens_after_some_failures_and_tries_again_after_a_pause() -> None:
     assert (breaker.state, breaker.wait()) == (CLOSED, 0)
 
 
-def test_waits_longer_each_time_up_to_a_limit() -> None:
+def test_pauses_grow_up_to_a_limit() -> None:
     breaker, _ = make()
     waits = []
     for _ in range(12):

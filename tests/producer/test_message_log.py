@@ -103,7 +103,9 @@ def test_a_truncated_line_is_skipped(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("limit", [1_500, 3_262, 20_000])
-def test_it_is_never_larger_than_its_limit_and_keeps_the_newest(tmp_path: Path, limit: int) -> None:
+def test_the_log_is_never_larger_than_its_limit_and_keeps_the_newest(
+    tmp_path: Path, limit: int
+) -> None:
     for run in range(12):
         with MessageLog(tmp_path, limit=limit) as trail:
             for number in range(run * 7, run * 7 + 7):

@@ -167,7 +167,7 @@ def test_answers_are_checked_against_the_request(rig: Callable[..., Rig]) -> Non
     assert [(each.first, each.last) for each in filled.cursor.holes()] == [(7, 8), (10, 10)]
 
 
-def test_it_fetches_only_a_few_pages_in_advance(rig: Callable[..., Rig]) -> None:
+def test_only_a_few_pages_are_fetched_in_advance(rig: Callable[..., Rig]) -> None:
     history = FakeHistory(trades(range(20_000)))
     filled = rig(history, hole(0, 19_999))
     deadline = time.monotonic() + PATIENCE

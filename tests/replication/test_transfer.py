@@ -298,7 +298,7 @@ def test_a_vanished_run_is_started_again(
     assert check(aws, gcp).ok
 
 
-def test_a_run_that_failed_is_reported_and_the_next_is_another(
+def test_a_failed_run_is_reported_and_the_next_command_starts_another(
     restore: Callable[..., Restored], service: Service, aws: MemorySite, gcp: MemorySite
 ) -> None:
     service.verdict = FAILED

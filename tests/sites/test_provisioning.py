@@ -61,7 +61,7 @@ def test_an_error_without_words_is_still_one() -> None:
     assert set(probe(Mute(), patience=0.0).values()) == {"Unavailable"}
 
 
-def test_it_can_be_interrupted() -> None:
+def test_a_probe_can_be_interrupted() -> None:
     stop = Event()
     Timer(0.0, stop.set).start()
     with pytest.raises(Interrupted):

@@ -334,7 +334,7 @@ def test_terraform_survives_a_mcloud_that_is_killed(site: Terminal, google: Goog
 
 
 @pytest.mark.slow
-def test_two_at_once(site: Terminal, google: Google) -> None:
+def test_a_second_process_on_the_same_site_is_refused(site: Terminal, google: Google) -> None:
     google.held = "google_cloudfunctions2_function"
     process = site.start("deploy", "--yes")
     assert google.reached.wait(PATIENCE)
@@ -545,7 +545,9 @@ def test_refused_in_the_middle(
         ),
     ],
 )
-def test_credentials_and_project(site: Terminal, google: Google, said: str, message: str) -> None:
+def test_errors_of_credentials_and_project_are_explained(
+    site: Terminal, google: Google, said: str, message: str
+) -> None:
     google.configuring = said
     failed = site.run("plan")
     assert (failed.returncode, failed.stdout) == (1, "")

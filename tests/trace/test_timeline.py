@@ -32,7 +32,7 @@ def why(name: str, *arguments: Any) -> str:
     return stage.source
 
 
-def test_a_complete_timeline() -> None:
+def test_a_complete_timeline_has_every_stage() -> None:
     assert list(times("aws", EVERYTHING, record({"aws": 1_240}), TRADE).values()) == [
         *(1_000, 1_100, 1_200, 1_240, 1_300, 1_310, 1_320)
     ]

@@ -55,7 +55,7 @@ def test_the_usage_of_other_programs_is_counted(asked: list[tuple[int, int]]) ->
         clock.now += 1
 
 
-def test_waits_no_longer_than_needed() -> None:
+def test_a_wait_is_no_longer_than_needed() -> None:
     clock = Clock()
     budget = WeightBudget(LIMIT, clock=clock)
     for _ in range(3):

@@ -112,7 +112,7 @@ def api() -> Iterator[Api]:
     server.server_close()
 
 
-def test_trades_by_id(api: Api) -> None:
+def test_trades_are_fetched_by_id(api: Api) -> None:
     trades = api.rest().trades_from("BTCUSDT", 501, 3)
     price, quantity = Decimal("4.000001"), Decimal(12)
     assert trades == [
@@ -138,7 +138,7 @@ def test_without_history_only_the_newest_trades_are_searched(api: Api) -> None:
     assert {path for _, path, _ in api.asked} == {"/api/v3/trades"}
 
 
-def test_the_newest_id(api: Api) -> None:
+def test_the_newest_id_is_fetched(api: Api) -> None:
     assert api.rest().latest_id("BTCUSDT") == 10_000
     api.will_answer(200, [])
     assert api.rest().latest_id("NEWUSDT") is None

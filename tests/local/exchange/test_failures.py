@@ -165,7 +165,7 @@ def test_a_wrong_fault_is_refused(exchange: LocalExchange) -> None:
         exchange.fault("stall")
 
 
-def test_faults_over_http(exchange: LocalExchange) -> None:
+def test_faults_are_started_and_ended_over_http(exchange: LocalExchange) -> None:
     control = exchange.rest_url + "/_mcloud/"
     query = urlencode({"kind": "drop", "count": 5, "symbol": "btcusdt"})
     answer = get(f"{control}fault?{query}").json()
