@@ -43,7 +43,7 @@ def test_each_backup_is_listed_with_the_command_that_deletes_it() -> None:
     ]
 
 
-def test_no_backup_needs_no_words() -> None:
+def test_without_backups_nothing_is_printed() -> None:
     assert said((200, {})) == []
 
 

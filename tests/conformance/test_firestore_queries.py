@@ -149,7 +149,9 @@ class TestQueries:
         assert found == {"a": {"n": 1, "m": {"x": 1}}, "b": {}}
         assert [document.to_dict() for document in rows.select(["__name__"]).get()] == [{}, {}]
 
-    def test_collection_groups(self, client: firestore.Client) -> None:
+    def test_queries_of_collection_groups_return_all_of_their_documents(
+        self, client: firestore.Client
+    ) -> None:
         for number, path in enumerate(["b/1/rows/x", "rows/y", "rows/y/rows/z", "a/1/other/x"]):
             client.document(path).set({"n": number})
         group = client.collection_group("rows")

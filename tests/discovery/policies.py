@@ -87,7 +87,7 @@ def test(cloud: "Cloud", call: Call) -> Json:
 
 
 def forget_member(cloud: "Cloud", member: str, unique_id: str) -> None:
-    """Mark a deleted account in all bindings, which keep its number."""
+    """Mark an account as deleted in all bindings. They keep its number, as in Google Cloud."""
     gone = f"deleted:{member}?uid={unique_id}"
     for policy in cloud.policies.values():
         for binding in policy["bindings"]:

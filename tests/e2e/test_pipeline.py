@@ -99,7 +99,7 @@ def test_the_pipeline_loses_no_trade_on_googles_emulators(official: State) -> No
 
 
 @pytest.mark.slow
-def test_the_demo_proves_it(tmp_path: Path) -> None:
+def test_the_demo_proves_that_no_trade_is_lost(tmp_path: Path) -> None:
     import json
 
     command = [sys.executable, "-m", "mcloud", "demo", "--count", "3000", "-o", "json"]

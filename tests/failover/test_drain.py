@@ -23,7 +23,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Queue:
-    """Its one batch failed, and is hidden for the visibility timeout, as in SQS."""
+    """A queue whose only batch failed and, as in SQS, is hidden for the visibility timeout."""
 
     def __init__(self, hidden: float, stays: bool = False, lengths: tuple[int, ...] = ()) -> None:
         self._hidden = hidden

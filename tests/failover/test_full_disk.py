@@ -32,7 +32,7 @@ def test_a_guard_goes_from_an_outage_to_equal_sites(tmp_path: Path, how: str) ->
 
 
 @pytest.mark.parametrize("how", [FULL, READ_ONLY])
-def test_a_person_moves_the_traffic(tmp_path: Path, how: str) -> None:
+def test_a_person_can_move_the_traffic_despite_a_full_disk(tmp_path: Path, how: str) -> None:
     told = json.loads(call(tmp_path / "disk", "failover.test_full_disk", "_person", how))
     assert told == {"moved": True, "unfinished": False, "kept": 6, "refused": 2}
 

@@ -31,7 +31,7 @@ def trades_of(lines: str) -> list[Trade]:
     return [Trade.from_binance(json.loads(line)) for line in lines.splitlines()]
 
 
-def test_messages_hold_the_lines_below_them() -> None:
+def test_messages_on_the_page_contain_the_lines_below_them() -> None:
     for body, lines in zip(examples("message"), examples("lines"), strict=True):
         assert list(decode(body.strip()).trades) == trades_of(lines)
         written = encode(trades_of(lines))

@@ -69,7 +69,7 @@ def test_holes_are_the_ids_between_the_runs(runs: list[Run]) -> None:
     assert plain(Ids(runs).holes()) == between
 
 
-def test_the_highest_ids() -> None:
+def test_the_highest_possible_ids_are_handled() -> None:
     ids = Ids([(MAX_ID, MAX_ID), (0, 0)])
     assert MAX_ID in ids
     assert ids.holes() == [(1, MAX_ID - 1)]
