@@ -381,10 +381,24 @@ class TestLimits:
             document.update({"t": "x" * 600_000})
         assert list(document.get().to_dict()) == ["s"]
 
-    @pytest.mark.parametrize("document_id", [".", "..", "__x__", "é" * 751])
+    @pytest.mark.parametrize(
+        "document_id",
+        [".", "..", "__x__", "é" * 751, "__id0__", "__id07__", f"__id{2**63}__"],
+    )
     def test_refused_ids(self, rows: firestore.CollectionReference, document_id: str) -> None:
         with pytest.raises(exceptions.InvalidArgument):
             rows.document(document_id).set({})
+
+    def test_numeric_ids_of_datastore_come_first_in_the_order_of_numbers(
+        self, rows: firestore.CollectionReference
+    ) -> None:
+        wanted = ["__id-3__", "__id7__", "__id10__", "__other", "a"]
+        for document_id in reversed(wanted):
+            rows.document(document_id).set({"n": 1})
+        assert ids(rows) == wanted
+        assert rows.document("__id7__").collection("inner").document("b").set({})
+        with pytest.raises(exceptions.InvalidArgument):
+            rows.document("a").collection("__id7__").document("b").set({})
 
     @pytest.mark.parametrize("document_id", ["é" * 750, "...", "BTC_2024-08-08T23:54:00Z", " "])
     def test_odd_ids(self, rows: firestore.CollectionReference, document_id: str) -> None:

@@ -166,9 +166,8 @@ class TestErrors:
     @pytest.mark.parametrize(
         "settings",
         [
-            {"enable_message_ordering": True},
-            {"filter": 'attributes.a = "b"'},
-            {"enable_exactly_once_delivery": True},
+            {"detached": True},
+            {"message_transforms": [{"javascript_udf": {"function_name": "f", "code": "f"}}]},
             {"push_config": {"push_endpoint": "http://127.0.0.1:9/", "no_wrapper": {}}},
         ],
     )

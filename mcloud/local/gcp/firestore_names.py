@@ -19,9 +19,11 @@ _MAX_ID_BYTES = 1_500
 _MAX_NAME_BYTES = 6 * 1_024
 _MAX_SUBCOLLECTIONS = 100
 
+_DOCUMENT = "Resource id"
 _DATABASE = re.compile(r"projects/[^/]+/databases/[^/]+")
 _RESOURCE = re.compile(r"(projects/[^/]+/databases/[^/]+)/documents(?:/(.+))?", re.DOTALL)
 _RESERVED = re.compile(r"__.*__", re.DOTALL)
+_NUMERIC_ID = re.compile(r"__id(-?[1-9][0-9]*)__")
 _SEGMENT = re.compile(r"([a-zA-Z_][a-zA-Z_0-9]*)|`((?:[^`\\]|\\.)+)`", re.DOTALL)
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 
@@ -47,7 +49,7 @@ def document_path(name: str) -> DocumentPath:
         raise invalid(f"A document name is longer than {_MAX_NAME_BYTES} bytes.")
     parent, _, document_id = name.rpartition("/")
     database, collection = _collection(parent, name)
-    _check_id(document_id, "Resource id")
+    _check_id(document_id, _DOCUMENT)
     return DocumentPath(database, collection, document_id)
 
 
@@ -123,7 +125,7 @@ def _split_collection(name: str) -> tuple[str, str] | None:
     if len(segments) // 2 + 1 > _MAX_SUBCOLLECTIONS:
         raise invalid(f"A document name is deeper than {_MAX_SUBCOLLECTIONS} collections.")
     for index, segment in enumerate(segments):
-        _check_id(segment, "Resource id" if index % 2 else "Collection id")
+        _check_id(segment, _DOCUMENT if index % 2 else "Collection id")
     return resource[1], resource[2]
 
 
@@ -143,6 +145,15 @@ def _check_id(text: str, what: str) -> None:
     if text in (".", ".."):
         raise invalid(f'{what} "{text}" is invalid.')
     if text.startswith("__") and _RESERVED.fullmatch(text):
-        raise invalid(f'{what} "{text}" is invalid because it is reserved.')
+        _check_reserved(text, what)
     if len(text) * 4 > _MAX_ID_BYTES and len(text.encode()) > _MAX_ID_BYTES:
         raise invalid(f"{what} is longer than {_MAX_ID_BYTES} bytes.")
+
+
+def _check_reserved(text: str, what: str) -> None:
+    """Refuse a reserved id, unless it is the number of a document that came from Datastore."""
+    numeric = _NUMERIC_ID.fullmatch(text)
+    if not numeric or what != _DOCUMENT:
+        raise invalid(f'{what} "{text}" is invalid because it is reserved.')
+    if not -(2**63) <= int(numeric[1]) < 2**63:
+        raise invalid(f'{what} "{text}" is invalid because it is not a 64 bit integer.')

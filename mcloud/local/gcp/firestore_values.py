@@ -30,7 +30,7 @@ _MAX_DEPTH = 20
 _MAX_DOCUMENT_BYTES = 1_048_576
 _MIN_SECONDS, _MAX_SECONDS = -62_135_596_800, 253_402_300_799
 
-_NUMERIC_ID = re.compile(r"__id-?[0-9]+__")
+_NUMERIC_ID = re.compile(r"__id(-?[0-9]+)__")
 
 
 def sort_key(value: ValueMessage) -> Key:
@@ -64,9 +64,12 @@ def sort_key(value: ValueMessage) -> Key:
 
 def name_key(name: str) -> Key:
     """Return the key of a reference to the document with that full name."""
-    # Numeric ids, which come from Datastore, are ordered before all others. None can be written
-    # here, but the client's recursive queries use the smallest of them as a bound.
-    segments = ("" if _NUMERIC_ID.fullmatch(segment) else segment for segment in name.split("/"))
+    segments: list[str | int] = []
+    for segment in name.split("/"):
+        # Numeric ids, which come from Datastore, are ordered by their number before all others. No
+        # other segment is empty.
+        numeric = _NUMERIC_ID.fullmatch(segment) if segment.startswith("__id") else None
+        segments += ("", int(numeric[1])) if numeric else (segment,)
     return (_REFERENCE, tuple(segments))
 
 

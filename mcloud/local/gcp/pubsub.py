@@ -1,9 +1,9 @@
 """The embedded Pub/Sub: its RPCs, for the real ``google-cloud-pubsub`` clients.
 
 It supports topics, publish, subscriptions, pull, streaming pull, push and files in Cloud Storage,
-with ack deadlines, backoff and dead letters. Ordering, filters, exactly-once delivery, schemas,
-seek and snapshots are refused with an error that names them. Delivery is at least once and not in
-order, as on Google's service.
+with ack deadlines, backoff, dead letters, ordering keys, filters, exactly-once delivery, snapshots,
+seek and schemas in Avro. Other features are refused with an error that names them. Delivery is at
+least once and not in order, as on Google's service.
 """
 
 import asyncio
@@ -15,6 +15,7 @@ from typing import Any, Final
 import grpc
 from google.protobuf.empty_pb2 import Empty
 from google.protobuf.timestamp_pb2 import Timestamp
+from google.pubsub_v1.types import Schema
 from google.pubsub_v1.types import pubsub as types
 
 from mcloud.local.gcp import pubsub_rules as rules
@@ -23,6 +24,8 @@ from mcloud.local.gcp.pubsub_backlog import Consumer, Owed
 from mcloud.local.gcp.pubsub_export import BucketExporter, Buckets
 from mcloud.local.gcp.pubsub_flush import METHOD, SERVICE
 from mcloud.local.gcp.pubsub_push import Pusher
+from mcloud.local.gcp.pubsub_schemas import DELETED, Schemas
+from mcloud.local.gcp.pubsub_snapshots import SavedBacklog, Snapshots
 from mcloud.local.gcp.pubsub_stream import PullStream
 from mcloud.local.gcp.pubsub_subscription import Delivery, Subscription
 from mcloud.local.gcp.rpc import Handler, Refusal, Service, invalid, not_offered
@@ -38,6 +41,8 @@ _PublishResponse: Any = types.PublishResponse.pb()
 _PubsubMessage: Any = types.PubsubMessage.pb()
 _PullResponse: Any = types.PullResponse.pb()
 _StreamingPullResponse: Any = types.StreamingPullResponse.pb()
+_Schema: Any = Schema.pb()
+_Snapshot: Any = types.Snapshot.pb()
 _Subscription: Any = types.Subscription.pb()
 _Topic: Any = types.Topic.pb()
 
@@ -87,6 +92,8 @@ class PubSub:
         self._exported = exported
         self._topics: dict[str, _TopicState] = {}
         self._subscriptions: dict[str, Subscription] = {}
+        self._schemas = Schemas(self._now, self._forget_schema)
+        self._snapshots = Snapshots(self._now, self._subscription)
         # Ids also grow across restarts, so that an old ack id never matches a new message.
         self._last_id = int(clock() * 1_000_000)
 
@@ -104,6 +111,7 @@ class PubSub:
                 types.ListTopicSubscriptionsRequest,
                 types.ListTopicSubscriptionsResponse,
             ),
+            ("UpdateTopic", self.update_topic, types.UpdateTopicRequest, types.Topic),
             ("DeleteTopic", self.delete_topic, types.DeleteTopicRequest, Empty),
             ("Publish", self.publish, types.PublishRequest, types.PublishResponse),
         ):
@@ -158,9 +166,10 @@ class PubSub:
             _StreamingPullResponse,
             client_streams=True,
         )
+        self._snapshots.add_to(subscriber)
         exports = Service(SERVICE, "Pub/Sub")
         exports.unary(METHOD, self.flush_exports, Empty, Empty)
-        return [publisher, subscriber, exports]
+        return [publisher, subscriber, self._schemas.service(), exports]
 
     def close(self) -> None:
         """End the open streams, so that the server can stop. Their clients will retry."""
@@ -202,20 +211,43 @@ class PubSub:
     def dump(self) -> dict[str, Any]:
         """Return topics, subscriptions and their backlogs. Leases end with the process."""
         messages: dict[str, str] = {}
+
+        def ids(several: Iterable[Any]) -> list[str]:
+            """Return the ids of messages, and add these to ``messages``."""
+            found = []
+            for message in several:
+                found.append(message.message_id)
+                if message.message_id not in messages:
+                    messages[message.message_id] = _encode(message)
+            return found
+
         subscriptions = []
         for subscription in self._subscriptions.values():
-            pending = []
-            for owed in subscription.backlog.pending():
-                message_id = owed.message.message_id
-                pending.append([message_id, owed.attempts])
-                if message_id not in messages:
-                    messages[message_id] = _encode(owed.message)
-            subscriptions.append({"settings": _encode(subscription.settings), "pending": pending})
+            pending = list(subscription.backlog.pending())
+            attempts = [owed.attempts for owed in pending]
+            subscriptions.append(
+                {
+                    "settings": _encode(subscription.settings),
+                    "pending": list(
+                        zip(ids(owed.message for owed in pending), attempts, strict=True)
+                    ),
+                    "acknowledged": ids(subscription.backlog.acknowledged()),
+                }
+            )
         return {
             "last_id": self._last_id,
             "topics": [_encode(topic.settings) for topic in self._topics.values()],
-            "messages": messages,
             "subscriptions": subscriptions,
+            "snapshots": [
+                {"settings": _encode(saved.settings), "messages": ids(saved.messages.values())}
+                for saved in self._snapshots.saved.values()
+            ],
+            "schemas": [
+                _encode(revision)
+                for revisions in self._schemas.revisions.values()
+                for revision in revisions
+            ],
+            "messages": messages,
         }
 
     def load(self, dump: dict[str, Any]) -> None:
@@ -235,12 +267,22 @@ class PubSub:
             for message_id, attempts in saved["pending"]:
                 message = messages[message_id]
                 subscription.offer(message, message.ByteSize(), attempts)
+            for message_id in saved.get("acknowledged", ()):
+                subscription.backlog.retain(messages[message_id])
+        # A state of an earlier version has neither of these two.
+        for saved in dump.get("snapshots", ()):
+            settings = _decode(_Snapshot, saved["settings"])
+            kept = {message_id: messages[message_id] for message_id in saved["messages"]}
+            self._snapshots.saved[settings.name] = SavedBacklog(settings, kept)
+        for encoded in dump.get("schemas", ()):
+            self._schemas.load(_decode(_Schema, encoded))
         for subscription in self._subscriptions.values():
             subscription.settle()
 
     async def create_topic(self, request: Any, _context: Any) -> Any:
         """Create a topic, or raise ALREADY_EXISTS."""
         rules.check_topic(request)
+        self._schemas.check_settings(request)
         if request.name in self._topics:
             raise rules.already_exists(request.name)
         self._topics[request.name] = _TopicState(request)
@@ -252,17 +294,25 @@ class PubSub:
 
     async def list_topics(self, request: Any, _context: Any) -> Any:
         """Return one page of a project's topics, by name."""
-        names, token = _page(self._topics, request.project, request)
+        names, token = rules.page(self._topics, request.project, request)
         return _raw(types.ListTopicsResponse)(
             topics=[self._topics[name].settings for name in names], next_page_token=token
         )
 
     async def list_topic_subscriptions(self, request: Any, _context: Any) -> Any:
         """Return one page of the names of a topic's subscriptions."""
-        names, token = _page(self._topic(request.topic).subscriptions, "projects", request)
+        names, token = rules.page(self._topic(request.topic).subscriptions, "projects", request)
         return _raw(types.ListTopicSubscriptionsResponse)(
             subscriptions=names, next_page_token=token
         )
+
+    async def update_topic(self, request: Any, _context: Any) -> Any:
+        """Change the masked fields."""
+        topic = self._topic(request.topic.name)
+        settings = rules.updated_topic(topic.settings, request.topic, request.update_mask)
+        self._schemas.check_settings(settings)
+        topic.settings = settings
+        return settings
 
     async def delete_topic(self, request: Any, _context: Any) -> Any:
         """Delete a topic. Its subscriptions keep their backlog, with ``_deleted-topic_`` as
@@ -277,6 +327,7 @@ class PubSub:
         """Add messages to every subscription of a topic."""
         topic = self._topic(request.topic)
         rules.check_publish(request)
+        self._schemas.check_messages(topic.settings, request.messages)
         return _PublishResponse(message_ids=self._deliver(topic, request.messages))
 
     async def create_subscription(self, request: Any, _context: Any) -> Any:
@@ -297,7 +348,7 @@ class PubSub:
 
     async def list_subscriptions(self, request: Any, _context: Any) -> Any:
         """Return one page of a project's subscriptions, by name."""
-        names, token = _page(self._subscriptions, request.project, request)
+        names, token = rules.page(self._subscriptions, request.project, request)
         return _raw(types.ListSubscriptionsResponse)(
             subscriptions=[self._subscriptions[name].settings for name in names],
             next_page_token=token,
@@ -376,7 +427,7 @@ class PubSub:
             while not reader.done():
                 stream.woken.clear()
                 while taken := subscription.take(stream.consumer, STREAM_BATCH, stream.seconds):
-                    yield subscription.received(taken, _StreamingPullResponse())
+                    yield subscription.received(taken, stream.response())
                 if not reader.done():
                     await stream.woken.wait()
             reader.result()
@@ -469,7 +520,7 @@ class PubSub:
         return subscription
 
     def _deliver(self, topic: _TopicState, messages: Iterable[Any]) -> list[str]:
-        published = _timestamp(self._clock())
+        published = self._now()
         subscriptions = topic.subscriptions.values()
         ids = []
         for message in messages:
@@ -479,10 +530,20 @@ class PubSub:
             size = message.ByteSize()
             for subscription in subscriptions:
                 subscription.offer(message, size)
+            self._snapshots.publish(topic.settings.name, message)
             ids.append(message.message_id)
         for subscription in subscriptions:
             subscription.settle()
         return ids
+
+    def _now(self) -> Any:
+        return _timestamp(self._clock())
+
+    def _forget_schema(self, name: str) -> None:
+        """Mark the topics of a deleted schema."""
+        for topic in self._topics.values():
+            if topic.settings.schema_settings.schema == name:
+                topic.settings.schema_settings.schema = DELETED
 
     def _bury(self, subscription: Subscription, owed: Owed) -> bool:
         """Publish a message to the dead-letter topic:
@@ -514,15 +575,6 @@ def _pull_wait(request: Any, context: Any) -> float:
 def _check_has_ack_ids(request: Any) -> None:
     if not request.ack_ids:
         raise invalid("No ack ids specified.")
-
-
-def _page(names: Iterable[str], parent: str, request: Any) -> tuple[list[str], str]:
-    """Return one page of the names under a parent, and the token of the next page."""
-    found = sorted(
-        name for name in names if name.startswith(f"{parent}/") and name > request.page_token
-    )
-    size = request.page_size if request.page_size > 0 else len(found)
-    return found[:size], found[size - 1] if len(found) > size else ""
 
 
 def _raw(message: Any) -> Any:

@@ -26,6 +26,10 @@ class Policy:
     minimum_backoff: float = 0.0
     maximum_backoff: float = 0.0
     max_attempts: int | None = None
+    retains: bool = False
+    """Whether acknowledged messages are kept, so that a seek can bring them back."""
+    keeps_order: bool = False
+    """Whether messages with the same ordering key are delivered in the order of publication."""
 
     def backoff(self, attempts: int) -> float:
         """Return the pause after the given number of failed deliveries. It doubles from the
@@ -64,6 +68,11 @@ class Owed:
     attempts: int = 0
     due: float | None = None
     holder: Consumer | None = None
+    before: "Owed | None" = field(default=None, repr=False)
+    after: "Owed | None" = field(default=None, repr=False)
+    """The neighbours with the same ordering key, if the subscription keeps the order."""
+    waits: bool = False
+    """Whether it is free, but may not be delivered before the messages before it."""
     gone: bool = field(default=False, repr=False)
 
 
@@ -89,7 +98,9 @@ class Backlog:
         self._clock = clock
         self._bury = bury
         self._owed: dict[str, Owed] = {}
+        self._acknowledged: dict[str, Any] = {}  # messages that are retained, by id
         self._free: deque[Owed] = deque()
+        self._last: dict[str, Owed] = {}  # by ordering key
         self._timers: list[tuple[float, int, Owed]] = []
         self._order = itertools.count()
 
@@ -114,6 +125,11 @@ class Backlog:
         owed = Owed(message, size, attempts)
         self._owed[message.message_id] = owed
         self._free.append(owed)
+        if self.policy.keeps_order and message.ordering_key:
+            owed.before = self._last.get(message.ordering_key)
+            if owed.before:
+                owed.before.after = owed
+            self._last[message.ordering_key] = owed
 
     def take(
         self, consumer: Consumer, limit: int, seconds: float, *, max_bytes: int = 1 << 20
@@ -122,6 +138,7 @@ class Backlog:
         ``max_bytes`` only if a single message does.
         """
         taken: list[Owed] = []
+        newest: dict[str, Owed] = {}  # by ordering key
         size = 0
         due = self._clock() + seconds
         while self._free and len(taken) < limit and consumer.has_room():
@@ -131,6 +148,10 @@ class Backlog:
             self._free.popleft()
             if owed.gone:
                 continue
+            # Several messages of a key may come in one answer, but not in two at a time.
+            if owed.before and owed.before is not newest.get(owed.message.ordering_key):
+                owed.waits = True
+                continue
             owed.attempts += 1
             owed.holder = consumer
             consumer.messages += 1
@@ -138,6 +159,8 @@ class Backlog:
             size += owed.size
             self._set_timer(owed, due)
             taken.append(owed)
+            newest[owed.message.ordering_key] = owed
+            self._let_go(owed.after)
         return taken
 
     def ack_id(self, owed: Owed) -> str:
@@ -152,10 +175,60 @@ class Backlog:
             ValueError: this subscription never issued one of the ack ids; nothing is acknowledged.
         """
         for message_id, _ in [self._parse(ack_id) for ack_id in ack_ids]:
-            owed = self._owed.pop(message_id, None)
+            owed = self._owed.get(message_id)
             if owed:
-                owed.gone = True
-                self._end_lease(owed)
+                self.remove(owed)
+                if self.policy.retains:
+                    self._acknowledged[message_id] = owed.message
+
+    def acknowledged(self) -> Iterable[Any]:
+        """Return the acknowledged messages that are retained."""
+        return self._acknowledged.values()
+
+    def retain(self, message: Any) -> None:
+        """Add a message that was acknowledged before."""
+        self._acknowledged[message.message_id] = message
+
+    def seek(self, is_owed: Callable[[Any], bool], more: Iterable[Any] = ()) -> None:
+        """Make the messages for which ``is_owed`` the backlog, and acknowledge all others.
+
+        Args:
+            more: messages that this backlog may no longer have.
+        """
+        known = {message.message_id: message for message in (*self._acknowledged.values(), *more)}
+        known |= {owed.message.message_id: owed.message for owed in self._owed.values()}
+        for owed in tuple(self._owed.values()):
+            self.remove(owed)
+        self._acknowledged.clear()
+        for _, message in sorted(known.items(), key=lambda item: int(item[0])):
+            if is_owed(message):
+                self.offer(message, message.ByteSize())
+            elif self.policy.retains:
+                self._acknowledged[message.message_id] = message
+
+    def remove(self, owed: Owed) -> None:
+        """Drop a message."""
+        del self._owed[owed.message.message_id]
+        owed.gone = True
+        self._end_lease(owed)
+        before, after = owed.before, owed.after
+        if before:
+            before.after = after
+        if after:
+            after.before = before
+            if not before:
+                self._let_go(after)
+        key = owed.message.ordering_key
+        if self._last.get(key) is owed:
+            if before:
+                self._last[key] = before
+            else:
+                del self._last[key]
+
+    def without_lease(self, ack_ids: Iterable[str]) -> set[str]:
+        """Return the ack ids that are not those of a current lease."""
+        ids = set(ack_ids)
+        return ids - {self.ack_id(owed) for owed in self._leased(ids)}
 
     def extend(self, ack_ids: Iterable[str], seconds: float) -> None:
         """Let leases end ``seconds`` from now. Ids of expired leases are ignored."""
@@ -211,9 +284,9 @@ class Backlog:
         self._end_lease(owed)
         attempts_left = self.policy.max_attempts is None or owed.attempts < self.policy.max_attempts
         if not attempts_left and self._bury(owed):
-            del self._owed[owed.message.message_id]
-            owed.gone = True
+            self.remove(owed)
             return
+        self._return_later_ones(owed)
         rest = self.policy.backoff(owed.attempts)
         if rest > 0:
             self._set_timer(owed, self._clock() + rest)
@@ -226,6 +299,25 @@ class Backlog:
             consumer.messages -= 1
             consumer.bytes -= owed.size
             consumer.wake()
+
+    def _return_later_ones(self, owed: Owed) -> None:
+        """Deliver the messages of the same key again that come after one that was not
+        acknowledged.
+
+        Google's service also repeats those that were acknowledged meanwhile, which are gone here.
+        https://cloud.google.com/pubsub/docs/ordering#order_messages_for_redelivery
+        """
+        later = owed.after
+        while later:
+            if later.holder:
+                self._end_lease(later)
+                self._set_free(later)
+            later = later.after
+
+    def _let_go(self, owed: Owed | None) -> None:
+        if owed and owed.waits:
+            owed.waits = False
+            self._free.append(owed)
 
     def _set_free(self, owed: Owed) -> None:
         owed.due = None

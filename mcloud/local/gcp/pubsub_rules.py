@@ -6,6 +6,7 @@ if it is known.
 """
 
 import re
+from collections.abc import Iterable
 from typing import Any, Final
 
 import grpc
@@ -13,6 +14,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 
 from mcloud.local.gcp.pubsub_backlog import Policy
 from mcloud.local.gcp.pubsub_export_rules import complete_export
+from mcloud.local.gcp.pubsub_filter import MessageFilter
 from mcloud.local.gcp.rpc import Refusal, invalid, not_offered
 
 MAX_MESSAGES: Final = 1_000
@@ -26,26 +28,25 @@ DELETED_TOPIC: Final = "_deleted-topic_"
 
 _WEEK: Final = 7 * 24 * 3600
 _NAME: Final = re.compile(
-    r"projects/[^/]+/(topics|subscriptions)/(?!goog)[A-Za-z][A-Za-z0-9\-_.~+%]{2,254}"
+    r"projects/[^/]+/(topics|subscriptions|snapshots|schemas)/(?!goog)[A-Za-z][A-Za-z0-9\-_.~+%]{2,254}"
 )
 _NAMES_DOC: Final = "https://cloud.google.com/pubsub/docs/pubsub-basics#resource_names"
 _MUTABLE: Final = {
     "ack_deadline_seconds",
     "cloud_storage_config",
     "dead_letter_policy",
+    "enable_exactly_once_delivery",
     "expiration_policy",
     "labels",
     "message_retention_duration",
     "push_config",
+    "retain_acked_messages",
     "retry_policy",
 }
+_MUTABLE_IN_TOPICS: Final = {"labels", "message_retention_duration", "schema_settings"}
 # Settings that change the delivery and are not supported. They are refused, so that nobody relies
 # on them.
 _NOT_OFFERED: Final = (
-    ("enable_message_ordering", "message ordering"),
-    ("filter", "filters"),
-    ("enable_exactly_once_delivery", "exactly-once delivery"),
-    ("retain_acked_messages", "retention of acknowledged messages"),
     ("detached", "detached subscriptions"),
     ("bigquery_config", "BigQuery subscriptions"),
     ("bigtable_config", "Bigtable subscriptions"),
@@ -82,7 +83,6 @@ def check_topic(topic: Any) -> None:
     """Check a topic that is to be created."""
     check_name(topic.name, "topics")
     for name, feature in (
-        ("schema_settings", "schemas"),
         ("ingestion_data_source_settings", "ingestion"),
         ("message_transforms", "message transforms"),
     ):
@@ -156,6 +156,10 @@ def complete_subscription(settings: Any) -> None:
     check_ack_deadline(settings.ack_deadline_seconds)
     settings.push_config.SetInParent()
     check_push_config(settings.push_config)
+    try:
+        MessageFilter(settings.filter)
+    except ValueError as error:
+        raise invalid(f"Invalid filter given (filter={settings.filter}): {error}.") from error
     if settings.HasField("cloud_storage_config"):
         if settings.push_config.push_endpoint:
             raise invalid("Only one of push_config and cloud_storage_config may be set.")
@@ -197,6 +201,18 @@ def updated_subscription(settings: Any, changes: Any, mask: FieldMask) -> Any:
     return updated
 
 
+def updated_topic(settings: Any, changes: Any, mask: FieldMask) -> Any:
+    """Return a copy of a topic's settings with the masked fields of ``changes``."""
+    if not mask.paths or set(mask.paths) - _MUTABLE_IN_TOPICS:
+        raise invalid(
+            f"Invalid update_mask provided in the UpdateTopicRequest: {', '.join(mask.paths)}."
+        )
+    updated = type(settings)()
+    updated.CopyFrom(settings)
+    mask.MergeMessage(changes, updated, replace_message_field=True, replace_repeated_field=True)
+    return updated
+
+
 def policy_of(settings: Any) -> Policy:
     """Return a subscription's policy for messages that were not acknowledged."""
     minimum, maximum = 0.0, 0.0
@@ -210,7 +226,22 @@ def policy_of(settings: Any) -> Policy:
     attempts = None
     if settings.HasField("dead_letter_policy"):
         attempts = settings.dead_letter_policy.max_delivery_attempts
-    return Policy(minimum, maximum, attempts)
+    return Policy(
+        minimum,
+        maximum,
+        attempts,
+        retains=settings.retain_acked_messages,
+        keeps_order=settings.enable_message_ordering,
+    )
+
+
+def page(names: Iterable[str], parent: str, request: Any) -> tuple[list[str], str]:
+    """Return one page of the names under a parent, and the token of the next page."""
+    found = sorted(
+        name for name in names if name.startswith(f"{parent}/") and name > request.page_token
+    )
+    size = request.page_size if request.page_size > 0 else len(found)
+    return found[:size], found[size - 1] if len(found) > size else ""
 
 
 def _check_attributes(attributes: Any) -> None:

@@ -3,10 +3,14 @@
 import asyncio
 from typing import Any
 
+from google.pubsub_v1.types import pubsub as types
+
 from mcloud.local.gcp import pubsub_rules as rules
 from mcloud.local.gcp.pubsub_backlog import Consumer
 from mcloud.local.gcp.pubsub_subscription import Subscription
 from mcloud.local.gcp.rpc import invalid
+
+_Response: Any = types.StreamingPullResponse.pb()
 
 
 class PullStream:
@@ -21,6 +25,16 @@ class PullStream:
             first.max_outstanding_bytes if first.max_outstanding_bytes > 0 else None,
         )
         self._subscription = subscription
+
+    def response(self) -> Any:
+        """Return an answer without messages. It says how the client has to acknowledge them."""
+        settings = self._subscription.settings
+        return _Response(
+            subscription_properties={
+                "exactly_once_delivery_enabled": settings.enable_exactly_once_delivery,
+                "message_ordering_enabled": settings.enable_message_ordering,
+            }
+        )
 
     async def read(self, requests: Any) -> None:
         """Apply the client's requests until it closes its side of the stream."""

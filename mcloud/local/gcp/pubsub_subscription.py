@@ -6,9 +6,11 @@ from contextlib import contextmanager
 from typing import Any, Protocol
 
 import grpc
+from google.rpc.error_details_pb2 import ErrorInfo
 
 from mcloud.local.gcp.monitoring_distribution import Histogram
 from mcloud.local.gcp.pubsub_backlog import Backlog, Consumer, Owed
+from mcloud.local.gcp.pubsub_filter import MessageFilter
 from mcloud.local.gcp.pubsub_rules import policy_of
 from mcloud.local.gcp.rpc import Refusal, invalid
 
@@ -62,6 +64,7 @@ class Subscription:
     def configure(self, settings: Any) -> None:
         """Change the settings. They apply from the next delivery on."""
         self.settings = settings
+        self._filter = MessageFilter(settings.filter)
         self.backlog.policy = policy_of(settings)
         if self.delivery and not self.delivery.serves(settings):
             self.delivery.close()
@@ -74,22 +77,36 @@ class Subscription:
         self.settle()
 
     def offer(self, message: Any, size: int, attempts: int = 0) -> None:
-        """Add a message; call ``settle()`` after the last one of a batch."""
-        self.backlog.offer(message, size, attempts)
+        """Add a message that the filter lets pass; call ``settle()`` after the last one of a
+        batch.
+        """
+        if self._filter.passes(message.attributes):
+            self.backlog.offer(message, size, attempts)
 
     def acknowledge(self, ack_ids: Iterable[str]) -> None:
-        """Acknowledge messages."""
+        """Acknowledge messages.
+
+        Raises:
+            Refusal: with exactly-once delivery, the lease of a message is over. The others are
+                acknowledged.
+        """
         with _ack_ids_checked():
-            self.backlog.acknowledge(ack_ids)
+            failed = self._without_lease(ack_ids)
+            self.backlog.acknowledge(each for each in ack_ids if each not in failed)
+        if self.backlog.policy.keeps_order:
+            self.settle()
+        _report(failed)
 
     def modify_deadline(self, ack_ids: Iterable[str], seconds: int) -> None:
         """Move the end of leases to ``seconds`` from now; 0 releases the messages."""
         with _ack_ids_checked():
+            failed = self._without_lease(ack_ids)
             if seconds:
                 self.backlog.extend(ack_ids, seconds)
             else:
                 self.backlog.release(ack_ids)
         self.settle()
+        _report(failed)
 
     def lease(self, consumer: Consumer, limit: int, seconds: float) -> list[Owed]:
         """Lease free messages to any consumer, or none while the queue is out."""
@@ -151,6 +168,12 @@ class Subscription:
         for consumer in tuple(self.consumers):
             consumer.wake()
 
+    def _without_lease(self, ack_ids: Iterable[str]) -> set[str]:
+        """Return the ack ids that count as failed, which exactly-once delivery reports."""
+        if not self.settings.enable_exactly_once_delivery:
+            return set()
+        return self.backlog.without_lease(ack_ids)
+
     def _set_timer(self) -> None:
         due = self.backlog.next_due()
         if self._closed or due is None:
@@ -168,6 +191,24 @@ class Subscription:
         self._timer = None
         self.backlog.expire()
         self.settle()
+
+
+def _report(failed: set[str]) -> None:
+    """Refuse ack ids, each by its name.
+
+    https://cloud.google.com/pubsub/docs/exactly-once-delivery
+    """
+    if failed:
+        metadata = dict.fromkeys(failed, "PERMANENT_FAILURE_INVALID_ACK_ID")
+        raise Refusal(
+            grpc.StatusCode.INVALID_ARGUMENT,
+            "Some acknowledgement ids are invalid.",
+            ErrorInfo(
+                reason="EXACTLY_ONCE_ACKID_FAILURE",
+                domain="pubsub.googleapis.com",
+                metadata=metadata,
+            ),
+        )
 
 
 @contextmanager

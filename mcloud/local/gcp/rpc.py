@@ -9,15 +9,28 @@ from contextlib import aclosing
 from typing import Any, NoReturn
 
 import grpc
+from google.rpc.status_pb2 import Status
 
 
 class Refusal(Exception):
-    """The error of a failed request: a gRPC status code and one sentence."""
+    """The error of a failed request: a gRPC status code, one sentence, and perhaps a detail in the
+    form of https://cloud.google.com/apis/design/errors#error_details.
+    """
 
-    def __init__(self, code: grpc.StatusCode, message: str) -> None:
+    def __init__(self, code: grpc.StatusCode, message: str, detail: Any = None) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
+        self._detail = detail
+
+    @property
+    def metadata(self) -> tuple[tuple[str, bytes], ...]:
+        """The trailing metadata with the detail."""
+        if self._detail is None:
+            return ()
+        status = Status(code=self.code.value[0], message=self.message)
+        status.details.add().Pack(self._detail)
+        return (("grpc-status-details-bin", status.SerializeToString()),)
 
 
 def invalid(message: str) -> Refusal:
@@ -84,7 +97,7 @@ class Service(grpc.GenericRpcHandler):  # type: ignore[misc]
                 self.count(self.name, method, message, reply)
                 return reply
             except Refusal as refusal:
-                return await context.abort(refusal.code, refusal.message)
+                return await context.abort(refusal.code, refusal.message, refusal.metadata)
 
         self._methods[method] = grpc.unary_unary_rpc_method_handler(
             answer, request.FromString, response.SerializeToString
@@ -113,7 +126,7 @@ class Service(grpc.GenericRpcHandler):  # type: ignore[misc]
                         self.count(self.name, method, message, item)
                         yield item
             except Refusal as refusal:
-                await context.abort(refusal.code, refusal.message)
+                await context.abort(refusal.code, refusal.message, refusal.metadata)
 
         make = (
             grpc.stream_stream_rpc_method_handler

@@ -221,3 +221,56 @@ def test_the_oldest_is_the_first_that_is_not_settled() -> None:
     oldest = desk.backlog.oldest()
     assert oldest is not None
     assert oldest.message.message_id == "2"
+
+
+ORDERED = Policy(minimum_backoff=5, maximum_backoff=5, keeps_order=True)
+
+
+def offer_keyed(desk: Desk, *ids: str, key: str = "k") -> None:
+    for message_id in ids:
+        desk.backlog.offer(PubsubMessage.pb()(message_id=message_id, ordering_key=key), 10)
+
+
+def ids(taken: list[str]) -> list[str]:
+    return [each.rpartition(":")[2].partition("-")[0] for each in taken]
+
+
+def test_a_key_goes_on_after_its_acknowledgement() -> None:
+    desk = Desk(ORDERED)
+    offer_keyed(desk, "1", "2", "3")
+    offer_keyed(desk, "4", key="other")
+    (first,) = desk.take(1)
+    assert ids(desk.take()) == ["4"]
+    desk.backlog.acknowledge([first])
+    assert desk.backlog.has_free
+    assert ids(desk.take()) == ["2", "3"]
+
+
+def test_the_later_messages_of_a_key_rest_with_the_first() -> None:
+    desk = Desk(ORDERED)
+    offer_keyed(desk, "1", "2", "3")
+    taken = desk.take()
+    desk.backlog.acknowledge(taken[1:2])
+    desk.backlog.release(taken[:1])
+    assert desk.take() == []
+    desk.wait(5)
+    assert ids(desk.take()) == ["1", "3"]
+
+
+def test_a_message_that_is_buried_lets_the_next_one_go() -> None:
+    desk = Desk(Policy(max_attempts=1, keeps_order=True))
+    offer_keyed(desk, "1", "2")
+    desk.backlog.release(desk.take(1))
+    assert desk.buried == ["1"]
+    assert ids(desk.take()) == ["2"]
+
+
+def test_a_key_begins_anew_after_its_last_message() -> None:
+    desk = Desk(ORDERED)
+    offer_keyed(desk, "1", "2")
+    taken = desk.take()
+    desk.backlog.acknowledge(taken[1:])
+    offer_keyed(desk, "3")
+    assert desk.take() == []
+    desk.backlog.acknowledge(taken[:1])
+    assert ids(desk.take()) == ["3"]

@@ -90,6 +90,40 @@ def test_everything_survives_a_restart(tmp_path: Path, monkeypatch: pytest.Monke
         assert _stop(process) == (0, "")
 
 
+def test_a_restart_keeps_snapshots_and_what_was_acknowledged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    snapshot = "projects/p/snapshots/snapshot"
+    with _server(tmp_path) as (process, host):
+        monkeypatch.setenv("PUBSUB_EMULATOR_HOST", host)
+        PublisherClient().create_topic(name=TOPIC)
+        with SubscriberClient() as subscriber:
+            settings = {"name": SUBSCRIPTION, "topic": TOPIC, "retain_acked_messages": True}
+            subscriber.create_subscription(request=settings)
+            PublisherClient().publish(TOPIC, b"before").result()
+            _acknowledge(subscriber)
+            subscriber.create_snapshot(name=snapshot, subscription=SUBSCRIPTION)
+            PublisherClient().publish(TOPIC, b"after").result()
+            _acknowledge(subscriber)
+        assert _stop(process) == (0, "")
+
+    with _server(tmp_path) as (process, host):
+        monkeypatch.setenv("PUBSUB_EMULATOR_HOST", host)
+        with SubscriberClient() as subscriber:
+            subscriber.seek(request={"subscription": SUBSCRIPTION, "snapshot": snapshot})
+            assert _acknowledge(subscriber) == [b"after"]
+            subscriber.seek(request={"subscription": SUBSCRIPTION, "time": {"seconds": 0}})
+            assert _acknowledge(subscriber) == [b"before", b"after"]
+        assert _stop(process) == (0, "")
+
+
+def _acknowledge(subscriber: SubscriberClient) -> list[bytes]:
+    """Acknowledge what waits, and return it."""
+    found = subscriber.pull(subscription=SUBSCRIPTION, max_messages=10).received_messages
+    subscriber.acknowledge(subscription=SUBSCRIPTION, ack_ids=[one.ack_id for one in found])
+    return [one.message.data for one in found]
+
+
 def test_without_a_state_folder_it_keeps_nothing(tmp_path: Path) -> None:
     with _server() as (process, _):
         assert _stop(process) == (0, "")
@@ -170,12 +204,9 @@ def test_a_state_that_cannot_be_read_as_messages_is_damaged(tmp_path: Path) -> N
 def test_an_unknown_method_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     with _server() as (_, host):
         monkeypatch.setenv("PUBSUB_EMULATOR_HOST", host)
-        with (
-            SubscriberClient() as subscriber,
-            pytest.raises(exceptions.MethodNotImplemented, match="Subscriber/CreateSnapshot"),
-        ):
-            subscriber.create_snapshot(
-                name="projects/p/snapshots/s", subscription=SUBSCRIPTION, timeout=60
+        with pytest.raises(exceptions.MethodNotImplemented, match="Publisher/DetachSubscription"):
+            PublisherClient().detach_subscription(
+                request={"subscription": SUBSCRIPTION}, timeout=60
             )
 
 
