@@ -5,6 +5,7 @@ The last tests read the source: a request, an API or a path that ``KINDS`` does 
 
 import ast
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from threading import Event
 from typing import Any
 
 import pytest
@@ -15,7 +16,8 @@ from mcloud.clouds.gcp import database
 from mcloud.clouds.gcp.access import GcpAccess
 from mcloud.clouds.gcp.alert_policies import metric_conditions
 from mcloud.clouds.gcp.billing import BillingExport
-from mcloud.clouds.gcp.client import check_credentials, make_session
+from mcloud.clouds.gcp.bucket import GcsBucket
+from mcloud.clouds.gcp.client import check_credentials, make_session, make_storage
 from mcloud.clouds.gcp.logs import CloudLogging
 from mcloud.clouds.gcp.metrics import CloudMonitoring
 from mcloud.clouds.gcp.permissions import NEEDS
@@ -28,6 +30,7 @@ from mcloud.clouds.resources import GcpResources
 from mcloud.clouds.spans import Span
 from mcloud.clouds.transfer import DONE, GONE, Transferred
 from mcloud.errors import Refused
+from mcloud.infra.emptying import empty
 
 from .cloud import PROJECT
 from .failures import Failure
@@ -186,6 +189,18 @@ def send_log_search(google: Google) -> None:
     assert logs.find("BTCUSDT", 7, NOW, NOW + 60) == []
 
 
+def send_emptying(google: Google) -> None:
+    upload = f"upload/storage/v1/b/{TO.raw_bucket}/o"
+    for number in range(70):
+        body = {"name": f"raw/{number}"}
+        request = Request("POST", "storage", upload, {"uploadType": "multipart"}, body, b"x")
+        assert google.answer(request)[0] == 200
+    bucket = GcsBucket(make_storage(PROJECT), TO.raw_bucket)
+    assert bucket.soft_delete_days() == 7
+    assert empty(bucket, Event(), lambda deleted: None) == 70
+    assert not [name for _, name in google.cloud.store if "/o/" in name]
+
+
 def send_alert_policies(google: Google) -> None:
     assert metric_conditions(make_session(), PROJECT, "mcloud") == 0
 
@@ -218,6 +233,7 @@ KINDS: Sequence[Callable[[Google], None]] = (
     send_interrupted_transfer,
     send_failing_transfer,
     send_spans,
+    send_emptying,
     send_alert_policies,
     send_log_search,
     send_probe,
