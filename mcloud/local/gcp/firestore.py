@@ -38,6 +38,7 @@ from mcloud.local.gcp.firestore_query import (
     run_query,
 )
 from mcloud.local.gcp.firestore_transactions import Transaction, Transactions
+from mcloud.local.gcp.firestore_values import id_key
 from mcloud.local.gcp.firestore_writes import WriteBatch, written_name
 from mcloud.local.gcp.rpc import Refusal, Service
 
@@ -160,7 +161,7 @@ class Firestore:
         found = documents.collections.get(path)
         ids = found.ids() if found is not None else []
         if request.show_missing:
-            ids = sorted({*ids, *documents.ids_below(path)})
+            ids = sorted({*ids, *documents.ids_below(path)}, key=id_key)
         mask = _mask(request)
         page, token = _page(ids, request)
         response = protos.ListDocumentsResponse(next_page_token=token)
@@ -395,7 +396,9 @@ def _page(items: list[str], request: Any) -> tuple[list[str], str]:
     if request.page_size < 0:
         raise invalid("page_size is negative")
     size = min(request.page_size or _DEFAULT_PAGE, _MAX_PAGE)
-    first = bisect.bisect_right(items, request.page_token) if request.page_token else 0
+    first = 0
+    if request.page_token:
+        first = bisect.bisect_right(items, id_key(request.page_token), key=id_key)
     page = items[first : first + size]
     return page, page[-1] if first + size < len(items) else ""
 

@@ -3,11 +3,11 @@
 import bisect
 from collections.abc import Iterable, Iterator
 from operator import itemgetter
-from typing import Any
+from typing import Any, TypeAlias
 
 from mcloud.local.gcp.firestore_names import FieldPath
 from mcloud.local.gcp.firestore_protos import DocumentMessage
-from mcloud.local.gcp.firestore_values import Key, key_at, name_key
+from mcloud.local.gcp.firestore_values import Key, id_key, key_at, name_key
 
 # Share of changed documents above which a list is sorted again instead of updated one by one.
 _MEND_SHARE = 1 / 32
@@ -96,6 +96,10 @@ def is_below(path: str, parent: str, collection_id: str, descendants: bool) -> b
     )
 
 
+IndexEntry: TypeAlias = tuple[Key, tuple[str, int], str]
+"""Key of a field, and key and text of a document's id."""
+
+
 class Collection:
     """Documents by id, with orders that are built for a query and updated after writes."""
 
@@ -132,10 +136,10 @@ class Collection:
         """Return all ids in order. The result is valid until the next write."""
         changed = self._changed_ids
         if len(changed) > len(self.documents) * _MEND_SHARE:
-            self._ids = sorted(self.documents)
+            self._ids = sorted(self.documents, key=id_key)
         else:
             for document_id in changed:
-                place = bisect.bisect_left(self._ids, document_id)
+                place = bisect.bisect_left(self._ids, id_key(document_id), key=id_key)
                 listed = place < len(self._ids) and self._ids[place] == document_id
                 if document_id in self.documents:
                     if not listed:
@@ -174,7 +178,7 @@ class Collection:
         first = bisect.bisect_left(entries, low, key=itemgetter(0))
         last = bisect.bisect_right(entries, high, key=itemgetter(0))
         documents = self.documents
-        return (documents[entry[1]] for entry in _directed(entries[first:last], descending))
+        return (documents[entry[2]] for entry in _directed(entries[first:last], descending))
 
 
 class Index:
@@ -184,10 +188,10 @@ class Index:
         self.changed = set(documents)
         self._path = path
         self._keys: dict[str, Key] = {}
-        self._entries: list[tuple[Key, str]] = []
+        self._entries: list[IndexEntry] = []
 
-    def entries(self, documents: dict[str, DocumentMessage]) -> list[tuple[Key, str]]:
-        """Return (key, id) in order, after applying all changes. The result is valid until the next
+    def entries(self, documents: dict[str, DocumentMessage]) -> list[IndexEntry]:
+        """Return all entries in order, after applying all changes. The result is valid until the next
         write.
         """
         mend = len(self.changed) <= len(documents) * _MEND_SHARE
@@ -199,14 +203,18 @@ class Index:
                 self._keys[document_id] = new
             if mend and new != old:
                 if old is not None:
-                    del self._entries[bisect.bisect_left(self._entries, (old, document_id))]
+                    del self._entries[bisect.bisect_left(self._entries, _entry(old, document_id))]
                 if new is not None:
-                    bisect.insort(self._entries, (new, document_id))
+                    bisect.insort(self._entries, _entry(new, document_id))
         if not mend:
-            self._entries = sorted((key, name) for name, key in self._keys.items())
+            self._entries = sorted(_entry(key, name) for name, key in self._keys.items())
         self.changed.clear()
         return self._entries
 
 
-def _directed(items: list[str] | list[tuple[Key, str]], descending: bool) -> Iterator[Any]:
+def _entry(key: Key, document_id: str) -> IndexEntry:
+    return key, id_key(document_id), document_id
+
+
+def _directed(items: list[str] | list[IndexEntry], descending: bool) -> Iterator[Any]:
     return reversed(items) if descending else iter(items)

@@ -62,15 +62,18 @@ def sort_key(value: ValueMessage) -> Key:
     raise invalid(f"Cannot convert firestore.v1.Value with type {kind or 'unset'}.")
 
 
+def id_key(document_id: str) -> tuple[str, int]:
+    """Return the sort key of a document's id among all ids.
+
+    Numeric ids, which come from Datastore, are ordered by their number before all others.
+    """
+    numeric = _NUMERIC_ID.fullmatch(document_id) if document_id.startswith("__id") else None
+    return ("", int(numeric[1])) if numeric else (document_id, 0)
+
+
 def name_key(name: str) -> Key:
     """Return the key of a reference to the document with that full name."""
-    segments: list[str | int] = []
-    for segment in name.split("/"):
-        # Numeric ids, which come from Datastore, are ordered by their number before all others. No
-        # other segment is empty.
-        numeric = _NUMERIC_ID.fullmatch(segment) if segment.startswith("__id") else None
-        segments += ("", int(numeric[1])) if numeric else (segment,)
-    return (_REFERENCE, tuple(segments))
+    return (_REFERENCE, tuple(map(id_key, name.split("/"))))
 
 
 def is_name_key(key: Key) -> bool:

@@ -9,6 +9,8 @@ hold the same:
      └── resting ◀───┘ (for the backoff; or gone, to the dead-letter topic)
 """
 
+from __future__ import annotations
+
 import heapq
 import itertools
 from collections import deque
@@ -68,8 +70,8 @@ class Owed:
     attempts: int = 0
     due: float | None = None
     holder: Consumer | None = None
-    before: "Owed | None" = field(default=None, repr=False)
-    after: "Owed | None" = field(default=None, repr=False)
+    before: Owed | None = field(default=None, repr=False)
+    after: Owed | None = field(default=None, repr=False)
     """The neighbours with the same ordering key, if the subscription keeps the order."""
     waits: bool = False
     """Whether it is free, but may not be delivered before the messages before it."""
