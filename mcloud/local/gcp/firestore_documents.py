@@ -191,8 +191,8 @@ class Index:
         self._entries: list[IndexEntry] = []
 
     def entries(self, documents: dict[str, DocumentMessage]) -> list[IndexEntry]:
-        """Return all entries in order, after applying all changes. The result is valid until the next
-        write.
+        """Return all entries in order, after applying all changes. The result is valid until the
+        next write.
         """
         mend = len(self.changed) <= len(documents) * _MEND_SHARE
         for document_id in self.changed:
