@@ -151,7 +151,13 @@ class TestMessages:
         cloud.publish(topic, {"data": good})
         with pytest.raises(exceptions.InvalidArgument):
             cloud.publish(topic, {"data": bad})
-        assert [one.message.data for one in cloud.drain(subscription, 1)] == [good]
+        (received,) = cloud.drain(subscription, 1)
+        assert received.message.data == good
+        assert dict(received.message.attributes) == {
+            "googclient_schemaencoding": encoding.name,
+            "googclient_schemaname": schema,
+            "googclient_schemarevisionid": schemas.get_schema(name=schema).revision_id,
+        }
         schemas.delete_schema(name=schema)
         found = cloud.publisher.get_topic(topic=topic)
         assert found.schema_settings.schema == "_deleted-schema_"

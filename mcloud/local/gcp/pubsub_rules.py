@@ -156,6 +156,11 @@ def complete_subscription(settings: Any) -> None:
     check_ack_deadline(settings.ack_deadline_seconds)
     settings.push_config.SetInParent()
     check_push_config(settings.push_config)
+    # https://cloud.google.com/pubsub/docs/exactly-once-delivery
+    if settings.enable_exactly_once_delivery and (
+        settings.push_config.push_endpoint or settings.HasField("cloud_storage_config")
+    ):
+        raise invalid("Exactly-once delivery is for subscriptions that are pulled.")
     try:
         MessageFilter(settings.filter)
     except ValueError as error:

@@ -94,17 +94,26 @@ class Schemas:
         if settings.schema_settings.schema not in self.revisions:
             raise Refusal(grpc.StatusCode.NOT_FOUND, "Schema could not be found")
 
-    def check_messages(self, settings: Any, messages: Any) -> None:
-        """Refuse messages that fit none of the revisions that a topic accepts."""
+    def mark_messages(self, settings: Any, messages: Any) -> None:
+        """Add the newest revision that a message fits to its attributes.
+
+        https://cloud.google.com/pubsub/docs/schemas#properties_of_a_schema
+
+        Raises:
+            Refusal: a message fits none of the revisions that its topic accepts.
+        """
         if not settings.HasField("schema_settings"):
             return
         wanted = settings.schema_settings
         if wanted.schema == DELETED:
             raise Refusal(grpc.StatusCode.NOT_FOUND, "Schema associated with topic deleted.")
         revisions = self._between(wanted)
-        for message in messages:
-            if not any(_fits(each, message.data, wanted.encoding) for each in revisions):
-                raise invalid("Could not parse message")
+        fitting = [_newest(revisions, each.data, wanted.encoding) for each in messages]
+        for message, revision in zip(messages, fitting, strict=True):
+            prefix = "googclient_schema"
+            message.attributes[f"{prefix}encoding"] = Encoding(wanted.encoding).name
+            message.attributes[f"{prefix}name"] = wanted.schema
+            message.attributes[f"{prefix}revisionid"] = revision.revision_id
 
     def load(self, revision: Any) -> None:
         """Add a revision from a saved state, after the older ones."""
@@ -210,6 +219,14 @@ def _parsed(schema: Any) -> AvroSchema:
         return _avro(schema.definition)
     except AvroError as error:
         raise invalid("Could not parse schema definition") from error
+
+
+def _newest(revisions: list[Any], message: bytes, encoding: int) -> Any:
+    """Return the newest of the revisions that a message fits, or refuse the message."""
+    for each in reversed(revisions):
+        if _fits(each, message, encoding):
+            return each
+    raise invalid("Could not parse message")
 
 
 def _fits(schema: Any, message: bytes, encoding: int) -> bool:
