@@ -91,13 +91,17 @@ def test_the_cost_of_a_month_is_measured(
 
 def produce(terminal: Terminal, trades: list[Trade], symbols: list[str], freshness: int) -> None:
     """Let a producer send all trades in real time."""
-    with LocalExchange(trades, speed=1.0, wait_for=len(symbols)) as exchange:
+    count = len(symbols)
+    with LocalExchange(trades, speed=1.0, wait_for=count, symbols=symbols) as exchange:
         producer = terminal.start(
             *("produce", "--symbols", ",".join(symbols), "--freshness", freshness),
             *("--ws-url", exchange.ws_url, "--rest-url", exchange.rest_url),
         )
+        deadline = time.monotonic() + 60 * MINUTES + CATCH_UP
         try:
-            assert exchange.wait_finished(60 * MINUTES + CATCH_UP)
+            while not exchange.wait_finished(1.0):
+                assert producer.poll() is None, producer.communicate()[1]
+                assert time.monotonic() < deadline, "the exchange does not come to an end"
             time.sleep(freshness + 5)
         finally:
             producer.terminate()
