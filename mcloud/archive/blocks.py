@@ -6,14 +6,14 @@ content, so that equal blocks of two sites are read once, and so is a block with
 """
 
 import hashlib
-import threading
 import time
-from collections import OrderedDict, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Hashable
 from dataclasses import replace
-from typing import Generic, NamedTuple, TypeVar
+from typing import NamedTuple
 
 from mcloud.clouds import optimistic
+from mcloud.clouds.cache import Cache
 from mcloud.clouds.ports import Archive, StoredObject
 from mcloud.errors import Contention
 from mcloud.market.archive import HOUR, BadArchive
@@ -42,9 +42,6 @@ REMEMBERED = 16 * 1024 * 1024
 
 Their lines take about ten times as much memory."""
 
-Key = TypeVar("Key", bound=Hashable)
-Value = TypeVar("Value")
-
 
 class Listed(NamedTuple):
     """A stored block and the description of its content."""
@@ -67,35 +64,9 @@ class _Listing(NamedTuple):
         return {key: entry for each in self.indexes.values() for key, entry in each.items()}
 
 
-class _Memory(Generic[Key, Value]):
-    """A cache of the most recently used values, with a limit on the sum of their sizes."""
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._size = 0
-        self._values: OrderedDict[Key, tuple[Value, int]] = OrderedDict()
-        self._changing = threading.Lock()
-
-    def get(self, key: Key) -> Value | None:
-        with self._changing:
-            if key not in self._values:
-                return None
-            self._values.move_to_end(key)
-            return self._values[key][0]
-
-    def keep(self, key: Key, value: Value, size: int = 1) -> Value:
-        with self._changing:
-            if key not in self._values:
-                self._values[key] = value, size
-                self._size += size
-            while self._size > self._limit and len(self._values) > 1:
-                self._size -= self._values.popitem(last=False)[1][1]
-        return value
-
-
-_blocks = _Memory[Hashable, Block](REMEMBERED)
-_entries = _Memory[Hashable, BlockEntry](100_000)
-_indexes = _Memory[Hashable, dict[BlockKey, BlockEntry]](100)
+_blocks = Cache[Hashable, Block](REMEMBERED)
+_entries = Cache[Hashable, BlockEntry](100_000)
+_indexes = Cache[Hashable, dict[BlockKey, BlockEntry]](100)
 
 
 def may_hold(hour: int, now: Callable[[], float] = time.time) -> bool:

@@ -1,4 +1,4 @@
-"""Compaction: turn the objects that functions write for each message into blocks.
+"""Compaction: turn the objects of hours, and what is staged, into blocks.
 
 A block is written and checked before the objects that it was made of are removed. It is replaced
 only if no other process changed it in the meantime. Several compactions can therefore run at once,
@@ -48,6 +48,8 @@ class Compacted:
     """Objects that cannot be put into a block, with the reasons. They stay where they are."""
     next_symbol: str = ""
     """Symbol at which the time ran out; empty if the compaction is complete."""
+    foreign: list[str] = field(default_factory=list)
+    """Keys in the staging bucket of the lines that were found among messages and are none."""
 
 
 def compact(
@@ -85,6 +87,8 @@ def compact(
             if not each.compact(dry_run):
                 done.next_symbol = symbol
                 break
+    if not dry_run:
+        done.foreign += archive.clear()
     return done
 
 
@@ -171,7 +175,7 @@ class _SymbolCompaction:
             for piece, content in zip(part, contents, strict=True)
             if content is not None and not homes[piece.key] & failed
         ]
-        self._workers.map(self._archive.remove, [piece.key for piece, _ in moved])
+        self._workers.map(self._archive.release, [piece.key for piece, _ in moved])
         self._done.objects += len(moved)
         self._done.bytes += sum(piece.stored.size for piece, _ in moved)
         self._done.trades += sum(len(content) for _, content in moved)

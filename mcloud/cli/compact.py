@@ -55,6 +55,8 @@ def compact(
     for name, each in done.items():
         for problem in each.problems:
             session.warn(f"{name}: {problem}")
+        for key in each.foreign:
+            session.warn(f"{name}: kept lines that are no messages in {key} of the staging bucket")
         if session.output != "json":
             session.print(line(name, each, dry_run=dry_run))
     if any(each.problems for each in done.values()):

@@ -388,6 +388,10 @@ class Candles(Protocol):
 
 
 class Archive(Protocol):
+    delay: float
+    """Longest usual time in seconds from the candle of a trade until the archive has the trade. It
+    is 0 if functions archive trades before they write candles."""
+
     def put(self, item: ArchiveObject) -> bool:
         """Write an object. Return False, and write nothing, if its key already exists."""
         ...
@@ -402,6 +406,20 @@ class Archive(Protocol):
 
     def remove(self, key: str) -> None:
         """Delete an object if it exists. The bucket keeps the old version."""
+        ...
+
+    def release(self, key: str) -> None:
+        """Delete an object whose trades are in a block now.
+
+        An object that is made of a staged object lasts until ``clear``.
+        """
+        ...
+
+    def clear(self) -> Sequence[str]:
+        """Delete the staged objects of which everything was released by this archive.
+
+        Return the keys of the objects that keep their foreign lines.
+        """
         ...
 
     def get(self, key: str) -> bytes:

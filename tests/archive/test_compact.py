@@ -16,6 +16,7 @@ from replication.test_verify import check, kinds, mend
 from mcloud.archive import blocks, raw
 from mcloud.archive import compact as module
 from mcloud.archive.compact import Compacted, compact
+from mcloud.clouds.cache import Cache
 from mcloud.market.archive import HOUR, order, pack, parse_key, unpack
 from mcloud.market.block import BLOCK, Block, BlockKey, is_index_key, parse_block_key, unpack_index
 from mcloud.market.ids import Ids
@@ -402,7 +403,7 @@ def forget(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
 
     def again() -> None:
         for name in ("_blocks", "_entries", "_indexes"):
-            monkeypatch.setattr(blocks, name, blocks._Memory(blocks.REMEMBERED))
+            monkeypatch.setattr(blocks, name, Cache(blocks.REMEMBERED))
 
     return again
 

@@ -91,7 +91,8 @@ def _aws(to: AwsResources, name: str) -> AwsResources:  # type: ignore[override]
     s3 = make_client("s3", to.region, to.endpoint_url)
     # S3 refuses the name of its first region as a location.
     place = {} if to.region == "us-east-1" else {"LocationConstraint": to.region}
-    s3.create_bucket(Bucket=name, **({"CreateBucketConfiguration": place} if place else {}))
+    for bucket in (name, f"{name}-staging"):
+        s3.create_bucket(Bucket=bucket, **({"CreateBucketConfiguration": place} if place else {}))
     deploy_table(dynamodb, f"{name}-candles", "symbol", "timestamp", streamed=True)
     deploy_table(dynamodb, f"{name}-control", "kind", "key", streamed=False)
     return replace(
@@ -101,6 +102,7 @@ def _aws(to: AwsResources, name: str) -> AwsResources:  # type: ignore[override]
         candles_table=f"{name}-candles",
         control_table=f"{name}-control",
         raw_bucket=name,
+        staging_bucket=f"{name}-staging",
     )
 
 
@@ -113,7 +115,8 @@ def _gcp(to: GcpResources, name: str) -> GcpResources:
             name=f"projects/{to.project}/subscriptions/{each}", topic=topic
         )
     location = None if to.storage_endpoint else to.region
-    make_storage(to.project, to.storage_endpoint).create_bucket(name, location=location)
+    for bucket in (name, f"{name}-staging"):
+        make_storage(to.project, to.storage_endpoint).create_bucket(bucket, location=location)
     return replace(
         to,
         topic=name,
@@ -123,6 +126,7 @@ def _gcp(to: GcpResources, name: str) -> GcpResources:
         candles_collection=f"{name}-candles",
         control_collection=f"{name}-control",
         raw_bucket=name,
+        staging_bucket=f"{name}-staging",
     )
 
 
@@ -172,7 +176,8 @@ def _remove_aws(to: AwsResources, name: str) -> None:
             rest.callback(_remove_queue, sqs, queue)
         for table in ("candles", "control"):
             rest.callback(_remove_table, dynamodb, f"{name}-{table}")
-        rest.callback(_remove_bucket, s3, name)
+        for bucket in (name, f"{name}-staging"):
+            rest.callback(_remove_bucket, s3, bucket)
 
 
 def _remove_queue(sqs: Any, name: str) -> None:
@@ -205,7 +210,7 @@ def _remove_gcp(to: GcpResources, name: str) -> None:
 
     publisher, subscriber = make_publisher(to.pubsub_endpoint), make_subscriber(to.pubsub_endpoint)
     firestore = make_firestore(to.project, to.database, to.firestore_endpoint)
-    bucket = make_storage(to.project, to.storage_endpoint).bucket(name)
+    storage = make_storage(to.project, to.storage_endpoint)
 
     def remove(delete: Any, **what: Any) -> None:
         try:
@@ -213,7 +218,7 @@ def _remove_gcp(to: GcpResources, name: str) -> None:
         except NotFound:
             return
 
-    def remove_bucket() -> None:
+    def remove_bucket(bucket: Any) -> None:
         for blob in bucket.list_blobs():
             blob.delete()
         bucket.delete()
@@ -231,6 +236,7 @@ def _remove_gcp(to: GcpResources, name: str) -> None:
                 subscriber.delete_subscription,
                 subscription=f"{path}/subscriptions/{each}",
             )
-        rest.callback(remove, remove_bucket)
+        for bucket in (name, f"{name}-staging"):
+            rest.callback(remove, remove_bucket, bucket=storage.bucket(bucket))
         for each in (to.candles_collection, to.control_collection):
             rest.callback(remove_documents, each)

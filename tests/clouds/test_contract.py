@@ -1,5 +1,6 @@
 """Every kind of site fulfils the contract of ``mcloud.clouds.ports``."""
 
+import gzip
 import hashlib
 import json
 import threading
@@ -327,7 +328,7 @@ class TestArchive:
         """On S3 the lifecycle rule has a minimum size. On Cloud Storage it needs a custom time."""
         if site.cloud != "gcp":
             pytest.skip("the rule of the bucket decides")
-        bucket: Any = site.archive._bucket  # type: ignore[attr-defined]
+        bucket: Any = site.archive._archive._bucket  # type: ignore[attr-defined]
         block = BlockKey("BTCUSDT", 0)
         (hour,) = pack(trades(1))
         for key, size, moves in (
@@ -398,6 +399,25 @@ class TestArchive:
         two_a_page(site, monkeypatch)
         assert list(site.archive.symbols()) == symbols
         assert len(list(site.archive.list("raw/"))) == 16
+
+    def test_shows_what_is_staged_until_it_is_released(self, site: Site) -> None:
+        staging: Any = site.archive._staging  # type: ignore[attr-defined]
+        held, staged = trades(30), trades(30, first=7, symbol="ETHUSDT")
+        (one,), (other,) = pack(held), pack(staged)
+        site.archive.put(one)
+        bodies = [encode(held).body, "poison", encode(staged).body]
+        staging.put(ArchiveObject("staged/2024/08/08/23/a-b", "\n".join(bodies).encode()))
+        assert [each.key for each in site.archive.list("raw/")] == [one.key, other.key]
+        assert list(site.archive.symbols()) == ["BTCUSDT", "ETHUSDT"]
+        assert unpack(site.archive.get(other.key)) == staged
+        site.archive.release(one.key)
+        assert site.archive.clear() == []
+        assert [each.key for each in site.archive.list("raw/")] == [one.key, other.key]
+        site.archive.release(other.key)
+        assert site.archive.clear() == ["foreign/2024/08/08/23/a-b.gz"]
+        assert list(site.archive.list("raw/")) == []
+        assert [each.key for each in staging.list("")] == ["foreign/2024/08/08/23/a-b.gz"]
+        assert gzip.decompress(staging.get("foreign/2024/08/08/23/a-b.gz")) == b"poison\n"
 
     def test_a_missing_object_is_refused(self, site: Site) -> None:
         with pytest.raises(Refused, match="nothing-here"):
@@ -716,7 +736,7 @@ def counted_reads(site: Site, monkeypatch: pytest.MonkeyPatch) -> list[object]:
 
 def two_a_page(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """Make listings of the archive return pages of two."""
-    archive: Any = site.archive
+    archive: Any = site.archive._archive  # type: ignore[attr-defined]
     if site.cloud == "aws":
         archive._client.meta.events.register(
             "before-parameter-build.s3.ListObjectsV2",

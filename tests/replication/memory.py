@@ -165,6 +165,7 @@ def _md5(body: bytes) -> str:
 @dataclass
 class MemoryArchive:
     faults: Faults
+    delay = 0.0
     objects: dict[str, bytes] = field(default_factory=dict)
     lock: threading.RLock = field(default_factory=threading.RLock)
 
@@ -192,6 +193,12 @@ class MemoryArchive:
     def remove(self, key: str) -> None:
         self.faults.before("remove")
         self.objects.pop(key, None)
+
+    def release(self, key: str) -> None:
+        self.remove(key)
+
+    def clear(self) -> Sequence[str]:
+        return ()
 
     def get(self, key: str) -> bytes:
         self.faults.before("get")

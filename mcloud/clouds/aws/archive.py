@@ -1,7 +1,7 @@
 """The raw archive in S3."""
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from mcloud.clouds.aws.client import translated
@@ -16,6 +16,8 @@ _MD5 = re.compile("[0-9a-f]{32}")
 
 
 class S3Archive:
+    delay = 0.0
+
     def __init__(self, client: Any, bucket: str) -> None:
         self._client = client
         self._bucket = bucket
@@ -32,6 +34,12 @@ class S3Archive:
     def remove(self, key: str) -> None:
         with translated(f"S3 {self._bucket}"):
             self._client.delete_object(Bucket=self._bucket, Key=key)
+
+    def release(self, key: str) -> None:
+        self.remove(key)
+
+    def clear(self) -> Sequence[str]:
+        return ()
 
     def get(self, key: str) -> bytes:
         with translated(f"S3 {self._bucket}/{key}"):

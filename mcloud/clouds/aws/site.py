@@ -10,7 +10,9 @@ from mcloud.clouds.aws.metrics import CloudWatchMetrics
 from mcloud.clouds.aws.probe import AwsProbe
 from mcloud.clouds.aws.queue import SqsQueue
 from mcloud.clouds.aws.usage import CloudWatchUsage
+from mcloud.clouds.ports import Archive
 from mcloud.clouds.resources import AwsResources, Cloud
+from mcloud.clouds.staged import DELAY, EMBEDDED_DELAY, StagedArchive
 
 
 class AwsSite:
@@ -37,8 +39,13 @@ class AwsSite:
         )
 
     @cached_property
-    def archive(self) -> S3Archive:
-        return S3Archive(self._client("s3"), self.resources.raw_bucket)
+    def archive(self) -> Archive:
+        s3, to = self._client("s3"), self.resources
+        archive = S3Archive(s3, to.raw_bucket)
+        if not to.staging_bucket:
+            return archive
+        delay = EMBEDDED_DELAY if to.endpoint_url else DELAY
+        return StagedArchive(archive, S3Archive(s3, to.staging_bucket), delay=delay)
 
     @cached_property
     def control(self) -> DynamoControl:

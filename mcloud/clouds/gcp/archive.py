@@ -1,7 +1,7 @@
 """The raw archive in Cloud Storage."""
 
 import base64
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
@@ -20,6 +20,8 @@ reads the indexes of blocks."""
 
 
 class GcsArchive:
+    delay = 0.0
+
     def __init__(self, client: Any, bucket: str) -> None:
         self._bucket = client.bucket(bucket)
         self._what = f"Cloud Storage {bucket}"
@@ -53,6 +55,12 @@ class GcsArchive:
 
         with translated(self._what), suppress(NotFound):
             self._bucket.blob(key).delete(timeout=TIMEOUT, retry=storage_retry())
+
+    def release(self, key: str) -> None:
+        self.remove(key)
+
+    def clear(self) -> Sequence[str]:
+        return ()
 
     def get(self, key: str) -> bytes:
         with translated(f"{self._what}/{key}"):

@@ -14,7 +14,9 @@ from mcloud.clouds.gcp.probe import GcpProbe
 from mcloud.clouds.gcp.queue import PubSubQueue
 from mcloud.clouds.gcp.ramp import WriteRamp
 from mcloud.clouds.gcp.usage import MonitoringUsage
+from mcloud.clouds.ports import Archive
 from mcloud.clouds.resources import Cloud, GcpResources
+from mcloud.clouds.staged import DELAY, EMBEDDED_DELAY, StagedArchive
 
 
 class GcpSite:
@@ -43,8 +45,13 @@ class GcpSite:
         return FirestoreCandles(self._firestore, to.candles_collection, WriteRamp().wait)
 
     @cached_property
-    def archive(self) -> GcsArchive:
-        return GcsArchive(self._storage, self.resources.raw_bucket)
+    def archive(self) -> Archive:
+        storage, to = self._storage, self.resources
+        archive = GcsArchive(storage, to.raw_bucket)
+        if not to.staging_bucket:
+            return archive
+        delay = EMBEDDED_DELAY if to.storage_endpoint else DELAY
+        return StagedArchive(archive, GcsArchive(storage, to.staging_bucket), delay=delay)
 
     @cached_property
     def control(self) -> FirestoreControl:
