@@ -212,6 +212,8 @@ class Selected(NamedTuple):
     parts: list[ArchiveObject]
     """New objects, made of the trades in other objects that the target lacks and that are not
     disputed."""
+    young: list[Piece]
+    """Pieces that hold something that the target lacks, but are too young to copy."""
 
 
 def select(
@@ -220,6 +222,7 @@ def select(
     symbol: str,
     hour: int,
     find_disputed: Callable[[], Ids] = Ids,
+    is_young: Callable[[Piece], bool] = lambda piece: False,
 ) -> Selected:
     """Select the raw trades of an hour to copy so that no id gets a second content at the target.
 
@@ -228,10 +231,14 @@ def select(
     Args:
         find_disputed: returns the ids that have two contents anywhere. These are not copied. It is
             called only if the target lacks anything.
+        is_young: returns whether a piece is too young to copy.
     """
-    wanted = lacking(source, target, symbol, hour)
+    wanted: list[Piece] = []
+    young: list[Piece] = []
+    for piece in lacking(source, target, symbol, hour):
+        (young if is_young(piece) else wanted).append(piece)
     if not wanted:
-        return Selected([], [])
+        return Selected([], [], young)
     disputed = find_disputed()
     ours = holdings(target, symbol, hour)
     theirs = holdings(source, symbol, hour)
@@ -263,7 +270,7 @@ def select(
                 ours = holdings(target, symbol, hour)
             have = covered(target, ours)
             parts += pack(trade for trade in undisputed(sound) if trade.id not in have)
-    return Selected(whole, parts)
+    return Selected(whole, parts, young)
 
 
 def undisputed(trades: Iterable[Trade]) -> list[Trade]:

@@ -42,6 +42,7 @@ ROWS = (
     _CountRow("raw objects", lambda site: site.raw_objects, is_fact=True),
     _CountRow("of them blocks", lambda site: site.raw_blocks, is_fact=True, is_optional=True),
     _CountRow("not compacted", lambda site: site.raw_pending, is_fact=True, is_optional=True),
+    _CountRow("being exported", lambda site: site.raw_exporting, is_fact=True, is_optional=True),
     _CountRow("unarchived", lambda site: site.unarchived),
     _CountRow("orphaned", lambda site: site.orphaned),
     _CountRow("incomplete", lambda site: site.incomplete),

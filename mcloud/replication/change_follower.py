@@ -37,6 +37,8 @@ class Pauses:
     """Seconds between two listings of one hour's raw archive. A listing costs twelve times as much
     as a read.
     """
+    waits: bool = True
+    """Whether raw trades that the export service of the target may still write are not copied."""
 
 
 class ChangeFollower:

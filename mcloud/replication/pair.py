@@ -99,7 +99,9 @@ class Pair:
             dispute_filter=dispute_filter,
             copier=copier,
             pause=pauses.raw,
+            waits=pauses.waits,
             clock=clock,
+            wall=wall,
         )
         self._turns = [
             ScheduledWork(work, clock, jitter) for work in (self._following, comparing, copying)

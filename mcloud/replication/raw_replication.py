@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from mcloud.archive import raw
+from mcloud.archive.raw import Piece
 from mcloud.clouds.ports import Archive
 from mcloud.replication.copier import Copier
 from mcloud.replication.dispute_filter import DisputeFilter
@@ -17,8 +18,13 @@ OBJECTS = 500  # raw objects copied between two polls for changes
 class RawReplication:
     """Copies the raw trades of marked hours to the target; a ``scheduled_work.Work``.
 
+    If an export service archives the trades at the target, what the target may still receive from
+    it is not copied yet.
+
     Args:
         pause: seconds between two listings of the archives of one hour.
+        waits: whether to wait for the export service of the target.
+        wall: returns the time in seconds since 1970.
     """
 
     def __init__(
@@ -31,7 +37,9 @@ class RawReplication:
         dispute_filter: DisputeFilter,
         copier: Copier,
         pause: float,
+        waits: bool,
         clock: Callable[[], float],
+        wall: Callable[[], float],
     ) -> None:
         self._source = source
         self._target = target
@@ -40,7 +48,9 @@ class RawReplication:
         self._dispute_filter = dispute_filter
         self._copier = copier
         self._pause = pause
+        self._delay = target.delay if waits else 0.0
         self._clock = clock
+        self._wall = wall
         self._not_before: dict[tuple[str, int], float] = {}
         """Earliest time of the next attempt for an hour, by symbol and start."""
 
@@ -56,18 +66,31 @@ class RawReplication:
         hour = min(due, key=lambda hour: (not marks[hour], marks[hour], hour))
         # If this hour fails, the other hours come first.
         self._not_before[hour] = now + max(self._pause, SETBACK)
-        lacking, parts = raw.select(
-            self._source, self._target, *hour, lambda: self._dispute_filter.misplaced(*hour)
+        lacking, parts, young = raw.select(
+            self._source,
+            self._target,
+            *hour,
+            lambda: self._dispute_filter.misplaced(*hour),
+            lambda piece: self._wait(piece) > 0,
         )
         copied = self._copier.copy([piece.stored for piece in lacking[:OBJECTS]])
         put = [len(item.body) for item in parts if self._target.put(item)]
         del self._not_before[hour]
         self._tracker.count(objects=copied.objects + len(put), bytes=copied.bytes + sum(put))
         self._tracker.report_damaged(copied.damaged)
-        if len(lacking) <= OBJECTS:
+        if young:
+            wait = max(self._pause, min(map(self._wait, young)))
+            self._not_before[hour] = now + (wait if len(lacking) <= OBJECTS else self._pause)
+        elif len(lacking) <= OBJECTS:
             self._state.clear(*hour)
             self._not_before = {h: at for h, at in self._not_before.items() if at > now}
             self._not_before[hour] = now + self._pause
+
+    def _wait(self, piece: Piece) -> float:
+        """Return the seconds until a piece may be copied, or less than 0 if it may be now."""
+        if not self._delay or piece.stored.written is None:
+            return -1.0
+        return piece.stored.written + self._delay - self._wall()
 
     def _due(self, hour: tuple[str, int]) -> float:
         return self._not_before.get(hour, 0.0)

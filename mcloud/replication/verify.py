@@ -98,6 +98,7 @@ def verify(
             tell("checking the findings again")
             time.sleep(pause)
             findings = confirmed(findings, look.again(findings, readers, walkers))
+    look.tally_exporting()
     return VerifyReport(
         tuple(sorted(scope.what)),
         window,
@@ -132,6 +133,8 @@ class Survey:
         """Findings that were made while reading."""
         self._suspects: defaultdict[Hour, Ids] = defaultdict(Ids)
         """Ids that may also be in another minute, or have another content."""
+        self._exporting: dict[tuple[str, Hour], dict[int, Ids]] = {}
+        """Ids at a site that an export service has yet to archive, by start of the minute."""
         self._odd: set[Hour] = set()
         """Hours whose listing shows that their raw objects contradict each other."""
         self._changing = threading.Lock()
@@ -488,6 +491,7 @@ class Survey:
         everything = _sum((in_raw, in_candles))
         for name in self._sites:
             lacks = everything.minus(archived.get(name, Ids()))
+            lacks = lacks.minus(self._find_exporting(name, symbol, hour, lacks))
             if lacks:
                 there = tuple(other for other, ids in archived.items() if ids.common(lacks))
                 lost = lacks.minus(in_raw).count
@@ -499,6 +503,26 @@ class Survey:
         if orphans:
             there = tuple(name for name, ids in archived.items() if ids.common(orphans))
             yield Finding("orphaned", symbol, "", hour, tuple(orphans.runs), elsewhere=there)
+
+    def _find_exporting(self, name: str, symbol: str, hour: int, lacks: Ids) -> Ids:
+        """Return the ids in recent candles of a site that its archive does not have yet."""
+        found: dict[int, Ids] = {}
+        delay = self._sites[name].archive.delay
+        begin = max(hour, int((time.time() - delay) * 1000) // MINUTE * MINUTE)
+        if lacks and delay and begin < hour + HOUR:
+            for candle in self._stream(name, symbol, HourWindow(begin, hour + HOUR)):
+                if ids := lacks.common(Ids(candle.runs)):
+                    found[candle.start] = ids
+        self._exporting[name, (symbol, hour)] = found
+        return _sum(found.values())
+
+    def tally_exporting(self) -> None:
+        """Add the trades that export services have yet to archive to the tallies."""
+        for (name, _), found in self._exporting.items():
+            tally = self.tallies[name]
+            tally.exporting += sum(ids.count for ids in found.values())
+            starts = [*found, *([tally.exporting_since] if tally.exporting_since else [])]
+            tally.exporting_since = min(starts, default=None)
 
     def _incomplete(self, symbol: str) -> Iterator[Finding]:
         """Report the holes in the union of all ids at all sites.

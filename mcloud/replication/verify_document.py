@@ -52,6 +52,10 @@ class VerifiedSite:
     """Number of objects whose trades compaction would put into blocks now."""
     raw_pending_since: str | None
     """The earliest hour with such an object."""
+    raw_exporting: int
+    """Number of trades in recent candles that an export service has not archived yet."""
+    raw_exporting_since: str | None
+    """The earliest minute with such a trade."""
     foreign_objects: int
     """Number of objects in the archive that mcloud did not write."""
     missing: int
@@ -165,7 +169,7 @@ def plan_document(plan: RepairPlan) -> RepairPlanDocument:
 
 def _site(report: VerifyReport, name: str) -> VerifiedSite:
     tally = report.sites[name]
-    since = tally.pending_since
+    since, exporting_since = tally.pending_since, tally.exporting_since
     return VerifiedSite(
         candles=tally.candles,
         trades=tally.trades,
@@ -176,6 +180,8 @@ def _site(report: VerifyReport, name: str) -> VerifiedSite:
         raw_blocks=tally.blocks,
         raw_pending=tally.pending,
         raw_pending_since=None if since is None else to_timestamp(since),
+        raw_exporting=tally.exporting,
+        raw_exporting_since=None if exporting_since is None else to_timestamp(exporting_since),
         foreign_objects=tally.foreign,
         **{kind: len(report.of(kind, name)) for kind in KINDS},
     )

@@ -63,6 +63,10 @@ class Tally:
     """Number of objects whose trades compaction would put into blocks now."""
     pending_since: int | None = None
     """Start of the earliest hour with such an object, in ms since 1970."""
+    exporting: int = 0
+    """Number of trades in recent candles that an export service has not archived yet."""
+    exporting_since: int | None = None
+    """Start of the earliest of these candles, in ms since 1970."""
     foreign: int = 0
     """Number of objects in the archive that mcloud did not write. They are left unchanged."""
     trades: int = 0

@@ -31,6 +31,8 @@ SITE = {
     "raw_blocks": 1,
     "raw_pending": 2,
     "raw_pending_since": "2024-08-09T00:00:00Z",
+    "raw_exporting": 0,
+    "raw_exporting_since": None,
     "foreign_objects": 5,
     "missing": 0,
     "different": 0,

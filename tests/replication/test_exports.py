@@ -1,0 +1,117 @@
+"""What an export service has yet to write is pending for a while, and then it is missing."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import cast
+
+import pytest
+from producer.sources import trade
+
+from mcloud.clouds.ports import Archive, Site, StoredObject
+from mcloud.clouds.staged import DELAY, StagedArchive
+from mcloud.market.archive import HOUR, pack
+from mcloud.market.candle import MINUTE, by_minute, fold
+from mcloud.market.trade import Trade
+from mcloud.rehearsal.demo import archived_ids
+from mcloud.replication import verify as module
+from mcloud.replication.change_follower import Pauses
+from mcloud.replication.scope import Scope
+from mcloud.replication.verify_document import document
+
+from .memory import MemoryArchive, MemorySite
+from .rig import Rig
+
+SYMBOL = "BTCUSDT"
+SCOPE = Scope(symbols=frozenset({SYMBOL}))
+
+
+def staged(name: str) -> MemorySite:
+    """Return a site whose raw trades an export service writes."""
+    site = MemorySite(name)
+    view: Archive = StagedArchive(site.archive, MemoryArchive(site.faults))
+    site.archive = view  # type: ignore[assignment]
+    return site
+
+
+def made(first: int, count: int, start: int) -> list[Trade]:
+    return [trade(first + n)._replace(time=start + n) for n in range(count)]
+
+
+def fold_only(site: MemorySite, trades: list[Trade]) -> None:
+    """Store candles without raw trades, as a function of such a site does."""
+    for (symbol, start), group in by_minute(trades).items():
+        site.candles.update(symbol, start, lambda candle, group=group: fold(candle, group))
+
+
+def opened(*sites: MemorySite) -> dict[str, Site]:
+    return {site.name: cast(Site, site) for site in sites}
+
+
+@pytest.mark.parametrize("deep", [False, True])
+def test_a_report_says_what_is_being_exported_and_since_when(deep: bool) -> None:
+    """It is not missing: the export service may still write it."""
+    site = staged("aws")
+    now = int(time.time() * 1000) // MINUTE * MINUTE
+    old, young = made(1, 20, now - 2 * HOUR), made(21, 30, now - 2 * MINUTE)
+    fold_only(site, [*old, *young])
+    report = module.verify(opened(site), SCOPE, deep=deep, pause=0)
+    (finding,) = report.findings
+    assert (finding.kind, finding.site, finding.runs) == ("unarchived", "aws", ((1, 20),))
+    told = document(report).sites["aws"]
+    assert told.raw_exporting == 30
+    assert told.raw_exporting_since == module.to_timestamp(now - 2 * MINUTE)
+    for item in pack([*old, *young]):
+        site.archive.put(item)
+    report = module.verify(opened(site), SCOPE, deep=deep, pause=0)
+    assert report.findings == ()
+    told = document(report).sites["aws"]
+    assert (told.raw_exporting, told.raw_exporting_since) == (0, None)
+
+
+def test_where_functions_archive_first_a_recent_trade_is_missing_at_once() -> None:
+    site = MemorySite("aws")
+    now = int(time.time() * 1000) // MINUTE * MINUTE
+    fold_only(site, made(1, 5, now - MINUTE))
+    report = module.verify(opened(site), SCOPE, pause=0)
+    assert [each.kind for each in report.findings] == ["unarchived"]
+    assert report.sites["aws"].exporting == 0
+
+
+class Dated(MemoryArchive):
+    """An archive whose objects were all written at one time."""
+
+    written = 0.0
+
+    def list(self, prefix: str) -> Iterator[StoredObject]:
+
+        for each in super().list(prefix):
+            yield replace(each, written=self.written)
+
+
+def test_a_replicator_copies_raw_trades_once_the_target_should_have_them(tmp_path: Path) -> None:
+    """In the mode `primary` the target never gets them in another way."""
+    aws, gcp = MemorySite("aws"), staged("gcp")
+    aws.archive = archive = Dated(aws.faults)
+    archive.written = 1_000.0
+    trades = made(1, 50, 1_723_161_180_000)
+    fold_only(aws, trades)
+    for item in pack(trades):
+        aws.archive.put(item)
+    now = [1_000.0]
+    rig = Rig(tmp_path, [aws, gcp], pauses=Pauses(), wall=lambda: now[0])
+    pair = rig.pairs["aws", "gcp"]
+    for _ in range(50):
+        rig.step(pair)
+        rig.clock.now += 1
+    assert archived_ids(cast(Site, gcp), [SYMBOL]) == set()
+    assert gcp.candles.last(SYMBOL) is not None
+    assert not pair.is_idle
+    now[0] += DELAY
+    rig.clock.now += DELAY
+    for _ in range(5):
+        rig.step(pair)
+        rig.clock.now += 1
+    assert archived_ids(cast(Site, gcp), [SYMBOL]) == {(SYMBOL, each.id) for each in trades}
+    rig.close()
