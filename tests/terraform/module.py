@@ -162,14 +162,15 @@ def provider_mirror() -> str:
     if named:
         return named
     wanted = "registry.terraform.io/hashicorp/aws"
-    # Folders into which other tools downloaded or installed providers are no mirrors, and tests
-    # make mirrors without a provider.
+    # Folders into which other tools downloaded or installed providers are not mirrors. Mirrors that
+    # tests make hold no provider, or a script of a few bytes in its place.
     pruned = (
         "( -path /proc -o -name .terraform -o -name site-packages -o -name pytest-of-* ) -prune"
     )
+    provider = f"-type f -size +10M -path */{wanted}/*"
     try:
         found = subprocess.run(
-            f"find / -xdev {pruned} -o -type d -path */{wanted} -print -quit".split(),
+            f"find / -xdev {pruned} -o {provider} -print -quit".split(),
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
@@ -179,7 +180,7 @@ def provider_mirror() -> str:
         found = ""
     if not found:
         pytest.skip("no local mirror of hashicorp/aws; name one in TF_PLUGIN_DIR")
-    return found.removesuffix(f"/{wanted}")
+    return found.partition(f"/{wanted}/")[0]
 
 
 def _module(
