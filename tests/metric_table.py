@@ -289,10 +289,6 @@ AWS_METRICS = {
             *("BytesDownloaded", "GetRequests", "HeadRequests", "ListRequests", "PutRequests"),
         )
     },
-    # firehose/latest/dev/cloudwatch-metrics.html
-    ("AWS/Firehose", "DeliveryToS3.DataFreshness"): AwsMetric(
-        (frozenset({"DeliveryStreamName"}),), _LEVEL
-    ),
     # AmazonCloudWatch/latest/logs/CloudWatch-Logs-Monitoring-CloudWatch-Metrics.html
     ("AWS/Logs", "IncomingBytes"): AwsMetric((frozenset({"LogGroupName"}),), _SUM),
 }

@@ -51,8 +51,6 @@ class AwsResources(_Resources):
     """Name of the Lambda function that processes trades."""
     staging_bucket: str = ""
     """S3 bucket of the staged objects; empty if the function writes the raw archive itself."""
-    delivery_stream: str = ""
-    """Firehose stream that writes staged objects; empty if the function writes the raw archive."""
     freshness: str = ""
     """Maximum age of a candle, in seconds, for which the site is deployed; empty if unknown."""
     endpoint_url: str = ""
@@ -90,9 +88,6 @@ class GcpResources(_Resources):
     """Name of the Cloud Function that processes trades."""
     staging_bucket: str = ""
     """Cloud Storage bucket of the staged objects; empty if the function writes the raw archive."""
-    export_subscription: str = ""
-    """Pub/Sub subscription that writes staged objects; empty if the function writes the raw
-    archive."""
     pubsub_endpoint: str = ""
     """``host:port`` of an emulator, like the next two endpoints; empty for the real service."""
     firestore_endpoint: str = ""

@@ -107,7 +107,7 @@ def fixed(cloud: str) -> dict[str, Decimal]:
     """
     if cloud == "aws":
         return {
-            "alarm_months": Decimal(14),
+            "alarm_months": Decimal(8),
             "kms_key_months": Decimal(1),
             "dashboard_months": Decimal(1),
             "scheduler_invocations": Decimal(MINUTES),

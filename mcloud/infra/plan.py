@@ -32,7 +32,6 @@ _STORES = {
     "aws_dynamodb_table": ("candles or control records", "name"),
     "aws_s3_bucket": ("raw trades", "bucket"),
     "aws_sqs_queue": ("waiting messages", "name"),
-    "aws_kinesis_firehose_delivery_stream": ("trades that are not written yet", "name"),
     "google_firestore_database": ("candles and control records", "name"),
     "google_storage_bucket": ("raw trades", "name"),
     "google_pubsub_subscription": ("waiting messages", "name"),

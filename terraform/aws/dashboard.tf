@@ -35,7 +35,6 @@ locals {
       title = "Age of the oldest message, seconds"
       metrics = [
         ["AWS/SQS", "ApproximateAgeOfOldestMessage", "QueueName", aws_sqs_queue.trades.name, { stat = "Maximum", label = "age" }],
-        ["AWS/Firehose", "DeliveryToS3.DataFreshness", "DeliveryStreamName", aws_kinesis_firehose_delivery_stream.trades.name, { stat = "Maximum", label = "age until staged" }],
       ]
     },
     {

@@ -46,12 +46,6 @@ data "aws_iam_policy_document" "processor" {
   }
 
   statement {
-    sid       = "Stage"
-    actions   = ["firehose:PutRecordBatch"]
-    resources = [aws_kinesis_firehose_delivery_stream.trades.arn]
-  }
-
-  statement {
     sid       = "Candles"
     actions   = ["dynamodb:GetItem", "dynamodb:PutItem"]
     resources = [aws_dynamodb_table.candles.arn]
@@ -192,20 +186,7 @@ data "aws_iam_policy_document" "replicator" {
   statement {
     sid       = "ArchiveKeys"
     actions   = ["s3:ListBucket"]
-    resources = [aws_s3_bucket.raw.arn, aws_s3_bucket.staging.arn]
-  }
-
-  # Compaction removes staged objects, and keeps lines in them that are no messages.
-  statement {
-    sid       = "Staged"
-    actions   = ["s3:GetObject", "s3:DeleteObject"]
-    resources = ["${aws_s3_bucket.staging.arn}/staged/*"]
-  }
-
-  statement {
-    sid       = "Foreign"
-    actions   = ["s3:PutObject"]
-    resources = ["${aws_s3_bucket.staging.arn}/foreign/*"]
+    resources = [aws_s3_bucket.raw.arn]
   }
 }
 
@@ -275,13 +256,13 @@ data "aws_iam_policy_document" "operator" {
   statement {
     sid       = "Archive"
     actions   = ["s3:GetObject"]
-    resources = ["${aws_s3_bucket.raw.arn}/raw/*", "${aws_s3_bucket.staging.arn}/staged/*"]
+    resources = ["${aws_s3_bucket.raw.arn}/raw/*"]
   }
 
   statement {
     sid       = "ArchiveKeys"
     actions   = ["s3:ListBucket"]
-    resources = [aws_s3_bucket.raw.arn, aws_s3_bucket.staging.arn]
+    resources = [aws_s3_bucket.raw.arn]
   }
 
   # `mcloud trace` searches the processor's log for a trade.
@@ -426,20 +407,7 @@ data "aws_iam_policy_document" "compact" {
   statement {
     sid       = "ArchiveKeys"
     actions   = ["s3:ListBucket"]
-    resources = [aws_s3_bucket.raw.arn, aws_s3_bucket.staging.arn]
-  }
-
-  # Lines that are no messages are kept.
-  statement {
-    sid       = "Staged"
-    actions   = ["s3:GetObject", "s3:DeleteObject"]
-    resources = ["${aws_s3_bucket.staging.arn}/staged/*"]
-  }
-
-  statement {
-    sid       = "Foreign"
-    actions   = ["s3:PutObject"]
-    resources = ["${aws_s3_bucket.staging.arn}/foreign/*"]
+    resources = [aws_s3_bucket.raw.arn]
   }
 
   # The note of what it did, with which the next call continues.
@@ -473,57 +441,6 @@ data "aws_iam_policy_document" "compact" {
     sid       = "Traces"
     actions   = ["xray:PutTraceSegments", "xray:PutTelemetryRecords"]
     resources = ["*"]
-  }
-}
-
-# Firehose writes as this role.
-resource "aws_iam_role" "delivery" {
-  name               = "${local.stream_name}-delivery"
-  description        = "Writes staged objects"
-  assume_role_policy = data.aws_iam_policy_document.delivery_trust.json
-}
-
-resource "aws_iam_role_policy" "delivery" {
-  name   = "delivery"
-  role   = aws_iam_role.delivery.id
-  policy = data.aws_iam_policy_document.delivery.json
-}
-
-# https://docs.aws.amazon.com/firehose/latest/dev/controlling-access.html#using-iam-s3
-data "aws_iam_policy_document" "delivery" {
-  statement {
-    sid       = "Objects"
-    actions   = ["s3:AbortMultipartUpload", "s3:GetObject", "s3:PutObject"]
-    resources = ["${aws_s3_bucket.staging.arn}/*"]
-  }
-
-  statement {
-    sid       = "Bucket"
-    actions   = ["s3:GetBucketLocation", "s3:ListBucket", "s3:ListBucketMultipartUploads"]
-    resources = [aws_s3_bucket.staging.arn]
-  }
-
-  statement {
-    sid       = "Logs"
-    actions   = ["logs:PutLogEvents"]
-    resources = ["${aws_cloudwatch_log_group.delivery.arn}:log-stream:*"]
-  }
-}
-
-data "aws_iam_policy_document" "delivery_trust" {
-  statement {
-    actions = ["sts:AssumeRole"]
-
-    principals {
-      type        = "Service"
-      identifiers = ["firehose.amazonaws.com"]
-    }
-
-    condition {
-      test     = "StringEquals"
-      variable = "sts:ExternalId"
-      values   = [local.account]
-    }
   }
 }
 

@@ -41,14 +41,6 @@ locals {
       above       = 0
       dimensions  = { FunctionName = aws_lambda_function.processor.function_name }
     }
-    staging-age = {
-      description = "Data Firehose cannot write trades to the staging bucket. It keeps them for 24 hours, and then loses them."
-      namespace   = "AWS/Firehose"
-      metric      = "DeliveryToS3.DataFreshness"
-      statistic   = "Maximum"
-      above       = 2 * local.staging_window
-      dimensions  = { DeliveryStreamName = aws_kinesis_firehose_delivery_stream.trades.name }
-    }
     candles-throttles = {
       description = "Writes of candles are throttled: there are too many at once, or too many for one symbol."
       namespace   = "AWS/DynamoDB"

@@ -28,16 +28,6 @@ output "raw_bucket" {
   value       = aws_s3_bucket.raw.bucket
 }
 
-output "staging_bucket" {
-  description = "Bucket of staged objects: trades that compaction has not moved to the raw bucket yet."
-  value       = aws_s3_bucket.staging.bucket
-}
-
-output "delivery_stream" {
-  description = "Stream of Data Firehose that writes staged objects."
-  value       = aws_kinesis_firehose_delivery_stream.trades.name
-}
-
 output "freshness" {
   description = "Seconds that a candle may be old, as the stack is set up for."
   value       = tostring(var.freshness)

@@ -52,7 +52,6 @@ locals {
       title = "Age of the oldest message, seconds"
       lines = [
         { label = "age", filter = "${local.of_trades} AND metric.type = \"pubsub.googleapis.com/subscription/oldest_unacked_message_age\"", aligner = "ALIGN_MAX", reducer = "REDUCE_MAX" },
-        { label = "age until staged", filter = "${local.of_export} AND metric.type = \"pubsub.googleapis.com/subscription/oldest_unacked_message_age\"", aligner = "ALIGN_MAX", reducer = "REDUCE_MAX" },
       ]
     },
     {

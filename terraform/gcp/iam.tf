@@ -4,7 +4,6 @@ locals {
   # Permissions of Firestore are granted on the project. The condition limits them to the database
   # of this stack.
   database_only = "resource.type == \"firestore.googleapis.com/Database\" && resource.name == \"projects/${var.project}/databases/${local.database}\""
-  staging_only  = "resource.name.startsWith(\"projects/_/buckets/${google_storage_bucket.staging.name}/objects/\")"
   raw_only      = "resource.name.startsWith(\"projects/_/buckets/${google_storage_bucket.raw.name}/objects/raw/\")"
 
   role_prefix = replace(var.name, "-", "_") # a role's id has no hyphens
@@ -191,24 +190,6 @@ resource "google_storage_bucket_iam_member" "replicator_writes" {
   }
 }
 
-# Compaction removes staged objects, and keeps lines in them that are no messages.
-resource "google_storage_bucket_iam_member" "replicator_reads_staged" {
-  bucket = google_storage_bucket.staging.name
-  role   = "roles/storage.objectViewer"
-  member = google_service_account.replicator.member
-}
-
-resource "google_storage_bucket_iam_member" "replicator_writes_staged" {
-  bucket = google_storage_bucket.staging.name
-  role   = google_project_iam_custom_role.archiver.name
-  member = google_service_account.replicator.member
-
-  condition {
-    title      = "staged trades"
-    expression = local.staging_only
-  }
-}
-
 # For dead letters, which return to the topic or are deleted, and for restores that send trades to
 # the functions.
 resource "google_pubsub_topic_iam_member" "replicator" {
@@ -311,12 +292,6 @@ resource "google_bigquery_dataset_iam_member" "operator_bill" {
 
 resource "google_storage_bucket_iam_member" "operator" {
   bucket = google_storage_bucket.raw.name
-  role   = "roles/storage.objectViewer"
-  member = google_service_account.operator.member
-}
-
-resource "google_storage_bucket_iam_member" "operator_staged" {
-  bucket = google_storage_bucket.staging.name
   role   = "roles/storage.objectViewer"
   member = google_service_account.operator.member
 }
@@ -482,27 +457,6 @@ resource "google_storage_bucket_iam_member" "compact_writes" {
   condition {
     title      = "raw trades"
     expression = local.raw_only
-  }
-}
-
-resource "google_storage_bucket_iam_member" "compact_reads_staged" {
-  count = local.compact
-
-  bucket = google_storage_bucket.staging.name
-  role   = "roles/storage.objectViewer"
-  member = google_service_account.compact[0].member
-}
-
-resource "google_storage_bucket_iam_member" "compact_writes_staged" {
-  count = local.compact
-
-  bucket = google_storage_bucket.staging.name
-  role   = google_project_iam_custom_role.archiver.name
-  member = google_service_account.compact[0].member
-
-  condition {
-    title      = "staged trades"
-    expression = local.staging_only
   }
 }
 

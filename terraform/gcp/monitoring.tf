@@ -2,7 +2,6 @@
 
 locals {
   of_trades    = "resource.type = \"pubsub_subscription\" AND resource.labels.subscription_id = \"${google_pubsub_subscription.processor.name}\""
-  of_export    = "resource.type = \"pubsub_subscription\" AND resource.labels.subscription_id = \"${google_pubsub_subscription.export.name}\""
   of_dlq       = "resource.type = \"pubsub_subscription\" AND resource.labels.subscription_id = \"${google_pubsub_subscription.dlq.name}\""
   of_anomaly   = "resource.type = \"cloud_run_revision\" AND resource.labels.service_name = \"${local.anomaly_name}\""
   of_compact   = "resource.type = \"cloud_run_revision\" AND resource.labels.service_name = \"${local.compact_name}\""
@@ -37,13 +36,6 @@ locals {
       filter      = "${local.of_processor} AND metric.type = \"run.googleapis.com/request_count\" AND metric.labels.response_code_class = \"5xx\""
       aligner     = "ALIGN_DELTA"
       above       = 0
-    }
-    # It also shows that Pub/Sub may not write to the bucket, or does not find it: messages then wait.
-    staging-age = {
-      description = "Pub/Sub cannot write trades to the staging bucket. It keeps them for 14 days, and then loses them."
-      filter      = "${local.of_export} AND metric.type = \"pubsub.googleapis.com/subscription/oldest_unacked_message_age\""
-      aligner     = "ALIGN_MAX"
-      above       = 2 * local.staging_window
     }
     # Requests that Cloud Run refuses for lack of an instance are in none of its own metrics, so
     # this is a metric of Pub/Sub:

@@ -48,16 +48,6 @@ output "raw_bucket" {
   value       = google_storage_bucket.raw.name
 }
 
-output "staging_bucket" {
-  description = "Bucket of staged objects: trades that compaction has not moved to the raw bucket yet."
-  value       = google_storage_bucket.staging.name
-}
-
-output "export_subscription" {
-  description = "Subscription that writes staged objects."
-  value       = google_pubsub_subscription.export.name
-}
-
 output "function" {
   description = "Name of the processor."
   value       = google_cloudfunctions2_function.processor.name

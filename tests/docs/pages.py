@@ -9,7 +9,10 @@ ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"
 DOCS = ROOT / "docs"
 
-_BLOCK = re.compile(r"^```([^\n`]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_BLOCK = re.compile(
+    r"^```(?P<language>[^\n` ]*)(?: title=\"(?P<title>[a-z-]+)\")?\n(?P<text>.*?)^```$",
+    re.MULTILINE | re.DOTALL,
+)
 _INLINE = re.compile(r"`([^`]+)`")
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 _COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
@@ -18,8 +21,8 @@ _COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
 class Block(NamedTuple):
     page: Path
     line: int
-    kind: str
-    """The words after the fence, such as ``bash`` or ``json message``."""
+    language: str
+    title: str
     text: str
 
     @property
@@ -31,14 +34,20 @@ def pages() -> list[Path]:
     return [README, *sorted(DOCS.rglob("*.md"))]
 
 
-def blocks(*kinds: str) -> list[Block]:
-    """Return the code blocks of all pages whose kind begins with one of the given words."""
+def blocks(*languages: str) -> list[Block]:
+    """Return the code blocks of all pages in the given languages, or all code blocks."""
     return [
-        Block(page, text.count("\n", 0, found.start()) + 1, found[1], found[2])
+        Block(
+            page,
+            text.count("\n", 0, found.start()) + 1,
+            found["language"],
+            found["title"] or "",
+            found["text"],
+        )
         for page in pages()
         for text in [page.read_text("utf-8")]
         for found in _BLOCK.finditer(text)
-        if found[1].split(" ")[0] in kinds
+        if not languages or found["language"] in languages
     ]
 
 

@@ -104,7 +104,7 @@ PICTURES: Mapping[str, Callable[[], RenderableType]] = {
     "monitor": dashboard,
     "trace": traced,
 }
-"""Pictures by name; a block of the kind ``text NAME`` shows one."""
+"""Pictures by name; a text block with this title shows one."""
 
 
 def text(drawn: RenderableType) -> str:

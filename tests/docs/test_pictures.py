@@ -7,29 +7,30 @@ import pytest
 from .pages import Block, blocks
 from .pictures import PICTURES, text
 
-SHOWN = [block for block in blocks("text") if block.kind.partition(" ")[2] in PICTURES]
+SHOWN = [block for block in blocks("text") if block.title in PICTURES]
 ELSEWHERE = {"key", "block-key", "index-key"}
-"""Kinds of blocks that ``tests/market/test_formats.py`` checks."""
+"""Titles of blocks that ``tests/market/test_formats.py`` checks."""
 
 
-@pytest.mark.parametrize("block", SHOWN, ids=lambda block: f"{block.kind} {block.where}")
+@pytest.mark.parametrize("block", SHOWN, ids=lambda block: f"{block.title} {block.where}")
 def test_a_page_shows_what_the_command_prints(block: Block) -> None:
-    drawn = text(PICTURES[block.kind.partition(" ")[2]]())
+    drawn = text(PICTURES[block.title]())
     if os.environ.get("MCLOUD_UPDATE"):
         page = block.page.read_text("utf-8")
-        before, after = f"```{block.kind}\n{block.text}```", f"```{block.kind}\n{drawn}```"
-        block.page.write_text(page.replace(before, after), "utf-8")
+        fence = f'```text title="{block.title}"\n'
+        page = page.replace(f"{fence}{block.text}```", f"{fence}{drawn}```")
+        block.page.write_text(page, "utf-8")
         return
     assert block.text == drawn
 
 
 def test_every_text_block_is_checked() -> None:
-    names = {block.kind.partition(" ")[2] for block in SHOWN}
+    names = {block.title for block in SHOWN}
     assert names == set(PICTURES)
     unchecked = [
         block.where
         for block in blocks("text")
-        if block.kind.partition(" ")[2] not in ELSEWHERE | set(PICTURES)
+        if block.title not in ELSEWHERE | set(PICTURES)
         and block.page.name != "commands.md"  # generated; see test_reference
     ]
     assert unchecked == []

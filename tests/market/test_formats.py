@@ -21,8 +21,10 @@ from mcloud.market.trade import Trade
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "formats.md"
 
 
-def examples(kind: str) -> list[str]:
-    found = re.findall(rf"```(?:json|text) {kind}\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
+def examples(title: str) -> list[str]:
+    found = re.findall(
+        rf'```(?:json|text) title="{title}"\n(.*?)```', PAGE.read_text("utf-8"), re.DOTALL
+    )
     assert found
     return found
 

@@ -9,6 +9,7 @@ import pytest
 
 from mcloud.alerts.rules import Rules
 from mcloud.clouds.aws.usage import COMPACT_MEMORY
+from mcloud.cost.unmetered import fixed
 from mcloud.market.trade import CANARY
 from mcloud.processor.compaction import COMPACTIONS
 
@@ -156,12 +157,13 @@ def test_alarms_are_those_of_the_rules(
         "mcloud-function-errors": ("Errors", above, 0, "notBreaching"),
         "mcloud-anomaly-errors": ("Errors", above, 0, "notBreaching"),
         "mcloud-compact-errors": ("Errors", above, 0, "notBreaching"),
-        "mcloud-staging-age": ("DeliveryToS3.DataFreshness", above, 600, "notBreaching"),
         "mcloud-function-throttles": ("Throttles", above, 0, "notBreaching"),
         "mcloud-candles-throttles": ("WriteThrottleEvents", above, 0, "notBreaching"),
         "mcloud-control-throttles": ("WriteThrottleEvents", above, 0, "notBreaching"),
         "mcloud-silence": ("TradesStored", "LessThanThreshold", 1, "breaching"),
     }
+    # All but the alarm of max_silence exist with the defaults, which the estimate prices.
+    assert fixed("aws")["alarm_months"] == len(limits) - 1
     silence = only(planned, "aws_cloudwatch_metric_alarm", "silence")
     assert silence["period"] * silence["evaluation_periods"] == 900
     # It counts stored trades, without canaries.
@@ -223,33 +225,6 @@ def test_the_anomaly_function_is_called_once_and_failed_calls_are_kept(
     alarm = by_index(planned, "aws_cloudwatch_metric_alarm")["anomaly-errors"]
     assert alarm["dimensions"] == {"FunctionName": "mcloud-anomaly"}
     assert (alarm["metric_name"], alarm["threshold"]) == ("Errors", 0)
-
-
-def test_firehose_writes_staged_objects(
-    aws_plan: dict[str, Any], planned: list[dict[str, Any]]
-) -> None:
-    stream = only(planned, "aws_kinesis_firehose_delivery_stream", "trades")
-    assert (stream["name"], stream["destination"]) == ("mcloud-trades", "extended_s3")
-    assert stream["server_side_encryption"][0]["enabled"]
-    (written,) = stream["extended_s3_configuration"]
-    expected = {
-        "prefix": "staged/!{timestamp:yyyy/MM/dd/HH/}",
-        "error_output_prefix": "errors/!{firehose:error-output-type}/",
-        "buffering_interval": 300,
-        "buffering_size": 64,
-        "compression_format": "UNCOMPRESSED",
-    }
-    assert {key: written[key] for key in expected} == expected
-    (logged,) = written["cloudwatch_logging_options"]
-    assert logged["enabled"]
-    assert only(planned, "aws_s3_bucket", "staging")["bucket"] == "mcloud-staging-000000000000"
-    # Nothing but compaction removes or moves a staged object: it may hold the only copy of a trade.
-    for rule in only(planned, "aws_s3_bucket_lifecycle_configuration", "staging")["rule"]:
-        assert not rule["transition"]
-        assert not rule["expiration"]
-    written_by_it = allowed(aws_plan, "delivery")
-    assert {"s3:PutObject", "logs:PutLogEvents"} <= written_by_it
-    assert "s3:DeleteObject" not in written_by_it
 
 
 def test_compaction_function_runs_once_an_hour_and_an_alarm_sees_its_errors(
@@ -396,7 +371,15 @@ def test_only_traces_metrics_bills_and_quotas_are_allowed_everywhere(
 ) -> None:
     everywhere = {
         action
-        for role in (*PEOPLE, "processor", "anomaly", "compact", "scheduler", "delivery")
+        for role in (
+            "processor",
+            "producer",
+            "replicator",
+            "operator",
+            "anomaly",
+            "compact",
+            "scheduler",
+        )
         for statement in statements(aws_plan, role)
         if statement["resources"].get("constant_value") == ["*"]
         for action in statement["actions"]["constant_value"]

@@ -146,42 +146,6 @@ def test_the_anomaly_function_has_its_settings(gcp_state: list[dict[str, Any]]) 
     assert build["source"] == processor["build_config"][0]["source"]
 
 
-def test_a_subscription_writes_staged_objects(gcp_state: list[dict[str, Any]]) -> None:
-    bucket = only(gcp_state, "google_storage_bucket", "staging")
-    assert bucket["name"] == f"mcloud-staging-{PROJECT}"
-    assert bucket["uniform_bucket_level_access"]
-    assert bucket["public_access_prevention"] == "enforced"
-    assert bucket["versioning"] == []
-    assert [each["retention_duration_seconds"] for each in bucket["soft_delete_policy"]] == [0]
-    # Nothing but compaction removes or moves a staged object: it may hold the only copy of a trade.
-    actions = {rule["action"][0]["type"] for rule in bucket["lifecycle_rule"]}
-    assert actions == {"AbortIncompleteMultipartUpload"}
-    export = only(gcp_state, "google_pubsub_subscription", "export")
-    (written,) = export["cloud_storage_config"]
-    expected = {
-        "bucket": bucket["name"],
-        "filename_prefix": "staged/",
-        "filename_datetime_format": "YYYY/MM/DD/hh/mm_ss",
-        "max_duration": "300s",
-        "max_bytes": 64 * 1024 * 1024,
-        "avro_config": [],
-    }
-    assert {key: written[key] for key in expected} == expected
-    # Pub/Sub refuses a window that is longer than the deadline.
-    assert export["ack_deadline_seconds"] >= 300
-    assert export["message_retention_duration"] == f"{14 * 86_400}s"
-    assert export["expiration_policy"] == [{"ttl": ""}]
-    agent = "serviceAccount:service-"
-    grants = {
-        each["values"]["role"]
-        for each in gcp_state
-        if each["type"] == "google_storage_bucket_iam_member"
-        and each["values"]["bucket"] == bucket["name"]
-        and each["values"]["member"].startswith(agent)
-    }
-    assert grants == {"roles/storage.objectCreator", "roles/storage.legacyBucketReader"}
-
-
 @pytest.mark.slow
 def test_compaction_alone_needs_the_scheduler(gcp: Module, bundles: dict[str, str]) -> None:
     plan = gcp.plan(project=PROJECT, bundle=bundles["gcp"], anomalies=False)
@@ -220,8 +184,6 @@ def test_compaction_function_may_change_raw_trades_and_single_documents(
         *(("database", f"datastore.entities.{verb}") for verb in ("create", "get", "update")),
         *(("bucket", f"storage.objects.{verb}") for verb in ("get", "list")),
         *(("raw", f"storage.objects.{verb}") for verb in ("create", "delete")),
-        *(("staging", f"storage.objects.{verb}") for verb in ("get", "list")),
-        *(("staged", f"storage.objects.{verb}") for verb in ("create", "delete")),
     }
 
 
@@ -447,7 +409,7 @@ def test_dashboard_draws_what_the_alerts_watch(gcp_state: list[dict[str, Any]]) 
     dashboard = json.loads(only(gcp_state, "google_monitoring_dashboard", "this")["dashboard_json"])
     drawn = json.dumps(dashboard)
     policies = [each for each in of_rules(gcp_state) if each["display_name"] != "mcloud-silence"]
-    assert len(policies) == 8
+    assert len(policies) == 7
     for policy in policies:
         assert json.dumps(watched(policy)["filter"])[1:-1] in drawn
         assert policy["notification_channels"] != []
@@ -477,7 +439,6 @@ def test_alerts_are_those_of_the_rules(
         "mcloud-function-errors": 0,
         "mcloud-anomaly-errors": 0,
         "mcloud-compact-errors": 0,
-        "mcloud-staging-age": 600,
         "mcloud-function-throttles": 0,
         "mcloud-function-unreachable": 0,
     }

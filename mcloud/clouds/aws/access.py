@@ -23,9 +23,6 @@ from mcloud.errors import Refused
 
 SERVICES = {"queue": "sqs", "function": "lambda", "candles": "dynamodb", "archive": "s3"}
 
-STAGING = ("staging", "staged", "foreign")
-"""Resources in NEEDS that belong to the staging bucket."""
-
 UNRESERVED = 100
 """Minimum of unreserved concurrent executions that Lambda requires in an account. [AWS: Lambda
 quotas]
@@ -64,8 +61,6 @@ class AwsAccess:
         denied: dict[str, list[str]] = {}
         unclear: dict[str, list[str]] = {}
         for key, actions in NEEDS[component].items():
-            if key in STAGING and not self._has_staging:
-                continue
             try:
                 with translated("IAM"):
                     pages = iam.get_paginator("simulate_principal_policy").paginate(
@@ -193,11 +188,6 @@ class AwsAccess:
                 found += answer.get("ReservedConcurrentExecutions", 0)
         return found
 
-    @property
-    def _has_staging(self) -> bool:
-        """Whether the site has a staging bucket, which sites of earlier releases do not have."""
-        return bool(self._target.resources and self._target.resources.staging_bucket)
-
     def _caller(self) -> Any:
         with translated("AWS STS"):
             return self._client("sts").get_caller_identity()
@@ -237,7 +227,6 @@ class AwsAccess:
                 "oneself": source,
             }
         bucket = f"arn:{partition}:s3:::{to.raw_bucket}"
-        staging = f"arn:{partition}:s3:::{to.staging_bucket}"
         return {
             **sample_arns(partition, self._target.region, account, stack),
             "oneself": source,
@@ -249,9 +238,6 @@ class AwsAccess:
             "stream": "",
             "bucket": bucket,
             "raw": f"{bucket}/raw/any",
-            "staging": staging,
-            "staged": f"{staging}/staged/any",
-            "foreign": f"{staging}/foreign/any",
             "log group": arn("logs", f"log-group:/aws/lambda/{stack}-processor:*"),
             "alerts": arn("sns", f"{stack}-alerts"),
         }

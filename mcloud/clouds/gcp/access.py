@@ -44,15 +44,6 @@ SERVICES = {
 }
 
 
-BUCKETS = {
-    "bucket": "raw_bucket",
-    "raw": "raw_bucket",
-    "staging": "staging_bucket",
-    "staged": "staging_bucket",
-}
-"""Names of the buckets in the outputs, by their names in NEEDS."""
-
-
 class _Misunderstood(Refused):
     """The request itself is wrong (HTTP 400)."""
 
@@ -96,9 +87,6 @@ class GcpAccess:
         for key, wanted in NEEDS[component].items():
             if key.startswith("billing") and key.replace(" ", "_") not in self._target.variables:
                 continue
-            to = self._target.resources
-            if key in BUCKETS and to is not None and not getattr(to, BUCKETS[key]):
-                continue  # a site of an earlier release has no staging bucket
             try:
                 held = self._held(key, wanted)
             except _Misunderstood as error:
@@ -215,8 +203,8 @@ class GcpAccess:
     def _held_of(self, key: str, permissions: tuple[str, ...]) -> list[str]:
         to, project = self._target.resources, f"projects/{self._project}"
         body = {"permissions": list(permissions)}
-        if key in BUCKETS:
-            path = f"storage/v1/b/{getattr(to, BUCKETS[key])}/iam/testPermissions"
+        if key in ("bucket", "raw"):
+            path = f"storage/v1/b/{to.raw_bucket}/iam/testPermissions"
             answer = self._get("storage", path, body)
         else:
             account = self._target.variables.get("billing_account")

@@ -83,7 +83,6 @@ NEEDS: dict[str, Needs] = {
             "datastore.entities.list",
         ),
         "bucket": ("storage.objects.get", "storage.objects.list"),
-        "staging": ("storage.objects.get", "storage.objects.list"),
         "project": (
             *("logging.logEntries.list", "monitoring.alertPolicies.list"),
             "monitoring.timeSeries.list",
@@ -107,8 +106,6 @@ NEEDS: dict[str, Needs] = {
         ),
         "bucket": ("storage.objects.get", "storage.objects.list"),
         "raw": ("storage.objects.create", "storage.objects.delete"),
-        "staging": ("storage.objects.get", "storage.objects.list"),
-        "staged": ("storage.objects.create", "storage.objects.delete"),
         "project": ("monitoring.timeSeries.list",),
     },
 }
@@ -117,7 +114,7 @@ Terraform reads for a plan, and a deployer also creates, changes and removes the
 components have the roles in ``terraform/gcp/iam.tf``.
 """
 
-CONDITIONAL = ("database", "raw", "staged", "billing dataset")
+CONDITIONAL = ("database", "raw", "billing dataset")
 """Resources whose permissions are granted under a condition or on a part only. A test of the whole
 project or bucket does not find these permissions.
 """

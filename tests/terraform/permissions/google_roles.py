@@ -66,11 +66,7 @@ def _key(kind: str, values: dict[str, Any]) -> str:
         case "project":
             return "database" if values["condition"] else "project"
         case "storage_bucket":
-            whole, part = {
-                "mcloud-raw-mcloud-test": ("bucket", "raw"),
-                "mcloud-staging-mcloud-test": ("staging", "staged"),
-            }[values["bucket"]]
-            return part if values["condition"] else whole
+            return "raw" if values["condition"] else "bucket"
         case "pubsub_topic":
             assert values["topic"] == "mcloud-trades"
             return "topic"

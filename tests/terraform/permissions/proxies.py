@@ -128,10 +128,9 @@ def _rest(to: GcpResources, passes: Passes) -> Iterator[str]:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             needed = rest(self.command, self.path)
             writes = needed & {"storage.objects.create", "storage.objects.delete"}
-            whole, part = ("bucket", "raw")
-            if to.staging_bucket and f"/{to.staging_bucket}/" in self.path:
-                whole, part = ("staging", "staged")
-            if not passes(f"{self.command} {_route(self.path)}", part if writes else whole, needed):
+            if not passes(
+                f"{self.command} {_route(self.path)}", "raw" if writes else "bucket", needed
+            ):
                 self._reply(403, {"Content-Type": "application/json"}, _REFUSED)
                 return
             connection = http.client.HTTPConnection(behind, timeout=60)
