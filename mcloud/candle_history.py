@@ -34,7 +34,7 @@ FILLED = "filled"
 LOOK_BACK = 3_600_000  # ms that the first query for an earlier candle reaches back
 
 
-class Span(NamedTuple):
+class TimeRange(NamedTuple):
     """A range of time, in ms. Without a begin, it reaches back by ``length`` from its end."""
 
     begin: int | None
@@ -85,7 +85,7 @@ def columns(marked: bool, indicators: Iterable[Indicator]) -> list[str]:
 def read_rows(
     site: Site,
     symbol: str,
-    span: Span,
+    span: TimeRange,
     interval: str,
     indicators: Sequence[Indicator],
     *,
@@ -128,7 +128,7 @@ def check_known(site: Site, symbol: str) -> None:
         raise unknown("symbol", symbol, known, where=f"at {site.name}")
 
 
-def _bounds(site: Site, symbol: str, span: Span, width: int) -> tuple[int, int] | None:
+def _bounds(site: Site, symbol: str, span: TimeRange, width: int) -> tuple[int, int] | None:
     """Return start and end in ms. Without a start, they reach back from the end or the newest
     candle.
 

@@ -29,7 +29,7 @@ from mcloud.notify.memory import read_told
 from mcloud.notify.silences import SILENCES
 from mcloud.processor.anomalies import ANOMALIES, UNTOLD_ANOMALIES, WATCHES
 from mcloud.processor.compaction import COMPACTIONS
-from mcloud.processor.support import SUPPORT
+from mcloud.processor.envelope_support import SUPPORT
 from mcloud.run_states import STATES
 from mcloud.runs import KINDS, runs_called
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mcloud.clouds.ports import Site
     from mcloud.notify.channels import Channel
     from mcloud.notify.event import Event
-    from mcloud.notify.silences import Silence, SilencesTold
+    from mcloud.notify.silences import MergedSilences, Silence
 
 
 HELP = """List, watch and silence alerts, and test their channels.
@@ -350,7 +350,7 @@ def _window(
     return first, last
 
 
-def _told_silences(session: Session, sites: "dict[str, Site]") -> "SilencesTold":
+def _told_silences(session: Session, sites: "dict[str, Site]") -> "MergedSilences":
     from mcloud.notify.silences import read_any
 
     told, away = read_any(sites)

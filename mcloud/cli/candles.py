@@ -86,7 +86,7 @@ def candles(
     mcloud candles BTCUSDT --last 7d --interval 1h --with sma:20,vwap
     mcloud candles BTCUSDT --start 2024-08-08 --end 2024-08-09 -o csv
     """
-    from mcloud.candle_history import Span, check_known, describe, read_rows
+    from mcloud.candle_history import TimeRange, check_known, describe, read_rows
     from mcloud.config import unknown
     from mcloud.feed.open import SYMBOL
     from mcloud.market.interval import INTERVALS
@@ -99,7 +99,7 @@ def candles(
     indicators = _indicators(with_) if with_ is not None else []
     until = moment("--end", end) if end else None
     begin = moment("--start", start) if start else None
-    span = Span(begin, until, int(length_of_time("--last", last or "2h") * 1000))
+    span = TimeRange(begin, until, int(length_of_time("--last", last or "2h") * 1000))
     if begin is not None and until is not None and until <= begin:
         raise UsageError("--end must be after --start")
     if site and "," in site:

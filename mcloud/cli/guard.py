@@ -121,7 +121,7 @@ def pause(session: Session, why: WHY = "") -> None:
     mcloud guard pause
     mcloud guard pause --why "maintenance of aws"
     """
-    _tell_guards(session, why, paused=True)
+    _change_pause(session, why, paused=True)
 
 
 def resume(session: Session, why: WHY = "") -> None:
@@ -131,7 +131,7 @@ def resume(session: Session, why: WHY = "") -> None:
     mcloud guard resume
     mcloud guard resume --why "the maintenance is done"
     """
-    _tell_guards(session, why, paused=False)
+    _change_pause(session, why, paused=False)
 
 
 def explain(
@@ -172,15 +172,15 @@ def status(session: Session, name: NAME = "guard") -> None:
     session.print(panel(state))
 
 
-def _tell_guards(session: Session, why: str, *, paused: bool) -> None:
-    from mcloud.failover.pause import tell_and_record
+def _change_pause(session: Session, why: str, *, paused: bool) -> None:
+    from mcloud.failover.pause import change_and_record
 
-    told = tell_and_record(
+    changed = change_and_record(
         session.sites(), session.config.state, paused=paused, why=why, at=time.time()
     )
     if session.output == "json":
-        session.print_json(told)
-    for site, reason in told.away.items():
+        session.print_json(changed)
+    for site, reason in changed.away.items():
         session.warn(
             f"{site} could not store it; the next guard that reaches the site will: {reason}"
         )

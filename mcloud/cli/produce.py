@@ -281,13 +281,13 @@ def _run(
     stop: threading.Event,
 ) -> "tuple[ProducerProgress, float]":
     from mcloud.config import settings
+    from mcloud.producer.envelope_support import SupportReader
     from mcloud.producer.message_log import MessageLog, TraceSettings
     from mcloud.producer.produce import produce as run_producer
     from mcloud.producer.reported_state import ProducerState, ReportedState
     from mcloud.producer.router import Router, move
     from mcloud.producer.run_folder import check_market, check_spool, spool_of
     from mcloud.producer.spool import Spool
-    from mcloud.producer.support import Support
     from mcloud.run_states import previous_state
 
     log = run.logger()
@@ -326,7 +326,7 @@ def _run(
                     ended=opened.ended,
                     route=lambda: router.route,
                     trail=trail,
-                    reads={name: Support(site).reads for name, site in sites.items()},
+                    reads={name: SupportReader(site).reads for name, site in sites.items()},
                     progress=watch,
                     stop=stop,
                     freshness=freshness,

@@ -243,9 +243,9 @@ def _seconds(cloud: str, flow: Flow, load: Load) -> Decimal:
     """Return the seconds per minute of the processor and of the check for anomalies."""
     calls = Decimal(_calls(cloud, flow))
     folding = calls * _CALL_CPU + Decimal(flow.trades) / _FOLDED
-    processor = unmetered.Work(calls, Decimal(flow.writes), Decimal(flow.objects), folding)
+    processor = unmetered.FunctionWork(calls, Decimal(flow.writes), Decimal(flow.objects), folding)
     checking = _CALL_CPU + load.symbols * _CHECK_CPU
-    check = unmetered.Work(Decimal(1), Decimal(load.symbols), Decimal(0), checking)
+    check = unmetered.FunctionWork(Decimal(1), Decimal(load.symbols), Decimal(0), checking)
     return unmetered.seconds(cloud, processor) + unmetered.seconds(cloud, check)
 
 

@@ -12,7 +12,7 @@ from decimal import Decimal
 from mcloud.cost import unmetered
 from mcloud.cost.charge import Use, charge
 from mcloud.cost.prices import PRICES, SERVICES
-from mcloud.cost.unmetered import MINUTES, Work
+from mcloud.cost.unmetered import MINUTES, FunctionWork
 
 _TIMES = ("lambda_gb_s", "function_vcpu_s", "function_gib_s")
 """Meters of the time of functions. That of this machine says nothing about a real cloud."""
@@ -26,7 +26,7 @@ class MeasuredRun:
     minutes: Decimal
     counted: Mapping[str, Decimal]
     """Units by meter."""
-    work: Work
+    work: FunctionWork
     """The work of the processor; its CPU time includes that of the check for anomalies."""
     symbols: int
     log_bytes: Decimal
@@ -78,7 +78,7 @@ def bill(run: MeasuredRun, month: int = 1) -> list[BillItem]:
         measured[meter] += units
 
     added: dict[str, Decimal] = defaultdict(Decimal, unmetered.fixed(run.cloud))
-    check = Work(run.minutes, run.symbols * run.minutes, Decimal(0), Decimal(0))
+    check = FunctionWork(run.minutes, run.symbols * run.minutes, Decimal(0), Decimal(0))
     waiting = sum(unmetered.waiting(run.cloud, each) for each in (run.work, check)) * scale
     for meter, units in unmetered.billed_time(run.cloud, Decimal(waiting)).items():
         added[meter] += units

@@ -23,7 +23,7 @@ _IMAGES = Decimal("0.3")  # GiB of the images of both functions on Google Cloud;
 _OVERHEAD = {"aws": 100, "gcp": 250}  # bytes that a store adds to a candle for its indexes
 
 
-class Machine(NamedTuple):
+class FunctionInstance(NamedTuple):
     """An instance of a function, with the defaults of ``terraform/``."""
 
     memory: Decimal
@@ -36,15 +36,15 @@ class Machine(NamedTuple):
     """Time of a request to the store of raw objects."""
 
 
-MACHINES: Mapping[str, Machine] = {
+INSTANCES: Mapping[str, FunctionInstance] = {
     # Lambda gives a whole CPU to 1,769 MB:
     # https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html
-    "aws": Machine(Decimal("0.5"), Decimal("0.29"), Decimal("0.008"), Decimal("0.030")),
-    "gcp": Machine(Decimal("0.5"), Decimal(1), Decimal("0.040"), Decimal("0.060")),
+    "aws": FunctionInstance(Decimal("0.5"), Decimal("0.29"), Decimal("0.008"), Decimal("0.030")),
+    "gcp": FunctionInstance(Decimal("0.5"), Decimal(1), Decimal("0.040"), Decimal("0.060")),
 }
 
 
-class Work(NamedTuple):
+class FunctionWork(NamedTuple):
     """The work of a function, in any period."""
 
     calls: Decimal
@@ -56,36 +56,36 @@ class Work(NamedTuple):
     """Seconds of a whole CPU."""
 
 
-def waiting(cloud: str, work: Work) -> Decimal:
+def waiting(cloud: str, work: FunctionWork) -> Decimal:
     """Return the seconds during which calls wait for real stores. A call makes up to ``AT_ONCE``
     requests to a store at the same time, first to that of raw objects.
     """
-    machine = MACHINES[cloud]
+    instance = INSTANCES[cloud]
     return sum(
         (
             max(min(work.calls, requests), requests / AT_ONCE) * seconds
             for requests, seconds in (
-                (work.candles, machine.candle_seconds),
-                (work.objects, machine.object_seconds),
+                (work.candles, instance.candle_seconds),
+                (work.objects, instance.object_seconds),
             )
         ),
         Decimal(0),
     )
 
 
-def computing(cloud: str, work: Work) -> Decimal:
+def computing(cloud: str, work: FunctionWork) -> Decimal:
     """Return the seconds that the work takes with the share of a CPU that the function has."""
-    return work.cpu / MACHINES[cloud].cpu
+    return work.cpu / INSTANCES[cloud].cpu
 
 
-def seconds(cloud: str, work: Work) -> Decimal:
+def seconds(cloud: str, work: FunctionWork) -> Decimal:
     """Return the seconds for which the work is billed."""
     return waiting(cloud, work) + computing(cloud, work)
 
 
 def billed_time(cloud: str, seconds: Decimal) -> dict[str, Decimal]:
     """Return the units of each meter for the seconds of a function."""
-    memory = MACHINES[cloud].memory
+    memory = INSTANCES[cloud].memory
     if cloud == "aws":
         return {"lambda_gb_s": seconds * memory}
     # An instance with several concurrent requests has a whole CPU, which is billed all the time.

@@ -22,7 +22,7 @@ DEADLINE = 3.0  # seconds that the sites may take to store it
 
 
 @dataclass(frozen=True)
-class PauseTold:
+class PauseChange:
     """A pause, or its end, as ``mcloud guard`` reports it."""
 
     paused: bool
@@ -31,7 +31,7 @@ class PauseTold:
     """Sites that could not store it, and the reasons."""
 
 
-def tell(
+def change(
     sites: Mapping[str, Site], *, paused: bool, by: str, why: str, at: float, seconds: float
 ) -> dict[str, str]:
     """Pause or resume all guards. Return the sites that could not store it, and the reasons."""
@@ -39,15 +39,15 @@ def tell(
     return shared_notes.write(sites, KIND, KEY, lambda before: note, seconds)
 
 
-def tell_and_record(
+def change_and_record(
     sites: Mapping[str, Site], state: Path, *, paused: bool, why: str, at: float
-) -> PauseTold:
+) -> PauseChange:
     """Pause or resume all guards in the name of this user, and record it in the audit log."""
     by = operator()
-    away = tell(sites, paused=paused, by=by, why=why, at=at, seconds=DEADLINE)
+    away = change(sites, paused=paused, by=by, why=why, at=at, seconds=DEADLINE)
     step = "guard pause" if paused else "guard resume"
     audit_log(state, sites).note(own_entry(step, why, at), away=away)
-    return PauseTold(paused, by, away)
+    return PauseChange(paused, by, away)
 
 
 def paused(found: Mapping[str, Pause]) -> str:

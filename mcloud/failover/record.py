@@ -18,13 +18,13 @@ from mcloud.errors import Contention, McloudError, Unavailable, reason_of
 ATTEMPTS = 12  # number of lost races after which another cause is assumed
 DEADLINE = 5.0  # seconds; a cold start of a cloud's client takes up to two
 
-Told = ControlRecord | Damaged | None | Exception
+RecordAnswer = ControlRecord | Damaged | None | Exception
 """A site's copy of the record. None if the site has none yet."""
 
 
 @dataclass(frozen=True)
 class RecordView:
-    by_site: Mapping[str, Told]
+    by_site: Mapping[str, RecordAnswer]
     known: ControlRecord | None = None
     """The newest record that the caller has seen before, from whichever site."""
 
@@ -104,7 +104,7 @@ def advance(
     """
     ours: list[ControlRecord] = []
     reached = dict(sites)
-    unwritten: dict[str, Told] = {}
+    unwritten: dict[str, RecordAnswer] = {}
     first: ControlRecord | None = None
     for attempt in range(ATTEMPTS):
         view = read(reached, seconds, known)
@@ -177,7 +177,7 @@ def _away(sites: Mapping[str, Site], view: RecordView, top: ControlRecord) -> di
     return away
 
 
-def _epoch(told: Told) -> int:
+def _epoch(told: RecordAnswer) -> int:
     return told.epoch if isinstance(told, ControlRecord) else 0
 
 

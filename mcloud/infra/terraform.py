@@ -61,7 +61,7 @@ PIECE = 64 * 1024  # bytes of the output that are read at a time
 
 _OF_THE_STATE = re.compile(r"\b(state|lock)\b", re.IGNORECASE)
 
-Told = Callable[[dict[str, Any]], None]
+OnEvent = Callable[[dict[str, Any]], None]
 
 
 class Interrupted(McloudError):
@@ -249,7 +249,7 @@ class Terraform(python_terraform.Terraform):  # type: ignore[misc]
         if code:
             raise explain(from_text(out + err), self._failed)
 
-    def plan(self, to: str, told: Told, **options: Any) -> dict[str, Any]:
+    def plan(self, to: str, told: OnEvent, **options: Any) -> dict[str, Any]:
         """Make a plan in the file ``to``. Return the plan as ``terraform show -json`` prints it."""
         command = self.generate_cmd_string("plan", json=IsFlagged, input=False, out=to, **options)
         self._patiently(lambda: self._follow(command, told))
@@ -268,7 +268,7 @@ class Terraform(python_terraform.Terraform):  # type: ignore[misc]
             )
         return shown
 
-    def apply(self, plan: str, told: Told) -> None:
+    def apply(self, plan: str, told: OnEvent) -> None:
         """Apply exactly the changes of a saved plan."""
         command = self.generate_cmd_string("apply", plan, json=IsFlagged, input=False)
         self._patiently(lambda: self._follow(command, told))
@@ -313,7 +313,7 @@ class Terraform(python_terraform.Terraform):  # type: ignore[misc]
             except Locked as error:
                 wait.pause(error)
 
-    def _follow(self, command: list[str], told: Told) -> None:
+    def _follow(self, command: list[str], told: OnEvent) -> None:
         """Run a command with ``-json``, and report each event immediately."""
         errors: list[dict[str, Any]] = []
         dump: dict[str, Any] | None = None

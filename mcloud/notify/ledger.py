@@ -43,7 +43,7 @@ from mcloud.documents import (
     encode,
 )
 from mcloud.notify.event import FIRING, HAPPENED, RESOLVED, Event, EventState, Severity
-from mcloud.notify.memory import Told, is_news
+from mcloud.notify.memory import SentEvent, is_news
 
 KIND = "alert-sent"
 
@@ -148,10 +148,10 @@ class EventLedger:
         channel: str,
         event: Event,
         repeat: float,
-        last: Told | None,
+        last: SentEvent | None,
         *,
         was_silenced: bool = False,
-    ) -> Claim | Told | NotClaimed:
+    ) -> Claim | SentEvent | NotClaimed:
         """Return a claim if this process should send the event, or else the reason not to send it.
 
         Args:
@@ -189,20 +189,20 @@ class EventLedger:
             self._lost.pop(key, None)
         return Claim(key, record, tuple(kept))
 
-    def confirm(self, claim: Claim) -> Told:
+    def confirm(self, claim: Claim) -> SentEvent:
         """Note that the claimed event was sent. Return the entry for the memory of this folder."""
         now = self._clock()
         record = replace(claim.record, sent=now, written=claim.record.written + 1)
         is_noted = self._replace(claim, record)
         self._forget_old()
         written = record.written if is_noted else 0
-        return Told(record.state, record.severity, record.happened, now, written)
+        return SentEvent(record.state, record.severity, record.happened, now, written)
 
     def give_up(self, claim: Claim) -> None:
         """Note that the claimed event was not sent, so that another watcher may try."""
         self._replace(claim, replace(claim.record, by="", written=claim.record.written + 1))
 
-    def share(self, channel: str, event: Event, last: Told) -> Told:
+    def share(self, channel: str, event: Event, last: SentEvent) -> SentEvent:
         """Copy an event that only this folder knows as sent to the sites. Return the new entry.
 
         This happens after an upgrade, and if no site was reachable when the event was sent.
@@ -339,7 +339,7 @@ def _newest(copies: Copies) -> LedgerRecord | None:
     return max(records, key=lambda record: (record.written, record.claimed), default=None)
 
 
-def _known(best: LedgerRecord | None, last: Told | None, now: float) -> Told | None:
+def _known(best: LedgerRecord | None, last: SentEvent | None, now: float) -> SentEvent | None:
     """Return the last event that was sent, from the records of the sites and of this folder."""
     if best is None:
         return last
@@ -354,4 +354,4 @@ def _known(best: LedgerRecord | None, last: Told | None, now: float) -> Told | N
             return last
     # The sender's clock may be ahead.
     at = min(best.sent, now)
-    return Told(best.state, best.severity, best.happened, at, best.written)
+    return SentEvent(best.state, best.severity, best.happened, at, best.written)

@@ -16,7 +16,7 @@ KEPT = 1000  # number of keys of a channel; the oldest are dropped
 
 
 @dataclass(frozen=True)
-class Told:
+class SentEvent:
     """The last event of a key that a channel sent."""
 
     state: Annotated[EventState, OTHER_TEXTS]
@@ -27,11 +27,11 @@ class Told:
     """Time when it was sent, by the clock of this machine, in seconds since 1970."""
     written: Count = 0
     """Number of writes of the record on the sites, or 0 if they have none. See
-    ``ledger.Record``.
+    ``ledger.LedgerRecord``.
     """
 
 
-def is_news(last: Told | None, event: Event, repeat: float, now: float) -> bool:
+def is_news(last: SentEvent | None, event: Event, repeat: float, now: float) -> bool:
     """Return whether to send an event. It is False for an event that was sent before, except for a
     firing event after ``repeat`` seconds.
 
@@ -61,11 +61,11 @@ class SentMemory:
         self._lock = Lock()
         found = read_told(path) if path else None
         self.damaged = found if isinstance(found, Damaged) else None
-        self._told: dict[str, dict[str, Told]] = {}
+        self._told: dict[str, dict[str, SentEvent]] = {}
         if found is not None and not isinstance(found, Damaged):
             self._told = {channel: dict(keys) for channel, keys in found.items()}
 
-    def last(self, channel: str, key: str) -> Told | None:
+    def last(self, channel: str, key: str) -> SentEvent | None:
         """Return the last event of a key that the channel was sent, as far as this folder knows."""
         with self._lock:
             return self._told.get(channel, {}).get(key)
@@ -78,9 +78,9 @@ class SentMemory:
         """Remember that the channel was sent an event. Without a file, this lasts as long as the
         process.
         """
-        self.keep(channel, event.key, Told(event.state, event.severity, event.at, now))
+        self.keep(channel, event.key, SentEvent(event.state, event.severity, event.at, now))
 
-    def keep(self, channel: str, key: str, told: Told) -> None:
+    def keep(self, channel: str, key: str, told: SentEvent) -> None:
         """Remember the last event of a key, as ``note`` does."""
         with self._lock:
             known = self._told.setdefault(channel, {})
@@ -111,6 +111,6 @@ class SentMemory:
         self.damaged = None
 
 
-def read_told(path: Path) -> Mapping[str, Mapping[str, Told]] | Damaged | None:
+def read_told(path: Path) -> Mapping[str, Mapping[str, SentEvent]] | Damaged | None:
     """Return the last events by channel and key, or None if there is no file."""
-    return read_file(path, Mapping[str, Mapping[str, Told]])
+    return read_file(path, Mapping[str, Mapping[str, SentEvent]])

@@ -17,7 +17,7 @@ from mcloud.errors import Throttled, Unavailable, reason_of
 from mcloud.notify.channels import Channel
 from mcloud.notify.event import FIRING, RESOLVED, Event, is_at_least
 from mcloud.notify.ledger import Claim, EventLedger, NotClaimed
-from mcloud.notify.memory import SentMemory, Told
+from mcloud.notify.memory import SentEvent, SentMemory
 
 ATTEMPT = 10.0  # seconds for one attempt, including calls that hang
 PATIENCE = 60.0  # seconds after which an event counts as failed
@@ -251,7 +251,7 @@ class _Line:
             self._hold(event)
             return
         self._was_silenced.discard(event.key)
-        if isinstance(answer, Told):
+        if isinstance(answer, SentEvent):
             self._remember(event, answer)
         elif isinstance(answer, Claim):
             self._deliver(event, answer)
@@ -286,14 +286,14 @@ class _Line:
             if told != last:
                 self._remember(event, told)
 
-    def _remember(self, event: Event, told: Told) -> None:
+    def _remember(self, event: Event, told: SentEvent) -> None:
         self._memory.keep(self._channel.name, event.key, told)
 
     def _deliver(self, event: Event, claim: Claim | None) -> None:
         error = self._get_through(event)
         if error is None:
             self._failed.pop(event.key, None)
-            told = Told(event.state, event.severity, event.at, self._clock())
+            told = SentEvent(event.state, event.severity, event.at, self._clock())
             if claim is not None and self._ledger is not None:
                 told = self._ledger.confirm(claim)
             self._remember(event, told)

@@ -126,7 +126,7 @@ Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True)
-class SilencesTold:
+class MergedSilences:
     """The silences on the sites."""
 
     silences: Mapping[str, Silence] = field(default_factory=dict)
@@ -140,7 +140,7 @@ def silences_of(site: Site) -> SiteSilences:
     return {id_: Silence.read(id_, each) for id_, each in site.control.kept(KIND).items()}
 
 
-def merged(told: Iterable[SiteSilences]) -> SilencesTold:
+def merged(told: Iterable[SiteSilences]) -> MergedSilences:
     """Merge the silences of several sites. A silence that is over on any site is over."""
     found: dict[str, Silence] = {}
     unreadable: dict[str, Damaged] = {}
@@ -150,19 +150,19 @@ def merged(told: Iterable[SiteSilences]) -> SilencesTold:
                 unreadable[id_] = silence
             elif id_ not in found or silence.over:
                 found[id_] = silence
-    return SilencesTold(found, {id_: why for id_, why in unreadable.items() if id_ not in found})
+    return MergedSilences(found, {id_: why for id_, why in unreadable.items() if id_ not in found})
 
 
 def read(
     sites: Mapping[str, Site], seconds: float = PATIENCE
-) -> tuple[SilencesTold, dict[str, str]]:
+) -> tuple[MergedSilences, dict[str, str]]:
     """Return the silences of the sites that answer, and the reasons of the others."""
     answers = gather({n: partial(silences_of, site) for n, site in sites.items()}, seconds)
     told = [each for each in answers.values() if not isinstance(each, Exception)]
     return merged(told), _failed(answers)
 
 
-def read_any(sites: Mapping[str, Site]) -> tuple[SilencesTold, dict[str, str]]:
+def read_any(sites: Mapping[str, Site]) -> tuple[MergedSilences, dict[str, str]]:
     """Read the silences as ``read`` does, but from at least one site.
 
     Raises:
@@ -221,7 +221,7 @@ def forget(sites: Mapping[str, Site], ids: Iterable[str]) -> dict[str, str]:
     return _failed(gather({n: partial(delete, site) for n, site in sites.items()}, PATIENCE))
 
 
-def old(told: SilencesTold, now: float) -> list[str]:
+def old(told: MergedSilences, now: float) -> list[str]:
     """Return the ids of silences that ended so long ago that no site can still consider them
     active.
     """

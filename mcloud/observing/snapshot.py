@@ -28,7 +28,7 @@ from mcloud.failover.decide import Debt
 from mcloud.failover.pause import Pause
 from mcloud.failover.shared_notes import AnyNote, Notes, valid
 from mcloud.infra.deployed_code import DeployedCode
-from mcloud.notify.silences import Silence, SilencesTold, SiteSilences, merged
+from mcloud.notify.silences import MergedSilences, Silence, SiteSilences, merged
 from mcloud.observing.collector import PATIENCE, Key, TimedQuery, ask_once
 from mcloud.observing.machine import Machine
 from mcloud.observing.queries import Costing, queries_of
@@ -175,7 +175,7 @@ class Snapshot:
         return [debt for debt in found.values() if not debt.paid]
 
     @property
-    def silences(self) -> SilencesTold:
+    def silences(self) -> MergedSilences:
         """The current and past silences, merged from the sites that answer."""
         return merged(s.silences.value for s in self.sites.values() if s.silences.value)
 

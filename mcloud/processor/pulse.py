@@ -11,7 +11,7 @@ from mcloud.clouds.ports import Control, Heartbeat
 from mcloud.errors import McloudError
 from mcloud.market.envelope import VERSION
 from mcloud.market.trade import Trade, is_reserved
-from mcloud.processor.support import ENVELOPES, SUPPORT
+from mcloud.processor.envelope_support import ENVELOPES, SUPPORT
 
 INTERVAL = 60.0
 """Seconds between two writes of the heartbeats."""

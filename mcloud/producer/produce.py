@@ -13,6 +13,7 @@ from mcloud.errors import Unavailable
 from mcloud.market.envelope import VERSION, encode_all
 from mcloud.market.trade import Trade
 from mcloud.producer.cursor import Cursor, Hole, Position, append_hole
+from mcloud.producer.envelope_support import Reads
 from mcloud.producer.id_reset import IdReset
 from mcloud.producer.message_log import MessageLog
 from mcloud.producer.pack import BATCH, LINGER, Batch, Packer
@@ -21,7 +22,6 @@ from mcloud.producer.route import Route
 from mcloud.producer.sender import Sender, SiteDelivery
 from mcloud.producer.spool import Spool
 from mcloud.producer.spool_message import SpoolEntry
-from mcloud.producer.support import Reads
 
 TICK = 0.1  # seconds between two checks of the clock, and two reports of progress
 RETRY = 1.0  # seconds before another attempt at a write that the disk refused

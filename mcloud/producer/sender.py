@@ -15,11 +15,11 @@ from mcloud.documents import OTHER_TEXTS, Seconds
 from mcloud.errors import McloudError, Unavailable
 from mcloud.market.envelope import VERSION, version_of, window_end
 from mcloud.producer.breaker import CLOSED, Breaker, BreakerState
+from mcloud.producer.envelope_support import FUNCTION_ANSWERS, Reads
 from mcloud.producer.message_log import MessageLog
 from mcloud.producer.parcels import Parcel, alone, combine
 from mcloud.producer.spool import Spool
 from mcloud.producer.spool_message import Spooled
-from mcloud.producer.support import FUNCTION_ANSWERS, Reads
 
 REQUEST = 10  # maximum number of messages in a call of the queue: a full SQS batch
 WINDOW = 10_000  # maximum number of messages of the spool that are combined together

@@ -22,7 +22,7 @@ from mcloud.market.trade import MAX_TIME, Trade
 from mcloud.producer.pack import BATCH
 from mcloud.producer.produce import FeedReader, ProducerProgress, produce
 from mcloud.producer.spool import Spool
-from mcloud.rehearsal import mischief
+from mcloud.rehearsal import faults
 from mcloud.rehearsal.oracle import Row, digest, expected_rows
 
 Key = TypeVar("Key")
@@ -88,9 +88,9 @@ def run(
         McloudError: a queue refused messages.
     """
     expected = expected_rows(trades)
-    poison = mischief.poison(trades)
+    poison = faults.poison(trades)
     tell("sending")
-    _send(mischief.two_producers(trades, seed), poison, sites, scratch)
+    _send(faults.two_producers(trades, seed), poison, sites, scratch)
     symbols = sorted({trade.symbol for trade in trades})
     ids = {(trade.symbol, trade.id) for trade in trades}
     bodies = sorted(message.body.encode() for message in poison)

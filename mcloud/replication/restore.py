@@ -28,7 +28,7 @@ from mcloud.market.candle import Candle
 from mcloud.market.envelope import MAX_TRADES, Message, encode_all, version_of
 from mcloud.market.ids import Ids
 from mcloud.market.trade import Trade, without_filled_voids
-from mcloud.producer.support import OLDEST, Support
+from mcloud.producer.envelope_support import OLDEST, SupportReader
 from mcloud.replication.candle_streams import merge_into, stream, without
 from mcloud.replication.copier import TRANSFERS, Copier
 from mcloud.replication.hour_digest import ALL_TIME, NOTHING, HourWindow, digests
@@ -110,7 +110,7 @@ class Restore:
             raise McloudError(f"{source.name} and {target.name} are the same site")
         self._source = source
         self._target = target
-        self._support = Support(target)
+        self._support = SupportReader(target)
         self._scope = scope
         self._folder = folder
         self._window = window

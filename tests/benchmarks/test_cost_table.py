@@ -24,7 +24,7 @@ from mcloud.clouds.ports import Site
 from mcloud.clouds.resources import AwsResources, GcpResources, Resources
 from mcloud.cost.estimate import Load, stored_size, trades_of
 from mcloud.cost.measured import MeasuredRun, bill, by_service
-from mcloud.cost.unmetered import Work
+from mcloud.cost.unmetered import FunctionWork
 from mcloud.local import children, control, meter
 from mcloud.local.children import MARK
 from mcloud.local.exchange.thread import LocalExchange
@@ -199,7 +199,7 @@ def measured(
         site.cloud,
         Decimal(MINUTES),
         counted,
-        Work(calls, writes, puts, cpu),
+        FunctionWork(calls, writes, puts, cpu),
         len(symbols),
         Decimal(ended.logs[name] - begun.logs[name]),
         Decimal(len(candles)),

@@ -5,7 +5,7 @@ from decimal import Decimal
 import pytest
 
 from mcloud.cost.measured import BillItem, MeasuredRun, bill, by_service
-from mcloud.cost.unmetered import MINUTES, Work, fixed, waiting
+from mcloud.cost.unmetered import MINUTES, FunctionWork, fixed, waiting
 
 RUN = MeasuredRun(
     "aws",
@@ -16,7 +16,9 @@ RUN = MeasuredRun(
         "lambda_gb_s": Decimal(10**9),
         "cloudwatch_requests": Decimal(5),
     },
-    work=Work(calls=Decimal(30), candles=Decimal(30), objects=Decimal(30), cpu=Decimal("0.29")),
+    work=FunctionWork(
+        calls=Decimal(30), candles=Decimal(30), objects=Decimal(30), cpu=Decimal("0.29")
+    ),
     symbols=1,
     log_bytes=Decimal(3000),
     candles=Decimal(30),
@@ -54,12 +56,12 @@ def test_the_time_of_functions_follows_from_real_stores_and_the_cpu_share() -> N
 @pytest.mark.parametrize(
     ("work", "seconds"),
     [
-        (Work(Decimal(10), Decimal(10), Decimal(0), Decimal(0)), "0.4"),
-        (Work(Decimal(1), Decimal(16), Decimal(0), Decimal(0)), "0.04"),
-        (Work(Decimal(1), Decimal(32), Decimal(1), Decimal(9)), "0.14"),
+        (FunctionWork(Decimal(10), Decimal(10), Decimal(0), Decimal(0)), "0.4"),
+        (FunctionWork(Decimal(1), Decimal(16), Decimal(0), Decimal(0)), "0.04"),
+        (FunctionWork(Decimal(1), Decimal(32), Decimal(1), Decimal(9)), "0.14"),
     ],
 )
-def test_a_call_waits_for_sixteen_requests_at_once(work: Work, seconds: str) -> None:
+def test_a_call_waits_for_sixteen_requests_at_once(work: FunctionWork, seconds: str) -> None:
     assert waiting("gcp", work) == Decimal(seconds)
 
 

@@ -52,16 +52,16 @@ def test_recorded_trades_arrive_despite_all_faults(
     symbols = sorted(names.values())
     random = Random(cuts)
     # A kill after every few cuts resets the backoff, which would otherwise grow to a minute.
-    mischief: list[str] = []
+    faults: list[str] = []
     for kill in range(kills):
-        mischief += ["cut"] * (cuts * (kill + 1) // kills - cuts * kill // kills) + ["kill"]
-    mischief.insert(len(mischief) // 2, "hang")
+        faults += ["cut"] * (cuts * (kill + 1) // kills - cuts * kill // kills) + ["kill"]
+    faults.insert(len(faults) // 2, "hang")
     # Not before both symbols have begun: a producer does not fetch trades from before its start.
-    moments = sorted(random.randrange(500, len(market.recorded)) for _ in mischief)
+    moments = sorted(random.randrange(500, len(market.recorded)) for _ in faults)
     with LocalExchange(market, speed=speed, wait_for=2) as exchange:
         producer = Producer(tmp_path, embedded, exchange, symbols)
         with producer.running():
-            for what, moment in zip(mischief, moments, strict=True):
+            for what, moment in zip(faults, moments, strict=True):
                 eventually(partial(has_played, exchange, moment))
                 if what == "cut":
                     eventually(lambda: exchange.state()["connections"] != [])

@@ -261,7 +261,7 @@ def test_repair_uses_the_valid_copy_of_another_site_and_keeps_the_damaged_one(
 ) -> None:
     aws, gcp, sites = pair()
     aws.control.stored, gcp.control.stored = BROKEN, RECORD
-    pause.tell(sites, paused=True, by="me", why="", at=1e9, seconds=1.0)
+    pause.change(sites, paused=True, by="me", why="", at=1e9, seconds=1.0)
     good = gcp.control.documents["guard", "pause"]
     aws.control.documents["guard", "pause"] = {"paused": "perhaps"}
     aws.control.documents["debt", "gone"] = {"epoch": 1}

@@ -175,11 +175,11 @@ def test_a_pause_is_obeyed_although_it_was_not_seen_yet(tmp_path: Path) -> None:
         it.aws.die()
         it.step(2)
         there = {"gcp": it.sites["gcp"]}
-        pause.tell(there, paused=True, by="me", why="a test", at=1.0, seconds=1.0)
+        pause.change(there, paused=True, by="me", why="a test", at=1.0, seconds=1.0)
         it.step()
         it.settle()
         assert it.gcp.control.stored is None
-        pause.tell(there, paused=False, by="me", why="", at=2.0, seconds=1.0)
+        pause.change(there, paused=False, by="me", why="", at=2.0, seconds=1.0)
         it.step(3)
         it.settle()
         assert it.gcp.control.stored is not None
@@ -276,9 +276,9 @@ def test_a_site_reported_down_by_an_earlier_run_is_reported_up(tmp_path: Path) -
 
 def test_an_old_pause_does_not_return_with_a_site_that_was_unavailable(tmp_path: Path) -> None:
     with rig(tmp_path) as it:
-        pause.tell(it.sites, paused=True, by="me", why="", at=1.0, seconds=1.0)
+        pause.change(it.sites, paused=True, by="me", why="", at=1.0, seconds=1.0)
         it.aws.die()
-        pause.tell({"gcp": it.sites["gcp"]}, paused=False, by="me", why="", at=2.0, seconds=1.0)
+        pause.change({"gcp": it.sites["gcp"]}, paused=False, by="me", why="", at=2.0, seconds=1.0)
         it.aws.live()
         it.step(8)
         assert not it.aws.control.kept("guard")["pause"]["paused"]

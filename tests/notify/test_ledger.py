@@ -29,7 +29,7 @@ from mcloud.notify.ledger import (
     LedgerRecord,
     NotClaimed,
 )
-from mcloud.notify.memory import SentMemory, Told
+from mcloud.notify.memory import SentEvent, SentMemory
 from mcloud.notify.notifier import LOOK_AGAIN, SHARE_AGAIN, Notifier
 
 from .events import FIRING, HAPPENED, RESOLVED, Sink
@@ -446,7 +446,7 @@ def test_a_damaged_record_raises_no_error_and_loses_no_alert(
     sites = two()
     sites["aws"].control.documents[KIND, "desk dead-letters aws"] = document
     answer = ledger(sites, "a").claim("desk", FIRING, HOUR, None)
-    assert isinstance(answer, Claim | Told | NotClaimed)
+    assert isinstance(answer, Claim | SentEvent | NotClaimed)
 
 
 @pytest.mark.parametrize("key", ["lag aws+2/4", "ü", "a:b", "a" * 2000, "x\ny", "", "."])

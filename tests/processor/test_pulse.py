@@ -10,8 +10,8 @@ from mcloud.clouds.ports import Control, Heartbeat
 from mcloud.errors import Unavailable
 from mcloud.market.envelope import VERSION
 from mcloud.market.trade import CANARY, Trade
+from mcloud.processor.envelope_support import ENVELOPES, SUPPORT, EnvelopeSupport
 from mcloud.processor.pulse import ANNOUNCEMENT, Pulse
-from mcloud.processor.support import ENVELOPES, SUPPORT, EnvelopeSupport
 
 
 class Store:

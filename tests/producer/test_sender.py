@@ -18,10 +18,10 @@ from mcloud.market.envelope import Message, encode, version_of
 from mcloud.market.trade import Trade
 from mcloud.producer import sender as sender_module
 from mcloud.producer.breaker import CLOSED, HALF_OPEN, LONGEST_PAUSE, OPEN, Breaker
+from mcloud.producer.envelope_support import AWAY, FUNCTION_ANSWERS, Reads, SupportReader
 from mcloud.producer.sender import GRACE, LOOK, Sender
 from mcloud.producer.spool import Spool
 from mcloud.producer.spool_message import SpoolEntry
-from mcloud.producer.support import AWAY, FUNCTION_ANSWERS, Reads, Support
 
 from .queues import FakeQueue
 from .sources import PATIENCE
@@ -375,7 +375,7 @@ def test_a_hanging_control_store_delays_only_messages_of_newer_versions(
 
     queue, clock = FakeQueue(), Clock()
     site = SimpleNamespace(name="aws", control=Hanging(), queue=queue)
-    support = Support(cast(Site, site), clock=clock)
+    support = SupportReader(cast(Site, site), clock=clock)
     spool.append([newer(0), newer(1), entry(2)])
     sender = start(queue, clock=clock, reads=support.reads)
     for id_ in range(3, 20):
@@ -400,7 +400,7 @@ def test_a_control_store_that_fails_is_named_with_its_own_remedy(
 
     queue, clock = FakeQueue(), Clock()
     site = SimpleNamespace(name="aws", control=Failing(), queue=queue)
-    support = Support(cast(Site, site), clock=clock)
+    support = SupportReader(cast(Site, site), clock=clock)
     spool.append([newer(1)])
     sender = start(queue, clock=clock, reads=support.reads)
     eventually(lambda: bool(sender.delivery.error))

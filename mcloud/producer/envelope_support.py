@@ -1,9 +1,9 @@
 """The versions of envelopes that the function of a site reads, for the senders.
 
-The function stores a note (see ``processor.support``). It is read only if a message needs more than
-the oldest version. If the note is missing or old, a canary is sent to the site. A function that can
-read more then stores the note, and a function of an older release processes the canary like any
-message.
+The function stores a note (see ``processor.envelope_support``). It is read only if a message needs
+more than the oldest version. If the note is missing or old, a canary is sent to the site. A
+function that can read more then stores the note, and a function of an older release processes the
+canary like any message.
 """
 
 import threading
@@ -17,8 +17,8 @@ from mcloud.clock import Limit
 from mcloud.clouds.ports import Site
 from mcloud.errors import Refused, Unavailable, reason_of
 from mcloud.market.envelope import VERSION, encode
+from mcloud.processor.envelope_support import ENVELOPES, SUPPORT, EnvelopeSupport
 from mcloud.processor.pulse import ANNOUNCEMENT
-from mcloud.processor.support import ENVELOPES, SUPPORT, EnvelopeSupport
 
 OLDEST = 1
 """Version that every function reads."""
@@ -66,7 +66,7 @@ def _in_thread(look: Callable[[], None]) -> None:
     threading.Thread(target=look, name="support", daemon=True).start()
 
 
-class Support:
+class SupportReader:
     """The envelope versions that the function of one site reads. It is thread-safe.
 
     The site is called in a separate thread, one call at a time, so that no caller waits for it.

@@ -8,9 +8,17 @@ import pytest
 from mcloud.clouds.ports import Site
 from mcloud.errors import Refused, Unavailable
 from mcloud.market.envelope import VERSION, version_of
-from mcloud.processor.support import ENVELOPES, SUPPORT
-from mcloud.producer import support
-from mcloud.producer.support import AGAIN, ASKED, AWAY, RENEWED, STALE, Reads, Support
+from mcloud.processor.envelope_support import ENVELOPES, SUPPORT
+from mcloud.producer import envelope_support
+from mcloud.producer.envelope_support import (
+    AGAIN,
+    ASKED,
+    AWAY,
+    RENEWED,
+    STALE,
+    Reads,
+    SupportReader,
+)
 
 from .queues import FakeQueue
 
@@ -18,7 +26,7 @@ NOW = 1_800_000_000.0
 
 
 class Store:
-    """The part of a Control that Support reads."""
+    """The part of a Control that SupportReader reads."""
 
     def __init__(self) -> None:
         self.note: Any = None
@@ -38,7 +46,7 @@ class World:
         self.now = 100.0
         self.store, self.queue = Store(), FakeQueue()
         site = SimpleNamespace(name="aws", control=self.store, queue=self.queue)
-        self.support = Support(
+        self.support = SupportReader(
             cast(Site, site),
             clock=lambda: self.now,
             wall=lambda: NOW + self.now - 100,
@@ -120,7 +128,7 @@ def test_a_caller_can_wait_for_a_version(monkeypatch: pytest.MonkeyPatch) -> Non
     def sleep(seconds: float) -> None:
         world.now += seconds
 
-    monkeypatch.setattr(support.time, "sleep", sleep)
+    monkeypatch.setattr(envelope_support.time, "sleep", sleep)
     with pytest.raises(Refused, match="the function of aws cannot read version 2"):
         world.support.require(2)
     world.noted()
