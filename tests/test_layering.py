@@ -3,6 +3,7 @@
 import ast
 import re
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
@@ -204,6 +205,17 @@ def test_the_oracle_shares_no_code_with_what_it_judges() -> None:
     oracle = "mcloud/rehearsal/oracle.py"
     assert (ROOT / oracle).exists()
     refuse(each for each in imports() if each.file == oracle and each.top == "mcloud")
+
+
+def test_every_public_class_has_a_name_of_its_own() -> None:
+    names = Counter(
+        node.name
+        for path in sources().values()
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
+    )
+    assert len(names) > 200
+    assert [name for name, count in names.items() if count > 1] == []
 
 
 def test_no_room_imports_private_names_of_another() -> None:

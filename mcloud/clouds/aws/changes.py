@@ -27,7 +27,7 @@ EMPTY = 5
 _GONE = ("TrimmedDataAccessException", "ResourceNotFoundException")
 
 
-class _Listing(NamedTuple):
+class _ShardListing(NamedTuple):
     stream: str
     shards: Sequence[StreamShard]
     at: float
@@ -75,7 +75,7 @@ class DynamoChanges:
         self._table = table
         self._decode = decode
         self._what = f"the stream of DynamoDB {table}"
-        self._listing: _Listing | None = None
+        self._listing: _ShardListing | None = None
         self._cursors: dict[str, _Cursor] = {}
         self._lock = threading.Lock()
 
@@ -115,7 +115,7 @@ class DynamoChanges:
     def _streams(self) -> Any:
         return self._make_streams()
 
-    def _known(self, position: ShardPosition) -> tuple[_Listing, bool]:
+    def _known(self, position: ShardPosition) -> tuple[_ShardListing, bool]:
         """Return the list of shards, and whether this call queried it."""
         listing = self._listing
         is_new = listing is None or not self._is_good(listing, position)
@@ -125,14 +125,14 @@ class DynamoChanges:
             raise Trimmed(f"{self._what}: the table now has another stream, {listing.stream}")
         return listing, is_new
 
-    def _is_good(self, listing: _Listing, position: ShardPosition) -> bool:
+    def _is_good(self, listing: _ShardListing, position: ShardPosition) -> bool:
         age = time.monotonic() - listing.at
         if age >= REFRESH or not position.shards.keys() <= {shard.id for shard in listing.shards}:
             return False
         states = shards.follow(position.shards, listing.shards)
         return age < REFRESH_FOR_CHILDREN or not shards.awaits_children(states, listing.shards)
 
-    def _list(self) -> tuple[_Listing, float]:
+    def _list(self) -> tuple[_ShardListing, float]:
         """Return all shards of the table's current stream, and AWS's time."""
         found: list[StreamShard] = []
         with translated(f"DynamoDB {self._table}"):
@@ -151,7 +151,7 @@ class DynamoChanges:
                 if "LastEvaluatedShardId" not in description:
                     break
                 request["ExclusiveStartShardId"] = description["LastEvaluatedShardId"]
-        self._listing = _Listing(table["LatestStreamArn"], found, time.monotonic())
+        self._listing = _ShardListing(table["LatestStreamArn"], found, time.monotonic())
         return self._listing, _now(answer)
 
     def _read(self, stream: str, shard: str, since: State) -> _Read:

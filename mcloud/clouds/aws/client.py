@@ -192,13 +192,13 @@ def _cache() -> Any:
     """
     from botocore.utils import JSONFileCache
 
-    class Cache(JSONFileCache):  # type: ignore[misc]
+    class RoleCache(JSONFileCache):  # type: ignore[misc]
         def __setitem__(self, key: str, value: object) -> None:
             # the home directory is read-only, so that the role is assumed again next time
             with suppress(OSError):
                 super().__setitem__(key, value)
 
-    return Cache(os.path.expanduser("~/.aws/cli/cache"))
+    return RoleCache(os.path.expanduser("~/.aws/cli/cache"))
 
 
 @cache
