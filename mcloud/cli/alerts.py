@@ -54,12 +54,12 @@ def list_(session: Session) -> None:
     from mcloud.alerts.rules import rules
     from mcloud.cli.progress import waiting
     from mcloud.notify import silences as quiet
-    from mcloud.observing.alert_looks import look_once
+    from mcloud.observing.alert_readings import read_once
 
     chosen = rules(session.config)
     sites = session.sites()
     with waiting(session, "reading the sites"):
-        figures = look_once(session.config, sites)
+        figures = read_once(session.config, sites)
         told, away = quiet.read(sites)
     watcher, now = _watching(session), time.time()
     active = [each for each in told.silences.values() if each.is_active(now)]
@@ -112,7 +112,7 @@ def watch(
     from mcloud.notify.channels import channels
     from mcloud.notify.open import open_shared
     from mcloud.notify.silences import Silences
-    from mcloud.observing.alert_looks import looks
+    from mcloud.observing.alert_readings import repeated_reader
     from mcloud.run_states import previous_state
 
     run = runs.run_of(session.config.state / "alerts", name)
@@ -132,7 +132,7 @@ def watch(
         quiet = Silences(sites, not_before=before.at if before else 0.0)
         run_watch(
             chosen,
-            looks(session.config, sites, chosen.settings.interval),
+            repeated_reader(session.config, sites, chosen.settings.interval),
             open_shared(session.config, sites, run.folder / "told.json", quiet, log),
             _states_of(session, before),
             stop=stop,

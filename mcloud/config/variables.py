@@ -48,7 +48,8 @@ def read(
     """Return the variables that are set and not empty; KNOWN by default.
 
     Raises:
-        ConfigError: a file cannot be read, or has one of them on a line that is not an assignment.
+        ConfigError: a file cannot be read, or names one of the variables on a line that is
+            not an assignment.
     """
     found: dict[str, Setting] = {}
     files: dict[str, str] = {}

@@ -16,7 +16,10 @@ from mcloud.observing.snapshot import Snapshot
 
 
 def status(snapshot: Snapshot, advice: Callable[[str], str] = str) -> RenderableType:
-    """Draw the figures, the processes on this machine, and the problems, worded by ``advice``."""
+    """Draw the figures, the processes on this machine, and the problems.
+
+    ``advice`` turns the text of a problem into the one to show, such as with a remedy.
+    """
     machine = snapshot.machine.value or Machine()
     parts: list[RenderableType] = [status_table(snapshot), leading(snapshot), watching(snapshot)]
     if canary := canaries(snapshot):

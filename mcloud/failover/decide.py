@@ -33,7 +33,7 @@ CANARY_USUAL = 20.0  # seconds until a canary arrives, including cold starts of 
 
 
 @dataclass(frozen=True)
-class SiteLook:
+class SiteObservation:
     """The latest data on each part of a site. A part that is missing was never checked."""
 
     services: Mapping[str, Observation[float]] = field(default_factory=dict)
@@ -67,8 +67,8 @@ class Debt:
 
 
 @dataclass(frozen=True)
-class GuardLook:
-    sites: Mapping[str, SiteLook]
+class GuardObservation:
+    sites: Mapping[str, SiteObservation]
     """The sites. The first one is the primary if there is no record."""
     record: ControlRecord | None = None
     wall: float = 0.0
@@ -144,24 +144,26 @@ class _Choice:
     rules: Sequence[str] = ()
 
 
-def decide(look: GuardLook, state: DecisionState, settings: GuardSettings, now: float) -> Decision:
+def decide(
+    seen: GuardObservation, state: DecisionState, settings: GuardSettings, now: float
+) -> Decision:
     """Return the next action and the reason. ``now`` is by the clock of the checks."""
-    state = _note_record(look, state, now)
-    grades = {name: grade(each, settings, now) for name, each in look.sites.items()}
+    state = _note_record(seen, state, now)
+    grades = {name: grade(each, settings, now) for name, each in seen.sites.items()}
     is_blind = _is_blind(grades)
     sites = {
         name: _count(
             state.sites.get(name, SiteState()), each, grades[name], settings, now, is_blind
         )
-        for name, each in look.sites.items()
+        for name, each in seen.sites.items()
     }
     state = replace(state, sites=sites)
-    primary = look.record.primary if look.record else next(iter(look.sites))
+    primary = seen.record.primary if seen.record else next(iter(seen.sites))
     lines = [
-        _site_line(name, grades[name], sites[name], look.sites[name], settings, name == primary)
-        for name in look.sites
+        _site_line(name, grades[name], sites[name], seen.sites[name], settings, name == primary)
+        for name in seen.sites
     ]
-    choice = _choose(look, state, grades, primary, settings, now, is_blind)
+    choice = _choose(seen, state, grades, primary, settings, now, is_blind)
     return Decision(
         choice.action,
         choice.site,
@@ -172,9 +174,9 @@ def decide(look: GuardLook, state: DecisionState, settings: GuardSettings, now: 
     )
 
 
-def grade(look: SiteLook, settings: GuardSettings, now: float) -> Grade:
+def grade(seen: SiteObservation, settings: GuardSettings, now: float) -> Grade:
     """Judge one check of a site."""
-    queue = look.services.get("queue")
+    queue = seen.services.get("queue")
     if queue is None or queue.tried is None:
         return Grade(UNKNOWN, "its queue has not been checked yet")
     age = now - queue.tried
@@ -184,11 +186,11 @@ def grade(look: SiteLook, settings: GuardSettings, now: float) -> Grade:
         return Grade(UNKNOWN, f"its queue cannot be judged: {queue.problem}")
     if queue.state == DOWN:
         return Grade(BAD, f"its queue accepts nothing: {queue.problem}")
-    waited = max(0.0, now - look.waiting_since) if look.waiting_since is not None else 0.0
+    waited = max(0.0, now - seen.waiting_since) if seen.waiting_since is not None else 0.0
     down = [
-        f"{service}: {look.services[service].problem}"
+        f"{service}: {seen.services[service].problem}"
         for service in SERVICES
-        if service in look.services and look.services[service].state == DOWN
+        if service in seen.services and seen.services[service].state == DOWN
     ]
     why = "; ".join(down) or "a canary is under way"
     if waited > settings.backlog_limit:
@@ -207,13 +209,13 @@ def _is_suspicious(site: SiteState, graded: Grade) -> bool:
     return site.bad > 0 or graded.level == DEGRADED or is_returning
 
 
-def _note_record(look: GuardLook, state: DecisionState, now: float) -> DecisionState:
-    epoch = look.record.epoch if look.record else 0
+def _note_record(seen: GuardObservation, state: DecisionState, now: float) -> DecisionState:
+    epoch = seen.record.epoch if seen.record else 0
     if epoch == state.epoch:
         return state
     if state.epoch is not None:
         return replace(state, epoch=epoch, epoch_since=now, epoch_age=0.0)
-    age = max(0.0, look.wall - look.record.at) if look.record else inf
+    age = max(0.0, seen.wall - seen.record.at) if seen.record else inf
     return replace(state, epoch=epoch, epoch_since=now, epoch_age=age)
 
 
@@ -225,7 +227,7 @@ def _is_blind(grades: Mapping[str, Grade]) -> bool:
 
 def _count(
     site: SiteState,
-    look: SiteLook,
+    seen: SiteObservation,
     graded: Grade,
     settings: GuardSettings,
     now: float,
@@ -235,7 +237,7 @@ def _count(
     if now - site.counted > settings.stale:
         # After a suspension, or a long time without data, earlier checks no longer count.
         site = replace(site, bad=0, good=0, bad_since=None)
-    at = look.services["queue"].tried if "queue" in look.services else None
+    at = seen.services["queue"].tried if "queue" in seen.services else None
     if graded.level == UNKNOWN or is_blind or at is None or at <= site.counted:
         return site
     if graded.level == BAD:
@@ -255,7 +257,7 @@ def _count(
 
 
 def _choose(
-    look: GuardLook,
+    seen: GuardObservation,
     state: DecisionState,
     grades: Mapping[str, Grade],
     primary: str,
@@ -263,29 +265,29 @@ def _choose(
     now: float,
     is_blind: bool,
 ) -> _Choice:
-    if look.paused:
-        return _Choice(NOTHING, f"the guards are paused: {look.paused}")
-    if look.moving:
-        return _Choice(NOTHING, look.moving)
+    if seen.paused:
+        return _Choice(NOTHING, f"the guards are paused: {seen.paused}")
+    if seen.moving:
+        return _Choice(NOTHING, seen.moving)
     if is_blind:
         return _Choice(NOTHING, "no site answers: the fault may be in this machine or its network")
-    if primary not in look.sites:
+    if primary not in seen.sites:
         return _Choice(NOTHING, f"the primary {primary} is not one of the watched sites")
     if state.sites[primary].verdict == DOWN:
-        return _leave(look, state, grades, primary, settings, now)
-    if look.catching_up:
-        return _Choice(NOTHING, f"{primary} is the primary; {look.catching_up} is being caught up")
-    for site, debt in look.debts.items():
+        return _leave(seen, state, grades, primary, settings, now)
+    if seen.catching_up:
+        return _Choice(NOTHING, f"{primary} is the primary; {seen.catching_up} is being caught up")
+    for site, debt in seen.debts.items():
         is_ready = site in state.sites and _is_ready(state.sites[site], grades[site])
         others = all(_is_ready(each, grades[name]) for name, each in state.sites.items())
         if not debt.paid and is_ready and others:
             why = f"{site} was replaced in epoch {debt.epoch} and is healthy: it can catch up"
             return _Choice(CATCH_UP, why, site)
-    return _return(look, state, grades, primary, settings, now)
+    return _return(seen, state, grades, primary, settings, now)
 
 
 def _leave(
-    look: GuardLook,
+    seen: GuardObservation,
     state: DecisionState,
     grades: Mapping[str, Grade],
     primary: str,
@@ -306,7 +308,7 @@ def _leave(
             f"{what}, and has been the primary for less than the dwell of {settings.dwell:g} s",
             rules=rules,
         )
-    is_automatic = look.record is not None and look.record.mode == "automatic"
+    is_automatic = seen.record is not None and seen.record.mode == "automatic"
     if is_automatic:
         words = f"the last move was automatic, {_age(state.age(now))} ago"
         rules.append(_rule(words, "cooldown", settings.cooldown))
@@ -314,17 +316,17 @@ def _leave(
             reason = f"{what}, and the last automatic move is within the cooldown"
             return _Choice(NOTHING, f"{reason} of {settings.cooldown:g} s", rules=rules)
     fit = []
-    for name in look.sites:
+    for name in seen.sites:
         if name == primary:
             continue
-        problem = _unfit(name, look, state, grades, settings)
+        problem = _unfit(name, seen, state, grades, settings)
         rules.append(f"{name} cannot take over: {problem}" if problem else f"{name} can take over")
         if not problem:
             fit.append(name)
     if not fit:
         return _Choice(NOTHING, f"{what}, and no other site can take over", rules=rules)
     # Choose the site with the smallest known lag.
-    best = min(fit, key=lambda name: _or(look.sites[name].lag, inf))
+    best = min(fit, key=lambda name: _or(seen.sites[name].lag, inf))
     bad = state.sites[primary].bad
     reason = f"{what}, {bad} probes in a row; {best} is healthy"
     return _Choice(FAIL_OVER, reason, best, rules)
@@ -332,7 +334,7 @@ def _leave(
 
 def _unfit(
     name: str,
-    look: GuardLook,
+    seen: GuardObservation,
     state: DecisionState,
     grades: Mapping[str, Grade],
     settings: GuardSettings,
@@ -342,7 +344,7 @@ def _unfit(
         return f"it has not been healthy for long enough ({state.sites[name].good} good probes)"
     if grades[name].level != GOOD:
         return grades[name].why
-    lag = look.sites[name].lag
+    lag = seen.sites[name].lag
     if lag is None and settings.require_lag:
         return "its replication lag is not known, and require_lag is on"
     if lag is not None and lag > settings.max_lag:
@@ -351,7 +353,7 @@ def _unfit(
 
 
 def _return(
-    look: GuardLook,
+    seen: GuardObservation,
     state: DecisionState,
     grades: Mapping[str, Grade],
     primary: str,
@@ -364,11 +366,11 @@ def _return(
         usual = f"{usual}: {grades[primary].why}"
     paid = [
         name
-        for name, debt in look.debts.items()
-        if debt.paid and debt.may_return and name in look.sites
+        for name, debt in seen.debts.items()
+        if debt.paid and debt.may_return and name in seen.sites
     ]
     if not paid or primary in paid:
-        owed = [name for name, debt in look.debts.items() if not debt.paid]
+        owed = [name for name, debt in seen.debts.items() if not debt.paid]
         more = (
             f"; the catch-up of {', '.join(owed)} is due once all sites are healthy" if owed else ""
         )
@@ -377,7 +379,7 @@ def _return(
     if not settings.failback:
         return _Choice(NOTHING, f"{usual}; {site} has caught up, and failback is off")
     rules = [_rule(f"the last move was {_age(state.age(now))} ago", "cooldown", settings.cooldown)]
-    problem = _unfit(site, look, state, grades, settings)
+    problem = _unfit(site, seen, state, grades, settings)
     steady = now - state.sites[site].since
     rules.append(_rule(f"{site} has been healthy for {_age(steady)}", "dwell", settings.dwell))
     if state.age(now) < settings.cooldown:
@@ -401,7 +403,7 @@ def _site_line(
     name: str,
     graded: Grade,
     site: SiteState,
-    look: SiteLook,
+    seen: SiteObservation,
     settings: GuardSettings,
     leads: bool,
 ) -> str:
@@ -409,15 +411,15 @@ def _site_line(
     if site.verdict == DOWN:
         counts = f"bad {site.bad} in a row, good {site.good} of {settings.goods}"
     facts = [f"{graded.level} now", counts]
-    queue = look.services.get("queue")
+    queue = seen.services.get("queue")
     if queue is not None and queue.state == UP and queue.value is not None:
         facts.append(f"queue {queue.value * 1000:.0f} ms")
-    if look.canary is not None:
-        facts.append(f"canary {look.canary:.1f} s")
-    if look.backlog is not None:
-        facts.append(f"backlog {look.backlog:,}")
-    if look.lag is not None:
-        facts.append(f"replicas {look.lag:.1f} s behind")
+    if seen.canary is not None:
+        facts.append(f"canary {seen.canary:.1f} s")
+    if seen.backlog is not None:
+        facts.append(f"backlog {seen.backlog:,}")
+    if seen.lag is not None:
+        facts.append(f"replicas {seen.lag:.1f} s behind")
     head = f"{name}{' (primary)' if leads else ''}: {site.verdict}"
     return f"{head}; {', '.join(facts)}{f'; {graded.why}' if graded.why else ''}"
 

@@ -30,7 +30,7 @@ from mcloud.failover.decide import (
     Debt,
     Decision,
     DecisionState,
-    GuardLook,
+    GuardObservation,
     decide,
 )
 from mcloud.failover.execution import (
@@ -94,7 +94,7 @@ class Guard:
         self._clock = clock
         self._wall = wall
         self._state = DecisionState()
-        self._look = GuardLook({})
+        self._seen = GuardObservation({})
         self._begun = clock()
         self._is_suspicious = False
         self._suspicious_since = inf
@@ -138,7 +138,7 @@ class Guard:
             self._watch.refresh()
         hurries = self._is_suspicious and self._clock() - self._suspicious_since < HURRY
         doing = {kind: work.what for kind, work in self._work.items()}
-        look = self._look = self._watch.look(
+        seen = self._seen = self._watch.observe(
             is_suspicious=hurries,
             moving=doing.get(MOVE, ""),
             catching_up=doing.get(CATCH_UP, ""),
@@ -148,13 +148,13 @@ class Guard:
         self._report_damage()
         if self._watch.is_fresh and not self._work:
             try:
-                self._level(look)
+                self._level(seen)
             except McloudError as error:
                 # The checks continue if a site fails meanwhile.
                 self._log.warning("the sites have different control records: %s", error)
-        self._take_up(look)
+        self._take_up(seen)
         before = self._state
-        decision = decide(look, before, self._settings, self._clock())
+        decision = decide(seen, before, self._settings, self._clock())
         self._state = decision.state
         if not decision.is_suspicious:
             self._suspicious_since = inf
@@ -168,12 +168,12 @@ class Guard:
             self._log.warning("%s", event.title)
             self._notify(event)
         if decision.action != NOTHING:
-            self._act(decision, look)
+            self._act(decision, seen)
         return decision
 
     def state(self) -> GuardState:
         """Return the guard's own state, for ``state.json``."""
-        record = self._look.record
+        record = self._seen.record
         return GuardState(
             pid=os.getpid(),
             at=self._wall(),
@@ -181,16 +181,16 @@ class Guard:
             primary=record.primary if record else None,
             epoch=record.epoch if record else None,
             record=record,
-            paused=self._look.paused,
+            paused=self._seen.paused,
             doing=tuple(work.what for work in self._work.values()),
             problem=self.problem,
             blind_s=round(max(0.0, self._clock() - self._looked), 1),
             unreadable=tuple(f"{site}: {each}" for site, each in self._watch.damaged()),
             sites={
-                name: statement.site(look, self._state.sites.get(name), self._clock())
-                for name, look in self._look.sites.items()
+                name: statement.site(seen, self._state.sites.get(name), self._clock())
+                for name, seen in self._seen.sites.items()
             },
-            debts=self._look.debts,
+            debts=self._seen.debts,
             decision=self.history[-1] if self.history else None,
             history=tuple(self.history),
             moves=tuple(each.report for each in list(self.moves)[-10:]),
@@ -214,9 +214,9 @@ class Guard:
 
     # Actions
 
-    def _take_up(self, look: GuardLook) -> None:
+    def _take_up(self, seen: GuardObservation) -> None:
         """Resume a move that an earlier run or a failed attempt left unfinished."""
-        if MOVE in self._work or look.paused or self._clock() < self._not_before.get(MOVE, -inf):
+        if MOVE in self._work or seen.paused or self._clock() < self._not_before.get(MOVE, -inf):
             return
         order = unfinished(self._use)
         if order is not None:
@@ -232,20 +232,20 @@ class Guard:
         self._log.warning("resumes an unfinished move: %s to %s", order.id, order.target)
         self._move(order, self._sites, stop)
 
-    def _act(self, decision: Decision, look: GuardLook) -> None:
+    def _act(self, decision: Decision, seen: GuardObservation) -> None:
         site = decision.site
         kind = CATCH_UP if decision.action == CATCH_UP else MOVE
         if kind in self._work or self._clock() < self._not_before.get(kind, -inf):
             return
         if kind == CATCH_UP:
-            self._begin(CATCH_UP, site, partial(self._catch_up, look.debts[site]))
+            self._begin(CATCH_UP, site, partial(self._catch_up, seen.debts[site]))
             return
         if CATCH_UP in self._work:
             self._work.pop(CATCH_UP).stop.set()
         is_back = decision.action == FAIL_BACK
         now = self._clock()
-        record = look.record
-        primary = record.primary if record else next(iter(look.sites))
+        record = seen.record
+        primary = record.primary if record else next(iter(seen.sites))
         bad_since = self._state.sites[primary].bad_since
         # The site may have failed right after the last good check.
         since_bad = now - bad_since if bad_since is not None else 0.0
@@ -335,7 +335,7 @@ class Guard:
             self._log.warning("ignores a document that it cannot read: %s", line)
         self._reported = found
 
-    def _level(self, look: GuardLook) -> None:
+    def _level(self, seen: GuardObservation) -> None:
         """Send the current record and documents to sites that were away."""
         view = self._watch.view
         if view.behind or view.is_split:

@@ -27,7 +27,7 @@ from mcloud.deadline import Asker, gather
 from mcloud.documents import Damaged, Kind, damaged, sound
 from mcloud.errors import Unavailable
 from mcloud.failover import debts, pause, shared_notes
-from mcloud.failover.decide import GuardLook, SiteLook
+from mcloud.failover.decide import GuardObservation, SiteObservation
 from mcloud.failover.record import RecordView
 from mcloud.failover.settings import GuardSettings
 from mcloud.failover.shared_notes import AnyNote, Note, Notes
@@ -83,9 +83,9 @@ class HealthWatch:
             if canaries
         }
 
-    def look(
+    def observe(
         self, *, is_suspicious: bool = False, moving: str = "", catching_up: str = ""
-    ) -> GuardLook:
+    ) -> GuardObservation:
         """Run the checks that are due, within ``timeout`` seconds, and within FIRST the first
         time.
         """
@@ -111,7 +111,7 @@ class HealthWatch:
         answers = self._asker.gather(calls, FIRST / 2 if is_first else self._settings.timeout)
         self._note(answers)
         self._launch(is_suspicious)
-        return self._look(moving, catching_up)
+        return self._observe(moving, catching_up)
 
     def refresh(self) -> None:
         """Make the next check read everything."""
@@ -239,8 +239,8 @@ class HealthWatch:
             "queue" not in seen or seen["queue"].state == UNKNOWN for seen in self._seen.values()
         )
 
-    def _look(self, moving: str, catching_up: str) -> GuardLook:
-        return GuardLook(
+    def _observe(self, moving: str, catching_up: str) -> GuardObservation:
+        return GuardObservation(
             sites={name: self._site(name) for name in self._sites},
             record=self.view.record,
             wall=self._wall(),
@@ -250,7 +250,7 @@ class HealthWatch:
             catching_up=catching_up,
         )
 
-    def _site(self, name: str) -> SiteLook:
+    def _site(self, name: str) -> SiteObservation:
         flight = self._canaries[name].flight if name in self._canaries else None
         depth: Depth | None = self._told.get((name, "depth"), Observation()).value
         waiting = [
@@ -260,7 +260,7 @@ class HealthWatch:
         ]
         if flight is not None and flight.was_sent and not (flight.is_over or flight.is_blind):
             waiting.append(flight.began)
-        return SiteLook(
+        return SiteObservation(
             services=dict(self._seen[name]),
             # Time without checks, for example while the machine was suspended, does not count as
             # time of waiting.

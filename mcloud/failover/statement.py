@@ -10,7 +10,7 @@ from mcloud.clouds.ports import ControlRecord
 from mcloud.cost.calls import CALLS, price, units
 from mcloud.cost.marginal import message_cost
 from mcloud.documents import OTHER_TEXTS, Count, Seconds
-from mcloud.failover.decide import Debt, SiteLook, SiteState
+from mcloud.failover.decide import Debt, SiteObservation, SiteState
 from mcloud.failover.execution import MoveReport
 from mcloud.failover.history import Kept
 from mcloud.failover.settings import GuardSettings
@@ -108,7 +108,7 @@ def _latency(seen: Observation[float]) -> float | None:
     return round(seen.value, 4) if seen.state == UP and seen.value is not None else None
 
 
-def site(look: SiteLook, state: SiteState | None, now: float) -> SiteStatement:
+def site(seen: SiteObservation, state: SiteState | None, now: float) -> SiteStatement:
     """Return the statement about a site. ``now`` is by the clock of the checks."""
     return SiteStatement(
         verdict=state.verdict if state else None,
@@ -121,13 +121,13 @@ def site(look: SiteLook, state: SiteState | None, now: float) -> SiteStatement:
                 latency_s=_latency(seen),
                 reason=seen.problem,
             )
-            for service, seen in look.services.items()
+            for service, seen in seen.services.items()
             if seen.tried is not None
         },
-        canary_s=None if look.canary is None else round(look.canary, 2),
-        waiting_s=None if look.waiting_since is None else round(now - look.waiting_since, 1),
-        backlog=look.backlog,
-        lag_s=look.lag,
+        canary_s=None if seen.canary is None else round(seen.canary, 2),
+        waiting_s=None if seen.waiting_since is None else round(now - seen.waiting_since, 1),
+        backlog=seen.backlog,
+        lag_s=seen.lag,
     )
 
 

@@ -15,7 +15,7 @@ class DeployedCode:
     not say which bundle it has.
     """
     failure: str
-    """Reason why the last update failed, so that earlier code runs; empty if it did not."""
+    """Reason why the last update failed and the earlier code still runs; empty if it succeeded."""
 
 
 def deployed_code(site: Site, timeout: float) -> DeployedCode:

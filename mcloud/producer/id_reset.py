@@ -36,7 +36,7 @@ class IdReset:
             " had started to count again; start a producer with another --name"
         )
 
-    def look(self, came: Sequence[Trade], taken: Sequence[Trade]) -> None:
+    def compare(self, came: Sequence[Trade], taken: Sequence[Trade]) -> None:
         """Compare the received trades with those that the cursor has admitted."""
         for symbol, time in {trade.symbol: trade.time for trade in taken}.items():
             self._newest[symbol] = max(time, self._newest.get(symbol, 0))

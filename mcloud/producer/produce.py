@@ -188,7 +188,7 @@ class Intake:
         self._closed: list[Batch] = []
         self.begun = {position.symbol for position in spool.resume_points()}
         """Symbols that have a position."""
-        self.anew = IdReset()
+        self.id_reset = IdReset()
         self._moved: set[str] = set()
         """Symbols whose position must be written even without trades."""
         self.route = route
@@ -225,7 +225,7 @@ class Intake:
         symbols: set[str] = set()
         if self._cursor is not None and trades:
             came, trades = trades, self._cursor.admit(trades, self._clocks.now_ms())
-            self.anew.look(came, trades)
+            self.id_reset.compare(came, trades)
             symbols = {trade.symbol for trade in trades}
             self._moved |= symbols - self.begun
             self.begun |= symbols
@@ -421,7 +421,7 @@ class _ProducerRun:
             holes=tuple(intake.holes()),
             spool_bytes=self._spool.bytes,
             spool_full=self._spool.is_full,
-            problem=intake.problem or intake.anew.problem,
+            problem=intake.problem or intake.id_reset.problem,
         )
 
     def maybe_tell(self) -> None:

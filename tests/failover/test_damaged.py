@@ -335,7 +335,7 @@ def test_a_guard_whose_checks_all_fail_is_lost(tmp_path: Path) -> None:
             return names
 
         assert fires(2) == []
-        watch.look = lambda **_: 1 // 0  # type: ignore[method-assign]
+        watch.observe = lambda **_: 1 // 0  # type: ignore[method-assign]
         assert fires(2) == []
         (why,) = fires(600)
         assert why.startswith(

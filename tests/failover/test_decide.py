@@ -17,8 +17,8 @@ from mcloud.failover.decide import (
     Debt,
     Decision,
     DecisionState,
-    GuardLook,
-    SiteLook,
+    GuardObservation,
+    SiteObservation,
     decide,
 )
 from mcloud.failover.settings import GuardSettings, problem_of
@@ -41,7 +41,7 @@ class Story:
         self.now = 1000.0
         self.wall = 2e9
         self.state = DecisionState()
-        self.look = GuardLook({"aws": SiteLook(), "gcp": SiteLook()})
+        self.look = GuardObservation({"aws": SiteObservation(), "gcp": SiteObservation()})
         self.last: Decision
 
     def see(self, times: int = 1, step: float = 2.0, **queues: str) -> Decision:

@@ -151,5 +151,5 @@ def test_a_lag_from_the_future_is_ignored(tmp_path: Path, age: float, known: boo
     site.control.note_lag(Lag("gcp", "aws", "all", 4.0, 0, None, 0, clocks.wall() - age))
     sites = {"aws": site, "gcp": LiveSite("gcp")}
     watch = HealthWatch(sites, RULES, clock=clocks.timer, wall=clocks.wall, canaries=False)  # type: ignore[arg-type]
-    look = watch.look()
+    look = watch.observe()
     assert (look.sites["aws"].lag is not None) == known

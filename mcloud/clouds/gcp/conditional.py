@@ -7,10 +7,10 @@ from mcloud.clouds.gcp.client import TIMEOUT, retry
 
 
 def write(client: Any, document: Any, fields: Mapping[str, Any], update_time: Any) -> Any:
-    """Write a document in place of the one with this update time, or of none if it is None.
+    """Replace the document that has this update time. If it is None, create the document.
 
-    Return the new update time, or None if the update time of the stored document is another. The
-    errors are those of the client.
+    Return the new update time, or None if the stored document has another update time, or exists
+    already. The errors are those of the client.
     """
     from google.api_core.exceptions import (
         Aborted,

@@ -24,7 +24,7 @@ PATIENCE = 8.0  # seconds for the requests of a check
 SOON, COST = 300.0, 3600.0  # seconds until the next read of the cost, which needs all meters
 
 
-def look_once(config: Config, sites: Mapping[str, Site]) -> AlertFigures:
+def read_once(config: Config, sites: Mapping[str, Site]) -> AlertFigures:
     """Read all figures once, at the same time.
 
     Raises:
@@ -34,7 +34,9 @@ def look_once(config: Config, sites: Mapping[str, Site]) -> AlertFigures:
     return _figures(config, sites, snapshot, _cost(config, sites))
 
 
-def looks(config: Config, sites: Mapping[str, Site], interval: float) -> Callable[[], AlertFigures]:
+def repeated_reader(
+    config: Config, sites: Mapping[str, Site], interval: float
+) -> Callable[[], AlertFigures]:
     """Return a function that reads the figures, for calls ``interval`` seconds apart. It reads
     each part of a site no more often than the part changes, since the metrics services bill each
     request.
@@ -43,7 +45,7 @@ def looks(config: Config, sites: Mapping[str, Site], interval: float) -> Callabl
     cost: CostPart | Unknown | None = None
     due = float("-inf")
 
-    def look() -> AlertFigures:
+    def read() -> AlertFigures:
         nonlocal cost, due
         watch.tick()
         if time.monotonic() >= due:
@@ -54,7 +56,7 @@ def looks(config: Config, sites: Mapping[str, Site], interval: float) -> Callabl
             time.sleep(0.05)
         return _figures(config, sites, watch.snapshot(), cost)
 
-    return look
+    return read
 
 
 def _figures(
