@@ -23,7 +23,7 @@ class Work(Protocol):
 
 
 class ScheduledWork:
-    """Runs a work when it is due, and retries it after growing pauses if it fails.
+    """Runs a piece of work when it is due, and retries it after growing pauses if it fails.
 
     Args:
         clock: returns monotonic seconds.

@@ -7,11 +7,12 @@ https://cloud.google.com/logging/docs/reference/v2/rest/v2/entries/list.
 import json
 import time
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from mcloud.clouds.gcp.client import GcpSession, refused, translated, understood
+from mcloud.clouds.gcp.spans import to_timestamp
 from mcloud.clouds.ports import LOG_SEARCH, LogLine
 from mcloud.errors import Unavailable
 
@@ -89,8 +90,8 @@ def filter_of(function: str, symbol: str, trade_id: int, start: float, end: floa
         (
             'resource.type="cloud_run_revision"',
             f'resource.labels.service_name="{function}"',
-            f'timestamp>="{_stamp(start)}"',
-            f'timestamp<="{_stamp(end)}"',
+            f'timestamp>="{to_timestamp(start)}"',
+            f'timestamp<="{to_timestamp(end)}"',
             f'jsonPayload.symbol="{symbol}"',
             f"jsonPayload.first_id<={trade_id}",
             f"jsonPayload.last_id>={trade_id}",
@@ -122,7 +123,3 @@ def _line(fields: dict[str, Any], symbol: str, trade_id: int, at: float | None) 
 
 def _seconds(stamp: str) -> float:
     return datetime.fromisoformat(stamp).timestamp()
-
-
-def _stamp(seconds: float) -> str:
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S.%fZ}"

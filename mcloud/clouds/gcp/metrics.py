@@ -86,16 +86,12 @@ class CloudMonitoring:
         """Return the time series of a metric. ``reduced`` is the aligner and the reducer that
         combine several series into one, with one point per minute.
         """
-        from google.cloud.monitoring_v3.types import (
-            Aggregation,
-            ListTimeSeriesRequest,
-            TimeInterval,
-        )
+        from google.cloud.monitoring_v3.types import Aggregation, ListTimeSeriesRequest
 
         request = ListTimeSeriesRequest(
             name=f"projects/{self._to.project}",
             filter=f'metric.type = "{metric}" AND {about}',
-            interval=TimeInterval(start_time=_stamp(start), end_time=_stamp(end)),
+            interval=interval(start, end),
             view=ListTimeSeriesRequest.TimeSeriesView.FULL,
         )
         if reduced:
@@ -142,5 +138,12 @@ def _class(series: Any) -> str:
     return str(series.metric.labels.get("response_code_class", ""))
 
 
-def _stamp(seconds: float) -> dict[str, int]:
+def interval(start: float, end: float) -> Any:
+    """Return the ``TimeInterval`` between two times in seconds since 1970."""
+    from google.cloud.monitoring_v3.types import TimeInterval
+
+    return TimeInterval(start_time=_timestamp(start), end_time=_timestamp(end))
+
+
+def _timestamp(seconds: float) -> dict[str, int]:
     return {"seconds": int(seconds), "nanos": int(seconds % 1 * 1e9)}

@@ -41,8 +41,8 @@ def document(span: Span, project: str) -> dict[str, Any]:
         "spanId": span.span_id,
         "parentSpanId": span.parent_id,
         "displayName": {"value": span.name},
-        "startTime": _stamp(span.start),
-        "endTime": _stamp(span.end),
+        "startTime": to_timestamp(span.start),
+        "endTime": to_timestamp(span.end),
         "attributes": {
             "attributeMap": {
                 key: {"intValue": str(value)}
@@ -54,5 +54,6 @@ def document(span: Span, project: str) -> dict[str, Any]:
     }
 
 
-def _stamp(seconds: float) -> str:
+def to_timestamp(seconds: float) -> str:
+    """Return a time as RFC 3339 text in UTC."""
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S.%fZ}"

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from mcloud.clouds.days import SECONDS, day_of, gib_months, share_of_month
 from mcloud.clouds.gcp.client import TIMEOUT, retry, translated
+from mcloud.clouds.gcp.metrics import interval
 from mcloud.clouds.ports import Metered
 from mcloud.clouds.resources import GcpResources
 from mcloud.clouds.storage_classes import divided, growth, share
@@ -228,18 +229,14 @@ class MonitoringUsage:
         return {name: dict(days) for name, days in found.items()}, returned
 
     def _series(self, query: _Query, start: float, end: float, period: int) -> Any:
-        from google.cloud.monitoring_v3.types import (
-            Aggregation,
-            ListTimeSeriesRequest,
-            TimeInterval,
-        )
+        from google.cloud.monitoring_v3.types import Aggregation, ListTimeSeriesRequest
 
         condition = f" AND {query.resource}" if query.resource else ""
         aligner = Aggregation.Aligner.ALIGN_MEAN if query.gauge else Aggregation.Aligner.ALIGN_DELTA
         request = ListTimeSeriesRequest(
             name=f"projects/{self._to.project}",
             filter=f'metric.type = "{query.metric}"{condition}',
-            interval=TimeInterval(start_time=_stamp(start), end_time=_stamp(end)),
+            interval=interval(start, end),
             aggregation=Aggregation(
                 alignment_period={"seconds": period},
                 per_series_aligner=aligner,
@@ -391,7 +388,3 @@ def _label(series: Any, label: str) -> str:
 def _number(value: Any) -> Decimal:
     # One of the two is set, and the other reads as 0.
     return Decimal(value.int64_value) or Decimal(str(value.double_value))
-
-
-def _stamp(seconds: float) -> dict[str, int]:
-    return {"seconds": int(seconds), "nanos": int(seconds % 1 * 1e9)}
