@@ -39,6 +39,8 @@ STALE = 600.0  # seconds; Cloud Monitoring alone lags by four minutes
 
 @dataclass(frozen=True)
 class AlertRule:
+    """A condition on figures, and the alert to send while it holds."""
+
     name: str
     figure: str
     """Pattern of the figures; see ``figures``."""

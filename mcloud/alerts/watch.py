@@ -50,6 +50,8 @@ class FiringAlert:
 
 @dataclass(frozen=True, kw_only=True)
 class WatcherState(RunState):
+    """The state document of a watcher."""
+
     profile: str
     interval: Seconds
     channels: tuple[str, ...]

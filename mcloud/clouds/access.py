@@ -30,6 +30,8 @@ _NETWORK = "check the network, any proxy, and `region` in mcloud.toml"
 
 @dataclass(frozen=True)
 class AccessFinding:
+    """The result of one check of access."""
+
     state: CheckState
     text: str
     remedy: str = ""
@@ -52,6 +54,8 @@ class Target:
 
 
 class Access(Protocol):
+    """Checks of the credentials and permissions for one site."""
+
     def identity(self) -> str:
         """Return the identity of the credentials, as the cloud names it.
 

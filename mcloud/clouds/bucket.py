@@ -23,6 +23,8 @@ class ObjectVersion:
 
 
 class Bucket(Protocol):
+    """A bucket that can be emptied."""
+
     workers: int
     """Number of calls of ``delete`` that the service answers well at once."""
 

@@ -46,6 +46,8 @@ class Depth:
 
 @dataclass(frozen=True)
 class DeadLetter:
+    """A message that the function could not process, as it waits in the dead-letter queue."""
+
     id: str
     """Message ID on its site."""
     receipt: str
@@ -282,6 +284,8 @@ class Metered:
 
 
 class Queue(Protocol):
+    """The queue of a site, with its dead-letter queue."""
+
     is_live: bool
     """Whether the queue itself reports its current depth. If not, the metrics service does,
     minutes late."""
@@ -320,6 +324,8 @@ class Queue(Protocol):
 
 
 class Candles(Protocol):
+    """The store of a site for candles."""
+
     def update(self, symbol: str, start: int, change: Callable[[Candle], Folded]) -> Folded:
         """Read the candle (an empty one if it is missing), change it and write it back.
 
@@ -388,6 +394,8 @@ class Candles(Protocol):
 
 
 class Archive(Protocol):
+    """The raw archive of a site: all trades, as objects in a bucket."""
+
     delay: float
     """Longest usual time in seconds from the candle of a trade until the archive has the trade. It
     is 0 if functions archive trades before they write candles."""
@@ -440,6 +448,8 @@ class Archive(Protocol):
 
 
 class Control(Protocol):
+    """The control store of a site: heartbeats, lags, the control record and small documents."""
+
     def beat(self, beats: Iterable[Heartbeat]) -> list[Heartbeat]:
         """Add these counts to the stored heartbeats, and keep the newest times.
 
@@ -526,6 +536,8 @@ class Control(Protocol):
 
 
 class Metrics(Protocol):
+    """The metrics service of a site's cloud."""
+
     def figures(self, window: float) -> Figures:
         """Return all figures, with counts over the last ``window`` seconds, in as few requests as
         possible.
@@ -536,6 +548,8 @@ class Metrics(Protocol):
 
 
 class Logs(Protocol):
+    """The logs of a site's processor."""
+
     def find(self, symbol: str, trade_id: int, start: float, end: float) -> list[LogLine]:
         """Return the log lines from ``start`` to ``end`` about messages whose range of trade IDs
         includes a trade, by time. If there are many, only the first are returned.
@@ -547,6 +561,8 @@ class Logs(Protocol):
 
 
 class Usage(Protocol):
+    """The metered usage of a site, which its cloud bills."""
+
     def metered(self, start: float, end: float) -> list[Metered]:
         """Return the site's usage from ``start`` up to ``end``, both in one month, UTC.
 
@@ -557,6 +573,8 @@ class Usage(Protocol):
 
 
 class Probe(Protocol):
+    """Cheap calls that show whether the services of a site answer."""
+
     def check(self, service: str, timeout: float) -> None:
         """Check one of ``SERVICES`` with a cheap read.
 

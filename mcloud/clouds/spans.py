@@ -9,6 +9,8 @@ TIMEOUT = 2.0  # seconds for one export
 
 @dataclass(frozen=True)
 class Span:
+    """A timed part of a trace."""
+
     name: str
     trace_id: str
     span_id: str
@@ -20,6 +22,8 @@ class Span:
 
 
 class Exporter(Protocol):
+    """Sends spans to the tracing service of a cloud."""
+
     def export(self, spans: Sequence[Span]) -> None:
         """Export spans within ``TIMEOUT``.
 

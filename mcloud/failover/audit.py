@@ -32,6 +32,8 @@ AT_ONCE = 50
 
 @dataclass(frozen=True)
 class AuditEntry:
+    """One step of a move or of a manual change, in the audit log."""
+
     id: str
     """Id of the move that the step belongs to."""
     step: str

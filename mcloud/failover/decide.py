@@ -68,6 +68,8 @@ class Debt:
 
 @dataclass(frozen=True)
 class GuardObservation:
+    """The sites and the shared notes, as one check of the guard found them."""
+
     sites: Mapping[str, SiteObservation]
     """The sites. The first one is the primary if there is no record."""
     record: ControlRecord | None = None
@@ -86,6 +88,8 @@ class GuardObservation:
 
 @dataclass(frozen=True)
 class SiteState:
+    """The verdict on a site, and the checks in a row that led to it."""
+
     verdict: Availability = UNKNOWN
     since: float = 0.0
     """Time of the verdict, by the clock of the checks."""
@@ -100,6 +104,8 @@ class SiteState:
 
 @dataclass(frozen=True)
 class DecisionState:
+    """All that a decision keeps for the next one."""
+
     sites: Mapping[str, SiteState] = field(default_factory=dict)
     epoch: int | None = None
     """Epoch of the record. None before the first check."""
@@ -114,6 +120,8 @@ class DecisionState:
 
 @dataclass(frozen=True)
 class Decision:
+    """The next action, with the reasons for it."""
+
     action: GuardAction
     site: str
     """Site of the action, or empty for NOTHING."""

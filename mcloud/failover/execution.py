@@ -92,6 +92,8 @@ def tools(
 
 @dataclass(frozen=True)
 class MoveOutcome:
+    """The result of a move, as reported and recorded."""
+
     order: MoveOrder
     record: ControlRecord
     before: str

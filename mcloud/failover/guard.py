@@ -66,6 +66,8 @@ class _GuardWork:
 
 
 class Guard:
+    """Checks the sites, decides, and carries out moves and catch-ups."""
+
     def __init__(
         self,
         sites: Mapping[str, Site],

@@ -122,6 +122,8 @@ class StepResults:
 
 @dataclass(frozen=True)
 class MoveProgress:
+    """The order of a move and its finished steps."""
+
     order: MoveOrder
     done: StepResults = StepResults()
     finished: frozenset[str] = frozenset()
@@ -176,6 +178,8 @@ class _File:
 
 
 class Journal:
+    """The file with the progress of the last move, from which another process can resume it."""
+
     def __init__(self, path: Path) -> None:
         self._path = path
         self._unwritten: MoveProgress | None = None

@@ -12,6 +12,8 @@ from mcloud.failover.audit import audit_log, operator, own_entry
 
 @dataclass(frozen=True)
 class Pause(shared_notes.Note):
+    """The note that the guards are paused, or active again."""
+
     paused: bool
     by: str
     why: str

@@ -24,6 +24,8 @@ RecordAnswer = ControlRecord | Damaged | None | Exception
 
 @dataclass(frozen=True)
 class RecordView:
+    """The control records of all sites, as they were last read."""
+
     by_site: Mapping[str, RecordAnswer]
     known: ControlRecord | None = None
     """The newest record that the caller has seen before, from whichever site."""

@@ -23,6 +23,8 @@ MOST = 2**53
 
 @dataclass(frozen=True, kw_only=True)
 class Note:
+    """A document that is stored on all sites."""
+
     at: Time
     """Time of the write, in seconds since 1970."""
     written: Annotated[int, Between(0, MOST)] = 0

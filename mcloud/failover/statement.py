@@ -86,6 +86,8 @@ class GuardLife(RunState):
 
 @dataclass(frozen=True, kw_only=True)
 class GuardState(GuardLife):
+    """The state document of a guard."""
+
     primary: str | None
     epoch: Count | None
     record: ControlRecord | None

@@ -134,6 +134,8 @@ class Minute(NamedTuple):
 
 @dataclass(frozen=True)
 class Anomaly:
+    """A minute whose price or volume is unusual."""
+
     symbol: str
     start: int
     """Start of the minute, in ms since 1970."""

@@ -53,6 +53,8 @@ class TimelineStep(NamedTuple):
 
 
 class Timeline(NamedTuple):
+    """Intervals with trades and quiet ones, and the holes among them."""
+
     steps: list[TimelineStep]
     """Steps, sorted by time. An interval has no step if all of its trades may be missing."""
     holes: list[CandleHole]

@@ -18,6 +18,8 @@ _SAMPLED = 1
 
 
 class TraceParent(NamedTuple):
+    """The trace of a message, in the form of W3C's header ``traceparent``."""
+
     trace_id: str
     """32 hex digits, not all of them 0."""
     span_id: str

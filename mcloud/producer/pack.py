@@ -19,6 +19,8 @@ function call.
 
 
 class Batch(NamedTuple):
+    """Trades of one symbol that are sent together."""
+
     trades: list[Trade]
     opened: float
     """Time when the first of them was added, by the clock of the packer."""

@@ -36,6 +36,8 @@ class SourceAbout:
 
 @dataclass(frozen=True, kw_only=True)
 class ProducerState(SourceAbout, RunState):
+    """The state document of a producer."""
+
     live: bool
     mode: Annotated[ProducerMode, OTHER_TEXTS]
     read: Count

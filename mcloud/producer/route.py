@@ -26,6 +26,8 @@ LOOKS = 5  # number of checks whose median latency counts, so that two outliers 
 
 @dataclass(frozen=True)
 class Route:
+    """The sites that get the next batch, and the reason."""
+
     sites: tuple[str, ...]
     reason: str
 

@@ -58,6 +58,8 @@ class PairProgress:
 
 @dataclass(frozen=True, kw_only=True)
 class ReplicatorState(RunState):
+    """The state document of a replicator."""
+
     pairs: tuple[PairProgress, ...]
     name: str = ""
     what: tuple[str, ...] = ()

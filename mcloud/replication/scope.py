@@ -11,6 +11,8 @@ WHAT = ("candles", "raw")
 
 @dataclass(frozen=True)
 class Scope:
+    """The data and the symbols that a command copies or compares."""
+
     what: frozenset[str] = frozenset(WHAT)
     symbols: frozenset[str] | None = None
     """Symbols in the scope; None stands for all."""
