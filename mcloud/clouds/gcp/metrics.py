@@ -130,7 +130,7 @@ def _points(series: Sequence[Any]) -> list[Any]:
 
 
 def _value(point: Any) -> float:
-    kind = point.value._pb.WhichOneof("value")
+    kind = type(point.value).pb(point.value).WhichOneof("value")
     return float(getattr(point.value, kind))
 
 
