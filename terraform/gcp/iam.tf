@@ -359,7 +359,7 @@ resource "google_project_iam_member" "builder_logs" {
   member  = google_service_account.builder.member
 }
 
-# Cloud Functions copies the source into a bucket of its own and builds from there.
+# Cloud Functions copies the sources of all functions of a project into a bucket of its own and builds from there.
 resource "google_project_iam_member" "builder_source" {
   project = var.project
   role    = "roles/storage.objectViewer"
@@ -367,7 +367,7 @@ resource "google_project_iam_member" "builder_source" {
 
   condition {
     title      = "function sources"
-    expression = "resource.name == \"${local.sources}\" || resource.name.startsWith(\"${local.sources}/\")"
+    expression = "resource.name == \"${local.sources}\" || resource.name.startsWith(\"${local.sources}/objects/${var.name}-\")"
   }
 }
 

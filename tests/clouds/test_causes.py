@@ -36,6 +36,15 @@ GOOGLE = [
         "is disabled in the Google project",
         "run `gcloud services enable",
     ),
+    (  # https://github.com/hashicorp/terraform-provider-google/issues/17938
+        "googleapi: Error 403: Caller does not have required permission to use project my-proj-1."
+        " Grant the caller the roles/serviceusage.serviceUsageConsumer role, or a custom role with"
+        " the serviceusage.services.use permission, by visiting https://console.developers.google"
+        ".com/iam-admin/iam/project?project=my-proj-1 and then retry. Propagation of the new"
+        " permission may take a few minutes., forbidden",
+        "`serviceusage.services.use` is missing in the Google project my-proj-1",
+        "roles/serviceusage.serviceUsageConsumer",
+    ),
     (  # google.api_core of a gRPC answer: google.rpc.ErrorInfo of SERVICE_DISABLED
         "403 Cloud Firestore API has not been used in project my-proj-1 before or it is disabled."
         " Enable it by visiting https://console.developers.google.com/apis/api/"

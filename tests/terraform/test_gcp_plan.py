@@ -60,7 +60,7 @@ def test_pubsub_may_dead_letter(gcp_state: list[dict[str, Any]]) -> None:
 
 
 def test_the_builder_reads_sources_only(gcp_state: list[dict[str, Any]]) -> None:
-    """Cloud Functions copies sources into a bucket of the project and the region."""
+    """Cloud Functions copies the sources of all functions into a bucket of the region."""
     builder = only(gcp_state, "google_service_account", "builder")["member"]
     on_project = only(gcp_state, "google_project_iam_member", "builder_source")
     assert (on_project["role"], on_project["member"]) == ("roles/storage.objectViewer", builder)
@@ -69,7 +69,7 @@ def test_the_builder_reads_sources_only(gcp_state: list[dict[str, Any]]) -> None
     number = number.removeprefix("projects/")
     bucket = f"projects/_/buckets/gcf-v2-sources-{number}-us-central1"
     assert condition["expression"] == (
-        f'resource.name == "{bucket}" || resource.name.startsWith("{bucket}/")'
+        f'resource.name == "{bucket}" || resource.name.startsWith("{bucket}/objects/mcloud-")'
     )
     on_bucket = only(gcp_state, "google_storage_bucket_iam_member", "builder")
     assert on_bucket["bucket"] == only(gcp_state, "google_storage_bucket", "source")["name"]

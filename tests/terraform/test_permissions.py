@@ -137,6 +137,7 @@ REFUSED_ON_GOOGLE: dict[tuple[str, str], str] = {
 
 UNREQUESTED: dict[str, str] = {
     "iam.serviceAccounts.actAs": "functions, jobs and subscriptions run as accounts of the module",
+    "serviceusage.services.use": "each request names the project whose quota it uses, in a header",
 }
 """Permissions of a deployer on Google Cloud that belong to no request."""
 

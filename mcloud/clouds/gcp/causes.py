@@ -98,6 +98,13 @@ CAUSES = (
         RENAME,
     ),
     Cause(
+        # Terraform's provider names the project of the stack as the one whose quota it uses.
+        rf"required permission to use project (?P<project>{_ID})",
+        "the permission `serviceusage.services.use` is missing in the Google project {project}",
+        "give the account a role of `mcloud permissions gcp`, or roles/serviceusage"
+        ".serviceUsageConsumer, and wait a few minutes",
+    ),
+    Cause(
         r"Database ID .* is not available in project .*retry in (?P<seconds>\d+) seconds",
         "a Firestore database with this name was deleted a moment ago",
         "wait {seconds} seconds",

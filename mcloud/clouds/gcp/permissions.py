@@ -23,6 +23,7 @@ _READS: Needs = {
         *("pubsub.subscriptions.getIamPolicy", "pubsub.topics.get", "pubsub.topics.getIamPolicy"),
         *("resourcemanager.projects.get", "resourcemanager.projects.getIamPolicy"),
         *("run.services.getIamPolicy", "serviceusage.services.get", "serviceusage.services.list"),
+        "serviceusage.services.use",
         *("storage.buckets.get", "storage.buckets.getIamPolicy", "storage.objects.get"),
     ),
     "billing account": ("billing.budgets.get",),
