@@ -3,8 +3,10 @@
 import random
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from mcloud.backoff import Jitter, grown
@@ -75,6 +77,44 @@ class CandleMemory(Generic[Version]):
         with self._lock:
             self._written.pop((symbol, start), None)
             self._created.pop(symbol, None)
+
+
+class OptimisticCandles(ABC, Generic[Version]):
+    """The changes of candles in a store that compares the version of a record when it writes."""
+
+    def __init__(self) -> None:
+        self._memory = CandleMemory[Version]()
+
+    def update(self, symbol: str, start: int, change: Callable[[Candle], Folded]) -> Folded:
+        read = partial(self._read, symbol, start)
+        return update(symbol, start, read, self._write, change, self._memory)
+
+    def rewrite(self, symbol: str, start: int, change: Callable[[StoredCandle], Candle]) -> None:
+        def write(candle: Candle, version: Version | None) -> bool:
+            if candle.fragments:
+                return self._write(candle, version) is not None
+            return self._delete(candle, version)
+
+        rewrite(partial(self._read_stored, symbol, start), write, change)
+
+    @abstractmethod
+    def _read(self, symbol: str, start: int) -> Read[Version]:
+        """Return a candle and its version."""
+
+    @abstractmethod
+    def _read_stored(self, symbol: str, start: int) -> tuple[StoredCandle, Version | None]:
+        """Return the record of a candle, which may be damaged, and its version."""
+
+    @abstractmethod
+    def _write(self, candle: Candle, version: Version | None) -> Version | None:
+        """Write a candle in place of the record with this version, or of none.
+
+        Return the new version, or None if the version of the stored record has changed.
+        """
+
+    @abstractmethod
+    def _delete(self, candle: Candle, version: Version | None) -> bool:
+        """Delete the record with this version. Return False if its version has changed."""
 
 
 def update(

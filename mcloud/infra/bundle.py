@@ -28,10 +28,12 @@ _SHARED = (
     "clouds/__init__.py",
     "clouds/cache.py",
     "clouds/causes.py",
+    "clouds/control.py",
     "clouds/heartbeats.py",
     "clouds/optimistic.py",
     "clouds/otlp.py",
     "clouds/ports.py",
+    "clouds/positions.py",
     "clouds/resources.py",
     "clouds/spans.py",
 )

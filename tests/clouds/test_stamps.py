@@ -14,8 +14,8 @@ from mcloud.clouds.gcp.changes import (
     QueryPosition,
     advance,
     begin,
-    parse,
 )
+from mcloud.clouds.positions import parse_position
 from mcloud.errors import Refused
 
 PAGE = 3
@@ -162,6 +162,7 @@ def test_an_hour_without_changes_needs_no_repeated_read() -> None:
 
 def test_a_position_survives_its_text_form() -> None:
     position = QueryPosition(1, "BTCUSDT_2024-08-08T23:54:00Z", 2, 3, 4, 5)
-    assert parse(position.to_text()) == position
+    text = position.to_text()
+    assert parse_position(QueryPosition, text, "a collection") == position
     with pytest.raises(Refused, match="not a position"):
-        parse('{"stream": "arn:aws:…"}')
+        parse_position(QueryPosition, '{"stream": "arn:aws:…"}', "a collection")

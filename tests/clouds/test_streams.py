@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from mcloud.clouds.aws import changes as module
 from mcloud.clouds.aws.changes import DynamoChanges
-from mcloud.clouds.aws.shards import FINISHED, StreamShard, begin, follow, parse, readable
+from mcloud.clouds.aws.shards import FINISHED, ShardPosition, StreamShard, begin, follow, readable
 from mcloud.clouds.ports import Changes
+from mcloud.clouds.positions import parse_position
 from mcloud.errors import Refused, Trimmed
 
 from .stream import DAY, Stream
@@ -233,4 +234,4 @@ class TestShards:
     def test_a_position_survives_its_text_form(self) -> None:
         stream = Stream(2, empty=0, page=10)
         text = reader(stream).tip()
-        assert parse(text).to_text() == text
+        assert parse_position(ShardPosition, text, "a stream").to_text() == text

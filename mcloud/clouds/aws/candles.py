@@ -8,7 +8,7 @@ from mcloud.clouds import optimistic
 from mcloud.clouds.aws.changes import DynamoChanges
 from mcloud.clouds.aws.client import translated
 from mcloud.clouds.ports import Changes, StoredCandle
-from mcloud.market.candle import Candle, Folded, to_timestamp
+from mcloud.market.candle import Candle, to_timestamp
 
 _TEXTS = ("symbol", "timestamp", "fragments")
 _VERSION = ("version", "fragments")
@@ -21,38 +21,20 @@ Item = dict[str, Any]
 """An item in boto3's form: ``{"symbol": {"S": "BTCUSDT"}, …}``."""
 
 
-class DynamoCandles:
+class DynamoCandles(optimistic.OptimisticCandles[Item]):
     def __init__(
         self, client: Any, table: str, make_streams: Callable[[], Any] = lambda: None
     ) -> None:
         """``make_streams`` creates a client of DynamoDB Streams, which ``tip`` and ``changes``
         need. The processor uses neither and omits it.
         """
+        super().__init__()
         self._client = client
         client.meta.events.register(
             "before-parse.dynamodb.Query", _take_items, unique_id="mcloud-take-items"
         )
         self._table = table
-        self._memory = optimistic.CandleMemory[Item]()
         self._changes = DynamoChanges(client, make_streams, table, _decode)
-
-    def update(self, symbol: str, start: int, change: Callable[[Candle], Folded]) -> Folded:
-        return optimistic.update(
-            symbol, start, lambda: self._read(symbol, start), self._write, change, self._memory
-        )
-
-    def rewrite(self, symbol: str, start: int, change: Callable[[StoredCandle], Candle]) -> None:
-        def read() -> tuple[StoredCandle, Item | None]:
-            item = self._item(symbol, start)
-            has_mark = _version(item) > 0
-            return optimistic.stored(symbol, start, _plain(item or {}), has_mark), item
-
-        def write(candle: Candle, before: Item | None) -> bool:
-            if candle.fragments:
-                return self._write(candle, before) is not None
-            return self._delete(candle, before)
-
-        optimistic.rewrite(read, write, change)
 
     def create(self, candles: Sequence[Candle]) -> list[Candle]:
         # Candles are written one by one, because a batch of DynamoDB has no conditions and a
@@ -113,6 +95,11 @@ class DynamoCandles:
         candle = Candle(symbol, start) if item is None else _decode(item)
         return optimistic.Read(candle, item)
 
+    def _read_stored(self, symbol: str, start: int) -> tuple[StoredCandle, Item | None]:
+        item = self._item(symbol, start)
+        has_mark = _version(item) > 0
+        return optimistic.stored(symbol, start, _plain(item or {}), has_mark), item
+
     def _item(self, symbol: str, start: int) -> Item | None:
         with translated(f"DynamoDB {self._table}"):
             answer = self._client.get_item(
@@ -122,10 +109,6 @@ class DynamoCandles:
         return item
 
     def _write(self, candle: Candle, before: Item | None) -> Item | None:
-        """Write a candle in place of the item ``before``.
-
-        Return the new item, or None if ``before`` is no longer the stored item.
-        """
         item = _encode(candle, _version(before) + 1)
         with translated(f"DynamoDB {self._table}"):
             try:

@@ -12,6 +12,7 @@ from mcloud.clouds.aws import shards
 from mcloud.clouds.aws.client import translated
 from mcloud.clouds.aws.shards import BEGINNING, FINISHED, ShardPosition, State, StreamShard
 from mcloud.clouds.ports import Changes
+from mcloud.clouds.positions import parse_position
 from mcloud.errors import Refused, Trimmed
 from mcloud.market.candle import Candle
 
@@ -84,7 +85,7 @@ class DynamoChanges:
         return ShardPosition(listing.stream, now, shards.begin(listing.shards)).to_text()
 
     def changes(self, position: str) -> Changes:
-        before = shards.parse(position)
+        before = parse_position(ShardPosition, position, "a DynamoDB stream")
         listing, is_new = self._known(before)
         states = shards.follow(before.shards, listing.shards)
         images: dict[tuple[str, str], dict[str, Any]] = {}

@@ -1,51 +1,32 @@
 """The control table in DynamoDB: partition key ``kind``, sort key ``key``."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict
-from functools import partial
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any
 
 from mcloud import errors
 from mcloud.clouds import heartbeats
 from mcloud.clouds.aws.client import translated
-from mcloud.clouds.ports import HEARTBEAT, RECORD, ControlRecord, Heartbeat, Lag
+from mcloud.clouds.control import EARLIER_HEARTBEAT, VersionedControl
+from mcloud.clouds.ports import HEARTBEAT, RECORD, ControlRecord, Heartbeat
 from mcloud.documents import Damaged, decode, parse
 
 MOST_DIGITS = 38  # maximum number of digits of a number in DynamoDB
-_EARLIER = "heartbeat"
-"""Kind of the items in which functions of earlier releases store one heartbeat each."""
 
 _Attribute = dict[str, Any]
 """An attribute in boto3's form: ``{"S": "text"}``."""
 
 
-class DynamoControl:
+class DynamoControl(VersionedControl[_Attribute]):
     def __init__(self, client: Any, table: str) -> None:
+        super().__init__()
         self._client = client
         self._table = table
-        kind = heartbeats.HEARTBEATS.name
-        self._heartbeats = heartbeats.HeartbeatDocuments[_Attribute](
-            partial(self._read, kind), partial(self._write, kind)
-        )
-
-    def beat(self, beats: Iterable[Heartbeat]) -> list[Heartbeat]:
-        return self._heartbeats.add(beats)
 
     def heartbeats(self) -> list[Heartbeat | Damaged]:
         documents = self.kept(heartbeats.HEARTBEATS.name)
-        return heartbeats.read(documents, map(_heartbeat, self._all(_EARLIER)))
-
-    def forget_heartbeat(self, symbol: str) -> None:
-        self._heartbeats.forget(symbol)
-        self.forget(_EARLIER, symbol)
-
-    def note_lag(self, lag: Lag) -> None:
-        self.keep("lag", lag.key, asdict(lag))
-
-    def lags(self) -> list[Lag | Damaged]:
-        return [decode(Lag, lag, f"the lag {key}") for key, lag in self.kept("lag").items()]
+        return heartbeats.read(documents, map(_heartbeat, self._all(EARLIER_HEARTBEAT)))
 
     def keep(self, kind: str, key: str, document: Mapping[str, Any]) -> None:
         with translated(f"DynamoDB {self._table}"):
@@ -53,17 +34,6 @@ class DynamoControl:
 
     def add(self, kind: str, key: str, document: Mapping[str, Any]) -> bool:
         return self._write(kind, key, document, None) is not None
-
-    def replace(
-        self, kind: str, key: str, document: Mapping[str, Any], before: Mapping[str, Any]
-    ) -> bool:
-        stored, version = self._read(kind, key)
-        if version is None or stored != before:
-            return False
-        return self._write(kind, key, document, version) is not None
-
-    def get(self, kind: str, key: str) -> Any:
-        return self._read(kind, key)[0]
 
     def kept(self, kind: str, after: str = "", limit: int | None = None) -> dict[str, Any]:
         items = islice(self._all(kind, after), limit)

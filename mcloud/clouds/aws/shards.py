@@ -9,9 +9,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from mcloud import documents
-from mcloud.documents import read_text
-from mcloud.errors import DamagedData, Trimmed
+from mcloud.errors import Trimmed
 
 State = str | None
 """Last sequence number read from a shard, or BEGINNING or FINISHED."""
@@ -36,18 +34,6 @@ class ShardPosition(NamedTuple):
 
     def to_text(self) -> str:
         return json.dumps(self._asdict(), separators=(",", ":"))
-
-
-def parse(text: str) -> ShardPosition:
-    """Parse a position that ``to_text`` wrote.
-
-    Raises:
-        errors.DamagedData: the text is not such a position.
-    """
-    position = read_text(ShardPosition, text, "the position")
-    if isinstance(position, documents.Damaged):
-        raise DamagedData(f"not a position in a DynamoDB stream: {position.what}")
-    return position
 
 
 def begin(listed: Sequence[StreamShard]) -> dict[str, State]:

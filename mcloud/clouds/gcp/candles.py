@@ -9,46 +9,22 @@ from mcloud.clouds.gcp.changes import STAMP, FirestoreChanges
 from mcloud.clouds.gcp.client import TIMEOUT, passing_errors, retry, translated
 from mcloud.clouds.ports import Changes, StoredCandle
 from mcloud.errors import DamagedData, Unavailable
-from mcloud.market.candle import MINUTE, Candle, Folded, to_timestamp
+from mcloud.market.candle import MINUTE, Candle, to_timestamp
 
 BATCH = 500  # maximum number of writes in a request
 
 
-class FirestoreCandles:
+class FirestoreCandles(optimistic.OptimisticCandles[Any]):
     def __init__(
         self, client: Any, collection: str, pace: Callable[[int], None] = lambda writes: None
     ) -> None:
         """``pace`` is called with the number of bulk writes, and waits until they may be sent."""
+        super().__init__()
         self._client = client
         self._pace = pace
         self._collection = client.collection(collection)
         self._what = f"Firestore {collection}"
-        self._memory = optimistic.CandleMemory[Any]()
         self._changes = FirestoreChanges(self._collection, self._what, _decode)
-
-    def update(self, symbol: str, start: int, change: Callable[[Candle], Folded]) -> Folded:
-        return optimistic.update(
-            symbol, start, lambda: self._read(symbol, start), self._write, change, self._memory
-        )
-
-    def rewrite(self, symbol: str, start: int, change: Callable[[StoredCandle], Candle]) -> None:
-        def read() -> tuple[StoredCandle, Any]:
-            with translated(self._what):
-                snapshot = self._key(symbol, start).get(timeout=TIMEOUT, retry=retry())
-            record = snapshot.to_dict() or {}
-            plain = {
-                name: value if isinstance(value, (str, int)) else str(value)
-                for name, value in record.items()
-            }
-            stored = optimistic.stored(symbol, start, plain, STAMP in record)
-            return stored, snapshot.update_time if snapshot.exists else None
-
-        def write(candle: Candle, update_time: Any) -> bool:
-            if candle.fragments:
-                return self._write(candle, update_time) is not None
-            return self._delete(candle, update_time)
-
-        optimistic.rewrite(read, write, change)
 
     def create(self, candles: Sequence[Candle]) -> list[Candle]:
         """See ``ports.Candles.create``."""
@@ -190,11 +166,18 @@ class FirestoreCandles:
             )
         return optimistic.Read(candle, snapshot.update_time)
 
-    def _write(self, candle: Candle, update_time: Any) -> Any:
-        """Write a candle in place of the document with this update time.
+    def _read_stored(self, symbol: str, start: int) -> tuple[StoredCandle, Any]:
+        with translated(self._what):
+            snapshot = self._key(symbol, start).get(timeout=TIMEOUT, retry=retry())
+        record = snapshot.to_dict() or {}
+        plain = {
+            name: value if isinstance(value, (str, int)) else str(value)
+            for name, value in record.items()
+        }
+        stored = optimistic.stored(symbol, start, plain, STAMP in record)
+        return stored, snapshot.update_time if snapshot.exists else None
 
-        Return the new update time, or None if the update time of the document has changed.
-        """
+    def _write(self, candle: Candle, update_time: Any) -> Any:
         document = self._key(candle.symbol, candle.start)
         with translated(self._what):
             return conditional.write(self._client, document, _encode(candle), update_time)

@@ -6,11 +6,10 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
-from mcloud import documents
 from mcloud.clouds.gcp.client import TIMEOUT, retry, translated
 from mcloud.clouds.ports import Changes
-from mcloud.documents import read_text
-from mcloud.errors import DamagedData, Refused
+from mcloud.clouds.positions import parse_position
+from mcloud.errors import Refused
 from mcloud.market.candle import Candle
 
 STAMP = "updated"
@@ -52,18 +51,6 @@ class ChangeRow(NamedTuple):
     name: str
     written: int
     """Time of the write."""
-
-
-def parse(text: str) -> QueryPosition:
-    """Parse a position that ``to_text`` wrote.
-
-    Raises:
-        errors.DamagedData: the text is not such a position.
-    """
-    position = read_text(QueryPosition, text, "the position")
-    if isinstance(position, documents.Damaged):
-        raise DamagedData(f"not a position in a Firestore collection: {position.what}")
-    return position
 
 
 def begin(now: int) -> QueryPosition:
@@ -116,7 +103,7 @@ class FirestoreChanges:
         return begin(self._ask_time()).to_text()
 
     def changes(self, position: str) -> Changes:
-        before = parse(position)
+        before = parse_position(QueryPosition, position, "a Firestore collection")
         now = self._time()
         with translated(self._what):
             found = list(self._query(before).stream(timeout=TIMEOUT, retry=retry()))

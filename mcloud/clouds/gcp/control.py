@@ -2,64 +2,45 @@
 ``KIND_KEY``, such as ``lag_aws gcp all``."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
-from functools import partial
 from typing import Any
 from urllib.parse import quote, unquote
 
 from mcloud import errors
 from mcloud.clouds import heartbeats
+from mcloud.clouds.control import EARLIER_HEARTBEAT, VersionedControl
 from mcloud.clouds.gcp import conditional
 from mcloud.clouds.gcp.client import TIMEOUT, retry, translated
 from mcloud.clouds.optimistic import attempts
-from mcloud.clouds.ports import HEARTBEAT, RECORD, ControlRecord, Heartbeat, Lag
+from mcloud.clouds.ports import HEARTBEAT, RECORD, ControlRecord, Heartbeat
 from mcloud.documents import Damaged, decode, parse
 from mcloud.errors import Contention
 
-_EARLIER = "heartbeat"
-"""Kind of the documents in which functions of earlier releases store one heartbeat each."""
 
-
-class FirestoreControl:
+class FirestoreControl(VersionedControl[Any]):
     def __init__(self, client: Any, collection: str) -> None:
+        super().__init__()
         self._client = client
         self._collection = client.collection(collection)
         self._what = f"Firestore {collection}"
-        kind = heartbeats.HEARTBEATS.name
-        self._heartbeats = heartbeats.HeartbeatDocuments[Any](
-            partial(self._read, kind), partial(self._write, kind)
-        )
-
-    def beat(self, beats: Iterable[Heartbeat]) -> list[Heartbeat]:
-        return self._heartbeats.add(beats)
 
     def heartbeats(self) -> list[Heartbeat | Damaged]:
         from google.cloud.firestore_v1.base_query import FieldFilter
 
         # One query asks for both kinds, because one that finds nothing is billed as a read.
-        kinds = [_EARLIER, heartbeats.HEARTBEATS.name]
+        kinds = [EARLIER_HEARTBEAT, heartbeats.HEARTBEATS.name]
         earlier: list[Heartbeat | Damaged] = []
         documents: dict[str, Any] = {}
         for name, fields in self._found(
             self._collection.where(filter=FieldFilter("kind", "in", kinds))
         ):
             key = _key(fields["kind"], name)
-            if fields["kind"] == _EARLIER:
+            if fields["kind"] == EARLIER_HEARTBEAT:
                 earlier.append(decode(Heartbeat, fields, HEARTBEAT + key))
             else:
                 documents[key] = _document(fields["kind"], key, fields)
         return heartbeats.read(documents, earlier)
-
-    def forget_heartbeat(self, symbol: str) -> None:
-        self._heartbeats.forget(symbol)
-        self.forget(_EARLIER, symbol)
-
-    def note_lag(self, lag: Lag) -> None:
-        self.keep("lag", lag.key, asdict(lag))
-
-    def lags(self) -> list[Lag | Damaged]:
-        return [decode(Lag, lag, f"the lag {key}") for key, lag in self.kept("lag").items()]
 
     def keep(self, kind: str, key: str, document: Mapping[str, Any]) -> None:
         with translated(self._what):
@@ -78,17 +59,6 @@ class FirestoreControl:
             except AlreadyExists:
                 return False
         return True
-
-    def replace(
-        self, kind: str, key: str, document: Mapping[str, Any], before: Mapping[str, Any]
-    ) -> bool:
-        stored, update_time = self._read(kind, key)
-        if update_time is None or stored != before:
-            return False
-        return self._write(kind, key, document, update_time) is not None
-
-    def get(self, kind: str, key: str) -> Any:
-        return self._read(kind, key)[0]
 
     def kept(self, kind: str, after: str = "", limit: int | None = None) -> dict[str, Any]:
         from google.cloud.firestore_v1.base_query import FieldFilter

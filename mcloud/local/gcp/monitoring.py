@@ -34,6 +34,7 @@ from mcloud.local.gcp.monitoring_align import (
 )
 from mcloud.local.gcp.monitoring_distribution import Histogram
 from mcloud.local.gcp.monitoring_operations import METRICS, Operations
+from mcloud.local.gcp.protobuf_times import to_seconds
 from mcloud.local.gcp.pubsub import SubscriptionObservation
 from mcloud.local.gcp.rpc import Refusal, Service, invalid, not_offered
 
@@ -345,7 +346,7 @@ def _custom_series(points: deque[Any]) -> Series:
         first.unit,
         [
             Point(
-                _seconds(series.points[0].interval.start_time)
+                to_seconds(series.points[0].interval.start_time)
                 if series.points[0].interval.HasField("start_time")
                 else _end(series),
                 _end(series),
@@ -405,8 +406,8 @@ def _lies_in(point: Point, start: float, end: float) -> bool:
 def _interval(interval: Any) -> tuple[float, float]:
     if not interval.HasField("end_time"):
         raise invalid("The interval must have an end time.")
-    end = _seconds(interval.end_time)
-    start = _seconds(interval.start_time) if interval.HasField("start_time") else end
+    end = to_seconds(interval.end_time)
+    start = to_seconds(interval.start_time) if interval.HasField("start_time") else end
     if start > end:
         raise invalid("The interval ends before it starts.")
     return start, end
@@ -442,13 +443,9 @@ def _key(series: Any) -> bytes:
 
 
 def _end(series: Any) -> float:
-    return _seconds(series.points[0].interval.end_time)
+    return to_seconds(series.points[0].interval.end_time)
 
 
 def _timestamp(seconds: float) -> Any:
     whole = int(seconds)
     return Timestamp(seconds=whole, nanos=int((seconds - whole) * 1e9))
-
-
-def _seconds(timestamp: Any) -> float:
-    return float(timestamp.seconds + timestamp.nanos / 1e9)

@@ -20,6 +20,7 @@ from google.pubsub_v1.types import pubsub as types
 
 from mcloud.local.gcp import pubsub_rules as rules
 from mcloud.local.gcp.monitoring_distribution import Histogram
+from mcloud.local.gcp.protobuf_times import to_seconds
 from mcloud.local.gcp.pubsub_backlog import Consumer, Owed
 from mcloud.local.gcp.pubsub_export import BucketExporter, Buckets
 from mcloud.local.gcp.pubsub_flush import METHOD, SERVICE
@@ -200,7 +201,7 @@ class PubSub:
                     subscription=short,
                     function=subscription.settings.labels.get("function", short),
                     undelivered=len(subscription.backlog),
-                    oldest_age=max(0.0, now - _seconds(oldest.message.publish_time))
+                    oldest_age=max(0.0, now - to_seconds(oldest.message.publish_time))
                     if oldest
                     else 0.0,
                     latencies=subscription.latencies,
@@ -586,10 +587,6 @@ def _timestamp(seconds: float) -> Any:
     whole = int(seconds)
     # Google's publish times have a precision of milliseconds.
     return Timestamp(seconds=whole, nanos=int((seconds - whole) * 1000) * 1_000_000)
-
-
-def _seconds(timestamp: Any) -> float:
-    return float(timestamp.seconds + timestamp.nanos / 1e9)
 
 
 def _encode(message: Any) -> str:

@@ -16,6 +16,7 @@ from google.pubsub_v1.types import pubsub as types
 
 from mcloud import http
 from mcloud.errors import McloudError
+from mcloud.local.gcp.protobuf_times import to_seconds
 from mcloud.local.gcp.pubsub_backlog import Consumer, Owed
 from mcloud.local.gcp.pubsub_export_rules import State, object_name
 from mcloud.local.gcp.pubsub_subscription import Subscription
@@ -105,7 +106,7 @@ class BucketExporter:
         self._clock = clock
         self._exported = exported
         self._config = _without_state(subscription.settings.cloud_storage_config)
-        self._seconds = self._config.max_duration.seconds + self._config.max_duration.nanos / 1e9
+        self._seconds = to_seconds(self._config.max_duration)
         self._max_bytes = min(self._config.max_bytes or MAX_FILE_BYTES, MAX_FILE_BYTES)
         self._file: File | None = None
         self._timer: asyncio.TimerHandle | None = None

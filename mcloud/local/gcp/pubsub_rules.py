@@ -12,6 +12,7 @@ from typing import Any, Final
 import grpc
 from google.protobuf.field_mask_pb2 import FieldMask
 
+from mcloud.local.gcp.protobuf_times import to_seconds
 from mcloud.local.gcp.pubsub_backlog import Policy
 from mcloud.local.gcp.pubsub_export_rules import complete_export
 from mcloud.local.gcp.pubsub_filter import MessageFilter
@@ -222,8 +223,8 @@ def policy_of(settings: Any) -> Policy:
     """Return a subscription's policy for messages that were not acknowledged."""
     minimum, maximum = 0.0, 0.0
     if settings.HasField("retry_policy"):
-        minimum = _seconds(settings.retry_policy.minimum_backoff)
-        maximum = _seconds(settings.retry_policy.maximum_backoff)
+        minimum = to_seconds(settings.retry_policy.minimum_backoff)
+        maximum = to_seconds(settings.retry_policy.maximum_backoff)
     elif settings.push_config.push_endpoint or settings.HasField("cloud_storage_config"):
         # https://cloud.google.com/pubsub/docs/push#push_backoff, and
         # https://cloud.google.com/pubsub/docs/cloudstorage#handle_message_failures
@@ -290,7 +291,7 @@ def _complete_retry_policy(policy: Any) -> None:
         policy.minimum_backoff.seconds = 10
     if not policy.HasField("maximum_backoff"):
         policy.maximum_backoff.seconds = 600
-    minimum, maximum = _seconds(policy.minimum_backoff), _seconds(policy.maximum_backoff)
+    minimum, maximum = to_seconds(policy.minimum_backoff), to_seconds(policy.maximum_backoff)
     for name, value in (("minimum_backoff", minimum), ("maximum_backoff", maximum)):
         if not 0 <= value <= 600:
             raise invalid(
@@ -309,7 +310,3 @@ def _is_set(message: Any, name: str) -> bool:
     none.
     """
     return any(field.name == name for field, _ in message.ListFields())
-
-
-def _seconds(duration: Any) -> float:
-    return float(duration.seconds + duration.nanos / 1e9)
