@@ -14,9 +14,10 @@ from states import GUARD, PRODUCER, REPLICATOR, WATCHER
 
 from mcloud import documents
 from mcloud.alerts.watch import FiringAlert
-from mcloud.clouds.aws import shards
-from mcloud.clouds.gcp import changes
+from mcloud.clouds.aws.shards import ShardPosition
+from mcloud.clouds.gcp.changes import QueryPosition
 from mcloud.clouds.ports import ControlRecord, Heartbeat, Lag
+from mcloud.clouds.positions import parse_position
 from mcloud.documents import Damaged, decode, encode, load, parse, plain, read_file, set_aside
 from mcloud.errors import McloudError
 from mcloud.failover import debts, pause
@@ -281,16 +282,16 @@ def test_a_damaged_memory_of_channels_starts_empty(
     assert (memory.damaged is None) == (not isinstance(found, Damaged))
 
 
-@pytest.mark.parametrize("parse_", [shards.parse, changes.parse])
+@pytest.mark.parametrize("form", [ShardPosition, QueryPosition])
 @given(text=texts({"stream": "a", "as_of": 1.5, "shards": {"s": "1"}, "stamp": 1, "name": ""}))
-def test_an_invalid_position_is_refused(parse_: Any, text: bytes) -> None:
+def test_an_invalid_position_is_refused(form: Any, text: bytes) -> None:
     words = text.decode(errors="replace")
-    found = documents.read_text(parse_.__annotations__["return"], words, "it")
+    found = documents.read_text(form, words, "it")
     if isinstance(found, Damaged):
         with pytest.raises(McloudError, match="not a position in a"):
-            parse_(words)
+            parse_position(form, words, "a place")
     else:
-        assert parse_(parse_(words).to_text()) == found
+        assert parse_position(form, found.to_text(), "a place") == found
 
 
 def test_files(tmp_path: Path) -> None:
