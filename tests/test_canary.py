@@ -31,9 +31,9 @@ def test_a_candle_that_may_not_be_read_is_no_backlog(
         return usual(*asked)  # type: ignore[arg-type]
 
     monkeypatch.setattr(site.candles, "range", fails_later)
-    watch.look()
+    watch.observe()
     eventually(lambda: len(reads) > 2)
-    seen = watch.look().sites["aws"]
+    seen = watch.observe().sites["aws"]
     watch.close()
     assert (seen.waiting_since is not None) == is_waiting
     assert "cannot be read" in watch.flights()["aws"].reason

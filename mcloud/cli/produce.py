@@ -252,7 +252,10 @@ def produce(
 
 def _warn_if_coarser(session: Session, name: str, site: "Resources", freshness: float) -> None:
     """Warn if a site is deployed for older candles than a producer is to make."""
-    deployed = float(getattr(site, "freshness", "") or 0)
+    try:
+        deployed = float(getattr(site, "freshness", "") or 0)
+    except ValueError:
+        return  # an output that somebody has changed is no reason to stop trades
     if freshness < deployed:
         session.warn(
             f"{name} is deployed for candles up to {deployed:g} s old, not {freshness:g} s: set"
