@@ -12,24 +12,24 @@ from mcloud.failover.execution import Routes
 from mcloud.failover.statement import GuardState
 from mcloud.producer.reported_state import ProducerState
 from mcloud.replication.progress import ReplicatorState
-from mcloud.runs import Run, RunDocument, Running, RunState, runs_called
+from mcloud.runs import Run, RunDocument, RunKind, Running, RunState, runs_called
 
 State = TypeVar("State", bound=RunState)
 
-STATES: Mapping[str, type[RunState]] = {
+STATES: Mapping[RunKind, type[RunState]] = {
     "producer": ProducerState,
     "replicator": ReplicatorState,
     "guard": GuardState,
     "watcher": WatcherState,
 }
-"""Class of the state of each kind of run; the kinds are those of ``mcloud.runs.KINDS``."""
+"""Class of the state of each kind of run."""
 
 
 @dataclass(frozen=True)
 class RunRow:
     """A run in the list of all kinds."""
 
-    kind: str
+    kind: RunKind
     run: RunDocument[RunState] = field(metadata=INLINED)
 
 
@@ -43,7 +43,7 @@ class Runs:
     alerts: tuple[Running[WatcherState], ...] = ()
 
     @property
-    def by_kind(self) -> Mapping[str, tuple[Running[RunState], ...]]:
+    def by_kind(self) -> Mapping[RunKind, tuple[Running[RunState], ...]]:
         return {
             "producer": self.producers,
             "replicator": self.replicators,

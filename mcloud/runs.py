@@ -18,14 +18,16 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
-from typing import IO, Generic, Self, TypeVar
+from typing import IO, Generic, Literal, Self, TypeVar
 
 from mcloud import best_effort, files, processes
 from mcloud.documents import INLINED, OMITTED, Count, Damaged, Time, decode, encode, load, read_file
 from mcloud.errors import McloudError, UsageError
 from mcloud.lock import Lock
 
-KINDS = {
+RunKind = Literal["producer", "replicator", "guard", "watcher"]
+
+KINDS: Mapping[str, RunKind] = {
     "producers": "producer",
     "replicators": "replicator",
     "guards": "guard",
@@ -94,8 +96,7 @@ class Run:
         return self.folder.name
 
     @property
-    def kind(self) -> str:
-        """Kind of run: ``producer``, ``replicator``, ``guard`` or ``watcher``."""
+    def kind(self) -> RunKind:
         return KINDS[self.folder.parent.name]
 
     @property

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from mcloud.alerts.engine import AlertStates
     from mcloud.alerts.watch import WatcherState
     from mcloud.clouds.ports import Site
+    from mcloud.failover.audit import AuditStep
     from mcloud.notify.channels import Channel
     from mcloud.notify.event import Event
     from mcloud.notify.silences import MergedSilences, Silence
@@ -360,7 +361,12 @@ def _told_silences(session: Session, sites: "dict[str, Site]") -> "MergedSilence
 
 
 def _store(
-    session: Session, sites: "dict[str, Site]", made: "Silence", step: str, now: float, why: str
+    session: Session,
+    sites: "dict[str, Site]",
+    made: "Silence",
+    step: "AuditStep",
+    now: float,
+    why: str,
 ) -> None:
     from mcloud.documents import encode
     from mcloud.failover.audit import audit_log, own_entry

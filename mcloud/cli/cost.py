@@ -225,6 +225,7 @@ def estimate(
     mcloud cost estimate --freshness 1 --sites aws -o json
     """
     from mcloud.cli.progress import waiting
+    from mcloud.clouds.resources import CLOUDS, Cloud
     from mcloud.config import select, settings
     from mcloud.config.produce import ProduceSettings
     from mcloud.cost.estimate import Load, estimate
@@ -235,7 +236,7 @@ def estimate(
         freshness = settings(session.config, "produce", ProduceSettings).freshness
     load = Load(symbols, rate, freshness)
     free_tier = money(session.config).settings.free_tier and not no_free_tier
-    clouds = {cloud: cloud for cloud in select(("aws", "gcp"), sites)}
+    clouds: dict[str, Cloud] = {cloud: cloud for cloud in select(CLOUDS, sites)}
     with waiting(session, "simulating trades"):
         lines = estimate(load, clouds, free_tier=free_tier)
     if session.output == "json":

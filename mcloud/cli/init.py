@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mcloud.cli.session import Session, command
+from mcloud.clouds.resources import CLOUDS, Cloud
 from mcloud.errors import UsageError
 
 if TYPE_CHECKING:
     from mcloud.config import Config, Setting
     from mcloud.config.template import Answers
 
-SITES = ("aws", "gcp")
 
 VARIABLES = {
     "aws_region": "AWS_REGION",
@@ -133,7 +133,7 @@ def init(
         "budget": None if budget is None else str(budget),
     }
     answers = _answers(
-        tuple(config.select(SITES, sites)) if sites else None,
+        tuple(config.select(CLOUDS, sites)) if sites else None,
         {key: flag for key, flag in flags.items() if flag is not None},
         variables.read(path.parent, os.environ),
         asks=not yes and sys.stdin.isatty() and sys.stderr.isatty(),
@@ -174,7 +174,7 @@ def _show_cost(session: Session, answers: "Answers") -> None:
 
 
 def _answers(
-    wanted: tuple[str, ...] | None,
+    wanted: tuple[Cloud, ...] | None,
     flags: Mapping[str, str],
     given: "Mapping[str, Setting]",
     *,
@@ -202,12 +202,12 @@ def _answers(
 
     if wanted is None or "gcp" in wanted:
         find("gcp_project")
-    sites = wanted or (SITES if said["gcp_project"] else SITES[:1])
+    sites = wanted or (CLOUDS if said["gcp_project"] else CLOUDS[:1])
     if "gcp" in sites and not said["gcp_project"]:
         raise UsageError("the site gcp needs a project", remedy="use --gcp-project")
     for key in flags:
         site = key.partition("_")[0]
-        if site in SITES and site not in sites:
+        if site in CLOUDS and site not in sites:
             option = f"--{key.replace('_', '-')}"
             raise UsageError(f"{option} is for the site {site}, which is left out")
     for site in sites:

@@ -8,13 +8,12 @@ import typer
 
 from mcloud.cli.options import length_of_time
 from mcloud.cli.session import Session
+from mcloud.clouds.resources import CLOUDS
 from mcloud.errors import LocalError, UsageError
 
 if TYPE_CHECKING:
     from mcloud.local.outage import Outage
     from mcloud.local.state import State
-
-SITES = ("aws", "gcp")
 
 
 def outage(
@@ -68,7 +67,7 @@ def outage(
     from mcloud.local import outage as faults
     from mcloud.local.state import Home
 
-    for option, value, known in (("site", site, SITES), ("service", service, SERVICES)):
+    for option, value, known in (("site", site, CLOUDS), ("service", service, SERVICES)):
         if value is not None:
             chosen(option, value, known)
     kind = chosen("kind of outage", how, faults.HOWS)

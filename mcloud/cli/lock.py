@@ -5,8 +5,7 @@ from typing import Annotated
 import typer
 
 from mcloud.cli.session import Session, command
-
-CLOUDS = ("aws", "gcp")
+from mcloud.clouds.resources import CLOUDS
 
 
 def register(app: typer.Typer) -> None:

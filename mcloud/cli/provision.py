@@ -19,6 +19,7 @@ from mcloud.errors import McloudError, UsageError
 from mcloud.files import refusal
 
 if TYPE_CHECKING:
+    from mcloud.clouds.ports import SiteService
     from mcloud.config import SiteConfig
     from mcloud.infra.plan import StackPlan, StackPlanDocument
     from mcloud.infra.provisioner import Provisioner, ProvisioningStep
@@ -73,7 +74,7 @@ class SiteOutcome:
     """Addresses of all resources that were touched, also by a part of a change."""
     error: McloudError | None = None
     outputs: dict[str, str] = field(default_factory=dict)
-    services: dict[str, str] = field(default_factory=dict)
+    services: "Mapping[SiteService, str]" = field(default_factory=dict)
     """Result of the probe, by service; empty if it works."""
 
     def note(self, step: "ProvisioningStep") -> None:
@@ -347,7 +348,7 @@ class Rollout:
                 found[name] = answer
         return found
 
-    def _probe(self, name: str) -> dict[str, str]:
+    def _probe(self, name: str) -> "dict[SiteService, str]":
         from mcloud.sites.provisioning import probe_deployed
 
         return probe_deployed(self._session.config, self.outcomes[name].site, self._stop)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Generic, Literal, TypeVar
 
-from mcloud.clouds.ports import Site
+from mcloud.clouds.ports import Site, SiteService
 from mcloud.errors import reason_of, shows_outage
 
 Value = TypeVar("Value")
@@ -96,7 +96,7 @@ def prepare(site: Site, clients: Sequence[str] = CLIENTS) -> None:
         getattr(site, name)
 
 
-def probe_seconds(site: Site, service: str, patience: float) -> float:
+def probe_seconds(site: Site, service: SiteService, patience: float) -> float:
     """Probe a service. Return the duration in seconds, without the creation of the client."""
     probe = site.probe
     begun = time.monotonic()

@@ -9,7 +9,7 @@ succeed) or Refused (a retry fails until somebody changes something), both from 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Annotated, Any, Literal, Protocol
+from typing import Annotated, Any, Literal, Protocol, get_args
 
 from mcloud.clouds.resources import Cloud
 from mcloud.documents import OTHER_TEXTS, Between, Count, Damaged, Matching, Seconds, Time
@@ -168,6 +168,9 @@ LAST_EPOCH = 2**53
 up to it exactly. No number of moves reaches it, so a record with a higher epoch was edited."""
 
 
+SiteService = Literal["queue", "function", "candles", "archive"]
+SERVICES: tuple[SiteService, ...] = get_args(SiteService)
+
 MoveMode = Literal["manual", "automatic", "drill"]
 """Origin of the decision to move the traffic."""
 
@@ -238,19 +241,6 @@ class LogLine:
     """``stored`` or ``refused a message``."""
     fields: Mapping[str, Any]
     """Other fields of the line, as ``mcloud.processor.arrival`` writes them."""
-
-
-@dataclass(frozen=True)
-class Health:
-    """The result of one cheap read from one service."""
-
-    service: str
-    """``queue``, ``function``, ``candles`` or ``archive``."""
-    up: bool
-    reason: str
-    """Why the service is down; empty if it is up."""
-    latency: float
-    """Duration of the read, in seconds."""
 
 
 @dataclass(frozen=True)
@@ -575,8 +565,8 @@ class Usage(Protocol):
 class Probe(Protocol):
     """Cheap calls that show whether the services of a site answer."""
 
-    def check(self, service: str, timeout: float) -> None:
-        """Check one of ``SERVICES`` with a cheap read.
+    def check(self, service: SiteService, timeout: float) -> None:
+        """Check a service with a cheap read.
 
         Raises:
             Unavailable, Refused: the service is down.
@@ -617,5 +607,3 @@ DEAD_LETTER_HOLD = 120
 
 LOG_SEARCH = 15.0
 """Timeout of a log search, in seconds."""
-
-SERVICES = ("queue", "function", "candles", "archive")

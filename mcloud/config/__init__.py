@@ -44,7 +44,7 @@ from mcloud.config.model import (
 )
 from mcloud.config.schema import KINDS, check, stack_of
 from mcloud.config.settings import Settings, read, setting
-from mcloud.config.words import chosen, did_you_mean, unknown
+from mcloud.config.words import Name, chosen, did_you_mean, unknown
 from mcloud.errors import ConfigError, McloudError, UsageError
 
 __all__ = [
@@ -162,7 +162,7 @@ def working_folder() -> Path:
         ) from error
 
 
-def select(names: Iterable[str], wanted: str | None) -> list[str]:
+def select(names: Iterable[Name], wanted: str | None) -> list[Name]:
     """Return the sites of a comma-separated list, or all. Raise UsageError for an unknown site."""
     there = list(names)
     if not wanted:

@@ -17,7 +17,7 @@ from types import UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from mcloud.config.document import Document, Where
-from mcloud.config.words import did_you_mean
+from mcloud.config.words import Name, did_you_mean
 
 Settings = TypeVar("Settings")
 
@@ -118,17 +118,18 @@ def values(
     return found
 
 
-def choice(document: Document, where: Where, key: str, choices: Collection[str]) -> str:
+def choice(document: Document, where: Where, key: str, choices: Collection[Name]) -> Name:
     """Return the value of the key that decides which other keys a table has."""
     table = document.table(where)
     value = table.get(key, "")
     if key in table:
         _value(document, where, key, value, TEXT)
-    if value not in choices:
-        *most, last = (f'"{each}"' for each in choices)
-        message = f"[{'.'.join(where)}] needs {key} = {', '.join(most)} or {last}"
-        raise document.error(where, key, message + did_you_mean(value, choices))
-    return str(value)
+    for each in choices:
+        if each == value:
+            return each
+    *most, last = (f'"{each}"' for each in choices)
+    message = f"[{'.'.join(where)}] needs {key} = {', '.join(most)} or {last}"
+    raise document.error(where, key, message + did_you_mean(value, choices))
 
 
 def tables(document: Document, where: Where, settings: type | None = None) -> list[str]:

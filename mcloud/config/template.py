@@ -4,6 +4,7 @@ import json
 import re
 from dataclasses import dataclass
 
+from mcloud.clouds.resources import Cloud
 from mcloud.config import LOCAL, REGIONS
 from mcloud.config.schema import STACK
 from mcloud.config.settings import NAME
@@ -29,8 +30,8 @@ class Answers:
     """Answers that match their patterns. An empty one is unknown."""
 
     profile: str = "prod"
-    sites: tuple[str, ...] = ("aws",)
-    """A selection of ``aws`` and ``gcp``. The latter needs a project."""
+    sites: tuple[Cloud, ...] = ("aws",)
+    """The site ``gcp`` needs a project."""
     aws_region: str = REGIONS["aws"]
     gcp_region: str = REGIONS["gcp"]
     gcp_project: str = ""

@@ -12,6 +12,7 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from mcloud.clouds.heartbeats import DOCUMENTS
+from mcloud.clouds.resources import Cloud
 from mcloud.cost.prices import PRICES
 
 CANDLE = 1200  # bytes of a stored candle, measured
@@ -76,7 +77,7 @@ CALLS: Mapping[tuple[str, str], tuple[MeterUnits, ...]] = {
 """By cloud and call. A call without charges is free."""
 
 
-def units(cloud: str, call: str, count: int = 1) -> dict[str, Decimal]:
+def units(cloud: Cloud, call: str, count: int = 1) -> dict[str, Decimal]:
     """Return the units of each meter that a call takes.
 
     Args:
@@ -91,6 +92,6 @@ def units(cloud: str, call: str, count: int = 1) -> dict[str, Decimal]:
     return dict(found)
 
 
-def price(cloud: str, units: Mapping[str, Decimal]) -> Decimal:
+def price(cloud: Cloud, units: Mapping[str, Decimal]) -> Decimal:
     """Return the cost of units in dollars at list price, without free tiers."""
     return sum((PRICES[cloud, meter].each * each for meter, each in units.items()), Decimal(0))

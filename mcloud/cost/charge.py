@@ -9,12 +9,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 
+from mcloud.clouds.resources import Cloud
 from mcloud.cost.prices import DAY, PRICES, Price
 
 
 @dataclass(frozen=True)
 class Use:
-    cloud: str
+    cloud: Cloud
     meter: str
     units: Decimal
     days: Mapping[str, Decimal] = field(default_factory=dict)

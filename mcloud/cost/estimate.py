@@ -18,10 +18,11 @@ from operator import attrgetter
 from random import Random
 
 from mcloud.clouds.heartbeats import document_of
+from mcloud.clouds.resources import Cloud
 from mcloud.cost import unmetered
 from mcloud.cost.calls import HEARTBEAT, units
 from mcloud.cost.charge import Use, charge
-from mcloud.cost.prices import PRICES, SERVICES
+from mcloud.cost.prices import PRICES, SERVICES, CostService
 from mcloud.cost.unmetered import MINUTES
 from mcloud.feed.simulate import MAX_RATE, Simulate
 from mcloud.market.archive import pack
@@ -72,10 +73,10 @@ class EstimateLine:
     """A service of one site in one month."""
 
     site: str
-    cloud: str
+    cloud: Cloud
     month: int
     """Number of the month after the deployment, from 1 on."""
-    service: str
+    service: CostService
     gross: Decimal
     """Cost in dollars at list price."""
     net: Decimal
@@ -114,11 +115,13 @@ class Flow:
     trades: float = 0
 
 
-def estimate(load: Load, sites: Mapping[str, str], *, free_tier: bool = True) -> list[EstimateLine]:
+def estimate(
+    load: Load, sites: Mapping[str, Cloud], *, free_tier: bool = True
+) -> list[EstimateLine]:
     """Return the cost of each service of each site, in the first and in the twelfth month.
 
     Args:
-        sites: the cloud of each site, ``aws`` or ``gcp``.
+        sites: the cloud of each site.
         free_tier: whether the free tiers are for this pipeline alone.
     """
     flow = simulated(load)
@@ -186,7 +189,7 @@ def simulated(load: Load) -> Flow:
     return Flow(**{name: value / minutes for name, value in vars(flow).items()})
 
 
-def monthly(cloud: str, flow: Flow, load: Load, month: int) -> dict[str, Decimal]:
+def monthly(cloud: Cloud, flow: Flow, load: Load, month: int) -> dict[str, Decimal]:
     """Return the units of each meter in a month after the deployment."""
     meters = _aws(flow, load) if cloud == "aws" else _gcp(flow, load)
     found = {meter: Decimal(per_minute) * MINUTES for meter, per_minute in meters.items()}
@@ -227,7 +230,7 @@ def _gcp(flow: Flow, load: Load) -> dict[str, float]:
     }
 
 
-def _calls(cloud: str, flow: Flow) -> float:
+def _calls(cloud: Cloud, flow: Flow) -> float:
     """Return the calls of the processor per minute."""
     return min(flow.messages, flow.calls) if cloud == "aws" else flow.messages
 
@@ -239,7 +242,7 @@ def _checked(load: Load) -> int:
     return 1 if load.freshness >= 60 else 2
 
 
-def _seconds(cloud: str, flow: Flow, load: Load) -> Decimal:
+def _seconds(cloud: Cloud, flow: Flow, load: Load) -> Decimal:
     """Return the seconds per minute of the processor and of the check for anomalies."""
     calls = Decimal(_calls(cloud, flow))
     folding = calls * _CALL_CPU + Decimal(flow.trades) / _FOLDED
@@ -249,7 +252,7 @@ def _seconds(cloud: str, flow: Flow, load: Load) -> Decimal:
     return unmetered.seconds(cloud, processor) + unmetered.seconds(cloud, check)
 
 
-def _logged(cloud: str, flow: Flow, calls: float) -> float:
+def _logged(cloud: Cloud, flow: Flow, calls: float) -> float:
     return flow.rows * _LOG_LINE[cloud] + calls * _LOG_CALL[cloud]
 
 

@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from mcloud.clouds.ports import Metered
+from mcloud.clouds.resources import Cloud
 from mcloud.cost.charge import Use, charge
 from mcloud.cost.month import Month
 from mcloud.cost.prices import MONTH, PRICES
@@ -36,7 +37,7 @@ class Forecast:
     """Cost in dollars at the end of the month, including the usage so far."""
     sites: Mapping[str, Range]
     rests_on: str
-    runs_out: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    runs_out: Mapping[tuple[Cloud, str], str] = field(default_factory=dict)
     """Day on which the free tier of a cloud's meter will be used up, if it will be."""
     early: bool = False
     """Whether less than an hour was measured, which is too little for a forecast."""
@@ -90,7 +91,7 @@ class RangeReport:
 
 @dataclass(frozen=True)
 class FreeTierEnd:
-    cloud: str
+    cloud: Cloud
     meter: str
     on: str
     """Day on which the free tier will be used up."""
@@ -256,9 +257,9 @@ def _runs_out(
     projected: Sequence[Range],
     month: Month,
     until: float,
-) -> dict[tuple[str, str], str]:
-    now: dict[tuple[str, str], Decimal] = defaultdict(Decimal)
-    then: dict[tuple[str, str], Decimal] = defaultdict(Decimal)
+) -> dict[tuple[Cloud, str], str]:
+    now: dict[tuple[Cloud, str], Decimal] = defaultdict(Decimal)
+    then: dict[tuple[Cloud, str], Decimal] = defaultdict(Decimal)
     for (usage, each), units in zip(known, projected, strict=True):
         if not each.has_free_tier:
             continue

@@ -6,6 +6,7 @@ sites and does not predict the bill.
 
 from decimal import Decimal
 
+from mcloud.clouds.resources import Cloud
 from mcloud.cost.calls import units
 from mcloud.cost.prices import PRICES
 from mcloud.cost.unmetered import billed_time
@@ -17,7 +18,7 @@ SMALLEST = 1000  # bytes that Pub/Sub bills at least, for a publish and for a de
 CALL = Decimal("0.1")
 
 
-def message_cost(cloud: str, size: int, sent: int) -> Decimal:
+def message_cost(cloud: Cloud, size: int, sent: int) -> Decimal:
     """Return the cost in dollars of one more message of ``size`` bytes, after ``sent`` like it this
     month.
 
@@ -31,7 +32,7 @@ def message_cost(cloud: str, size: int, sent: int) -> Decimal:
     return cost
 
 
-def message_units(cloud: str, size: int) -> dict[str, Decimal]:
+def message_units(cloud: Cloud, size: int) -> dict[str, Decimal]:
     """Return the units of each meter for one message."""
     if cloud == "aws":
         chunks = Decimal(-(-size // SQS_CHUNK))

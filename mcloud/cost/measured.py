@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
+from mcloud.clouds.resources import Cloud
 from mcloud.cost import unmetered
 from mcloud.cost.charge import Use, charge
 from mcloud.cost.prices import PRICES, SERVICES
@@ -22,7 +23,7 @@ _TIMES = ("lambda_gb_s", "function_vcpu_s", "function_gib_s")
 class MeasuredRun:
     """Counts of one site over a run."""
 
-    cloud: str
+    cloud: Cloud
     minutes: Decimal
     counted: Mapping[str, Decimal]
     """Units by meter."""
@@ -87,7 +88,7 @@ def bill(run: MeasuredRun, month: int = 1) -> list[BillItem]:
     return [BillItem(meter, measured[meter], added[meter]) for meter in sorted({*measured, *added})]
 
 
-def by_service(cloud: str, items: list[BillItem]) -> list[ServiceCost]:
+def by_service(cloud: Cloud, items: list[BillItem]) -> list[ServiceCost]:
     """Return the cost of each service that has any."""
     dates = [f"{day:02}" for day in range(30)]
     uses = [Use(cloud, item.meter, item.measured + item.added) for item in items]

@@ -4,17 +4,32 @@ They change a few times per year. All prices of mcloud are here. Two clouds may 
 same name, such as ``log_bytes``.
 """
 
+from collections.abc import Mapping
 from decimal import Decimal
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args
+
+from mcloud.clouds.resources import Cloud
+
+CostService = Literal[
+    "functions",
+    "storage",
+    "database",
+    "messaging",
+    "logs",
+    "monitoring",
+    "schedules",
+    "network",
+    "billing",
+]
+SERVICES: tuple[CostService, ...] = get_args(CostService)
 
 MONTH, DAY = "month", "day"
 
 
 class Price(NamedTuple):
-    cloud: str
+    cloud: Cloud
     meter: str
-    service: str
-    """One of SERVICES."""
+    service: CostService
     unit: str
     """Unit of the meter, such as ``request`` or ``GiB-month``."""
     usd: Decimal
@@ -44,11 +59,6 @@ class Price(NamedTuple):
         return self.usd / self.per
 
 
-SERVICES = (
-    *("functions", "storage", "database", "messaging"),
-    *("logs", "monitoring", "schedules", "network", "billing"),
-)
-
 REGIONS = {"aws": "us-east-1", "gcp": "us-central1"}
 """Regions of all rows. Elsewhere most prices are the same or up to a third higher."""
 
@@ -63,9 +73,9 @@ _PAGES = {"aws": "https://aws.amazon.com/", "gcp": "https://cloud.google.com/"}
 
 
 def _price(
-    cloud: str,
+    cloud: Cloud,
     meter: str,
-    service: str,
+    service: CostService,
     unit: str,
     usd: str,
     per: int,
@@ -82,7 +92,7 @@ def _price(
     )
 
 
-def _path(cloud: str, page: str) -> str:
+def _path(cloud: Cloud, page: str) -> str:
     if "pricing" in page:
         return page
     return f"{page}/pricing/" if cloud == "aws" else f"{page}/pricing"
@@ -280,4 +290,4 @@ COMMITMENTS = {
     ),
 }
 
-PRICES = {(row.cloud, row.meter): row for row in _ROWS}
+PRICES: Mapping[tuple[str, str], Price] = {(row.cloud, row.meter): row for row in _ROWS}

@@ -10,10 +10,11 @@ from decimal import Decimal
 
 from mcloud.clouds.billing import Bill
 from mcloud.clouds.ports import Metered
+from mcloud.clouds.resources import CLOUDS, Cloud
 from mcloud.cost.charge import Use, charge
 from mcloud.cost.forecast import Forecast, ForecastReport
 from mcloud.cost.month import Month
-from mcloud.cost.prices import PRICES, REGIONS, SERVICES
+from mcloud.cost.prices import PRICES, REGIONS, SERVICES, CostService
 from mcloud.cost.settings import Money
 from mcloud.cost.usage import OWN_READS, SiteUsage
 from mcloud.cost.words import percent, plain, usd
@@ -31,8 +32,8 @@ class CostLine:
     """One meter of one site."""
 
     site: str
-    cloud: str
-    service: str
+    cloud: Cloud
+    service: CostService
     meter: str
     unit: str
     used: Decimal | None
@@ -227,8 +228,8 @@ class GroupDocument:
 @dataclass(frozen=True)
 class LineDocument:
     site: str
-    cloud: str
-    service: str
+    cloud: Cloud
+    service: CostService
     meter: str
     unit: str
     used: str | None
@@ -448,7 +449,7 @@ def _compare(lines: Sequence[CostLine], usages: Sequence[SiteUsage]) -> list[Com
     def row(service: str) -> Compared:
         return Compared(
             service,
-            *(of(service, cloud, what) for cloud in ("aws", "gcp") for what in ("gross", "net")),
+            *(of(service, cloud, what) for cloud in CLOUDS for what in ("gross", "net")),
         )
 
     rows = [row(service) for service in COMPARED]

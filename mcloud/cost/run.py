@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
+from mcloud.clouds.resources import Cloud
 from mcloud.cost.charge import Use, charge
 from mcloud.cost.prices import PRICES
 
@@ -19,7 +20,7 @@ class RunCost:
     """Cost in dollars if the run had the free tiers of a month for itself."""
 
 
-def run_cost(meters: Meters, clouds: Mapping[str, str]) -> dict[str, RunCost]:
+def run_cost(meters: Meters, clouds: Mapping[str, Cloud]) -> dict[str, RunCost]:
     """Return the cost of a run by site. ``clouds`` has the cloud of each site.
 
     Meters without a price cost nothing.

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import NamedTuple
 
+from mcloud.clouds.resources import Cloud
 from mcloud.cost.prices import GIB
 
 MINUTES = 30 * 24 * 60
@@ -56,7 +57,7 @@ class FunctionWork(NamedTuple):
     """Seconds of a whole CPU."""
 
 
-def waiting(cloud: str, work: FunctionWork) -> Decimal:
+def waiting(cloud: Cloud, work: FunctionWork) -> Decimal:
     """Return the seconds during which calls wait for real stores. A call makes up to ``AT_ONCE``
     requests to a store at the same time, first to that of raw objects.
     """
@@ -73,17 +74,17 @@ def waiting(cloud: str, work: FunctionWork) -> Decimal:
     )
 
 
-def computing(cloud: str, work: FunctionWork) -> Decimal:
+def computing(cloud: Cloud, work: FunctionWork) -> Decimal:
     """Return the seconds that the work takes with the share of a CPU that the function has."""
     return work.cpu / INSTANCES[cloud].cpu
 
 
-def seconds(cloud: str, work: FunctionWork) -> Decimal:
+def seconds(cloud: Cloud, work: FunctionWork) -> Decimal:
     """Return the seconds for which the work is billed."""
     return waiting(cloud, work) + computing(cloud, work)
 
 
-def billed_time(cloud: str, seconds: Decimal) -> dict[str, Decimal]:
+def billed_time(cloud: Cloud, seconds: Decimal) -> dict[str, Decimal]:
     """Return the units of each meter for the seconds of a function."""
     memory = INSTANCES[cloud].memory
     if cloud == "aws":
@@ -101,7 +102,7 @@ def idle_polls(receives: Decimal) -> Decimal:
     return max(Decimal(0), _POLLS * MINUTES - receives)
 
 
-def fixed(cloud: str) -> dict[str, Decimal]:
+def fixed(cloud: Cloud) -> dict[str, Decimal]:
     """Return the units that are billed for a stack in a month even if it is not used, with the
     defaults of ``terraform/``.
     """
@@ -116,7 +117,7 @@ def fixed(cloud: str) -> dict[str, Decimal]:
 
 
 def stored(
-    cloud: str, month: int, candles: Decimal, candle_bytes: Decimal, raw_bytes: Decimal
+    cloud: Cloud, month: int, candles: Decimal, candle_bytes: Decimal, raw_bytes: Decimal
 ) -> dict[str, Decimal]:
     """Return the units of stored data in a month after the deployment.
 

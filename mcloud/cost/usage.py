@@ -6,6 +6,7 @@ from decimal import Decimal
 from functools import partial
 
 from mcloud.clouds.ports import Heartbeat, Metered, Site
+from mcloud.clouds.resources import Cloud
 from mcloud.config import LOCAL, Config
 from mcloud.cost import embedded
 from mcloud.cost.month import Month
@@ -41,7 +42,7 @@ class Trades:
 @dataclass(frozen=True)
 class SiteUsage:
     site: str
-    cloud: str
+    cloud: Cloud
     region: str
     start: float
     """Start of the measurement, in seconds since 1970."""

@@ -15,7 +15,7 @@ from mcloud.clouds.access import (
     Target,
 )
 from mcloud.clouds.factory import open_access, open_site
-from mcloud.clouds.ports import SERVICES, Probe, Site
+from mcloud.clouds.ports import SERVICES, Probe, Site, SiteService
 from mcloud.clouds.resources import Resources
 from mcloud.config import Config, SiteConfig
 from mcloud.doctor.check import CREDENTIALS, DoctorCheck, Look, from_error, take
@@ -147,7 +147,7 @@ def _services(site: Site) -> dict[str, Look]:
     return {service: partial(_probe, probe, service) for service in SERVICES}
 
 
-def _probe(probe: Probe, service: str) -> AccessFinding:
+def _probe(probe: Probe, service: SiteService) -> AccessFinding:
     begun = time.monotonic()
     probe.check(service, STAGE)
     return AccessFinding(OK, "up", seconds=time.monotonic() - begun)

@@ -14,12 +14,13 @@ from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 from mcloud import best_effort, files
 from mcloud.clouds.ports import Control, ControlRecord, Site
 from mcloud.deadline import gather
-from mcloud.documents import Damaged, Kind, Time, decode, parse, sound
+from mcloud.documents import OTHER_TEXTS, Damaged, Kind, Time, decode, parse, sound
+from mcloud.failover.journal import MoveStep
 
 DEADLINE = 5.0  # seconds
 KEPT = 1000
@@ -29,6 +30,21 @@ all of them, which takes a second.
 AT_ONCE = 50
 """Maximum number of old entries deleted at once. A move adds far fewer."""
 
+AuditStep = (
+    MoveStep
+    | Literal[
+        "begin",
+        "catch up",
+        "forget debt",
+        "guard pause",
+        "guard resume",
+        "repair document",
+        "resolve",
+        "silence",
+        "unsilence",
+    ]
+)
+
 
 @dataclass(frozen=True)
 class AuditEntry:
@@ -36,7 +52,7 @@ class AuditEntry:
 
     id: str
     """Id of the move that the step belongs to."""
-    step: str
+    step: Annotated[AuditStep, OTHER_TEXTS]
     by: str
     why: str
     at: Time
@@ -128,7 +144,7 @@ def audit_log(state: Path, sites: Mapping[str, Site]) -> Audit:
 
 
 def own_entry(
-    step: str,
+    step: AuditStep,
     why: str,
     at: float,
     *,

@@ -26,7 +26,7 @@ from mcloud.documents import OTHER_TEXTS, Count, Seconds, encode
 from mcloud.errors import McloudError
 from mcloud.failover import debts
 from mcloud.failover import record as records
-from mcloud.failover.audit import Audit, AuditEntry, audit_log
+from mcloud.failover.audit import Audit, AuditEntry, AuditStep, audit_log
 from mcloud.failover.catch_up import EVERYTHING, PAUSE, CatchUpReport, catch_up
 from mcloud.failover.decide import Debt
 from mcloud.failover.journal import (
@@ -37,6 +37,7 @@ from mcloud.failover.journal import (
     MoveOrder,
     MoveProgress,
     MoveSettlement,
+    MoveStep,
     Recorded,
     StepResult,
 )
@@ -251,7 +252,7 @@ class _MoveRun:
         self._elapsed = elapsed
         self.progress = progress
 
-    def go(self, steps: Sequence[str]) -> None:
+    def go(self, steps: Sequence[MoveStep]) -> None:
         """Carry out the unfinished steps, in this order."""
         use, order = self._use, self._order
         for step in steps:
@@ -268,7 +269,7 @@ class _MoveRun:
             use.reach(f"audited {step}")
             self.note(step, result)
 
-    def note(self, step: str, result: StepResult | None) -> None:
+    def note(self, step: MoveStep, result: StepResult | None) -> None:
         self.progress = self.progress.with_step(step, result)
         self._use.journal.write(self.progress)
 
@@ -455,7 +456,7 @@ def reachable(sites: Mapping[str, Site], seconds: float = DEADLINE) -> dict[str,
 
 def _entry(
     order: MoveOrder,
-    step: str,
+    step: AuditStep,
     use: Tools,
     before: _Before | None = None,
     after: MoveOrder | StepResult | None = None,

@@ -22,7 +22,8 @@ from mcloud.clouds.observation import (
     prepare,
     probe_seconds,
 )
-from mcloud.clouds.ports import SERVICES, ControlRecord, Depth, Lag, Site
+from mcloud.clouds.ports import SERVICES, ControlRecord, Depth, Lag, Site, SiteService
+from mcloud.clouds.resources import Cloud
 from mcloud.deadline import Asker, gather
 from mcloud.documents import Damaged, Kind, damaged, sound
 from mcloud.errors import Unavailable
@@ -72,7 +73,7 @@ class HealthWatch:
         """Lag of each site when the primary was last seen to be up. It is not measured after
         that.
         """
-        self.calls: Counter[tuple[str, str]] = Counter()
+        self.calls: Counter[tuple[Cloud, str]] = Counter()
         """Number of calls by cloud and call; see ``statement``."""
         self.is_fresh = False
         """Whether the last check read the record and the other documents on the sites."""
@@ -127,7 +128,7 @@ class HealthWatch:
 
     # Schedule of the checks
 
-    def _services(self, is_suspicious: bool) -> tuple[str, ...]:
+    def _services(self, is_suspicious: bool) -> tuple[SiteService, ...]:
         # While the queue is down, the state of the services behind it does not matter.
         is_behind = any(
             seen["queue"].state == UP and any(each.state == DOWN for each in seen.values())
@@ -153,7 +154,7 @@ class HealthWatch:
         self._due[what] = now
         return True
 
-    def _probe(self, site: Site, service: str) -> float:
+    def _probe(self, site: Site, service: SiteService) -> float:
         """Probe a service. Return the duration in seconds."""
         self._count(site.cloud, service)
         return probe_seconds(site, service, self._settings.timeout)
@@ -175,7 +176,7 @@ class HealthWatch:
             if self._is_due(f"canary {name}", every):
                 canary.start()
 
-    def _count(self, cloud: str, call: str) -> None:
+    def _count(self, cloud: Cloud, call: str) -> None:
         self.calls[cloud, call] += 1
 
     # Results of the checks

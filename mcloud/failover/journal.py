@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal, get_args
 
 from mcloud import best_effort, files
 from mcloud.clouds.ports import ControlRecord, MoveMode
@@ -26,7 +26,8 @@ from mcloud.documents import (
 from mcloud.errors import McloudError
 from mcloud.failover.catch_up import CatchUpReport
 
-STEPS = ("recovery", "record", "debt", "arrival", "settlement")
+MoveStep = Literal["recovery", "record", "debt", "arrival", "settlement"]
+STEPS: tuple[MoveStep, ...] = get_args(MoveStep)
 
 
 @dataclass(frozen=True)
@@ -133,7 +134,7 @@ class MoveProgress:
     def is_over(self) -> bool:
         return self.finished.issuperset(STEPS)
 
-    def with_step(self, step: str, result: StepResult | None) -> "MoveProgress":
+    def with_step(self, step: MoveStep, result: StepResult | None) -> "MoveProgress":
         done: StepResults = replace(self.done, **{step: result})  # type: ignore[arg-type]
         return replace(self, done=done, finished=self.finished | {step})
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from mcloud.clouds.ports import Site
 from mcloud.documents import Kind
 from mcloud.failover import shared_notes
-from mcloud.failover.audit import audit_log, operator, own_entry
+from mcloud.failover.audit import AuditStep, audit_log, operator, own_entry
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def change_and_record(
     """Pause or resume all guards in the name of this user, and record it in the audit log."""
     by = operator()
     away = change(sites, paused=paused, by=by, why=why, at=at, seconds=DEADLINE)
-    step = "guard pause" if paused else "guard resume"
+    step: AuditStep = "guard pause" if paused else "guard resume"
     audit_log(state, sites).note(own_entry(step, why, at), away=away)
     return PauseChange(paused, by, away)
 

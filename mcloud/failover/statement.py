@@ -7,6 +7,7 @@ from typing import Annotated
 
 from mcloud.clouds.observation import UP, Availability, Observation
 from mcloud.clouds.ports import ControlRecord
+from mcloud.clouds.resources import Cloud
 from mcloud.cost.calls import CALLS, price, units
 from mcloud.cost.marginal import message_cost
 from mcloud.documents import OTHER_TEXTS, Count, Seconds
@@ -18,7 +19,7 @@ from mcloud.runs import RunState
 
 MISSED = 5  # number of missed checks of a guard with longer intervals
 
-Calls = Mapping[tuple[str, str], int]
+Calls = Mapping[tuple[Cloud, str], int]
 """Number of calls by cloud and by ``canary`` or a call of ``cost.calls``."""
 
 CANARY_SIZE = 300  # bytes
@@ -151,7 +152,7 @@ def cost(calls: Calls, hours: float) -> GuardCost:
     )
 
 
-def _price(cloud: str, call: str) -> Decimal:
+def _price(cloud: Cloud, call: str) -> Decimal:
     if call == "canary":
         return message_cost(cloud, CANARY_SIZE, MANY)
     return price(cloud, units(cloud, call))

@@ -16,10 +16,10 @@ from decimal import Decimal
 from pathlib import Path
 
 from mcloud import files
+from mcloud.clouds.resources import CLOUDS
 from mcloud.documents import Damaged, Time, read_file
 from mcloud.errors import LocalError, McloudError
 
-SITES = ("aws", "gcp")
 SAVE_SECONDS = 1.0
 
 Count = Decimal | int
@@ -49,7 +49,7 @@ def read(home: Path, month: str | None = None) -> dict[str, dict[str, Count]]:
 def read_split(home: Path, month: str | None = None) -> dict[str, dict[str, dict[str, Count]]]:
     """Return the counts by resource: a queue, table, bucket, topic or function, or "" for none."""
     found: dict[str, dict[str, dict[str, Count]]] = {}
-    for site in SITES:
+    for site in CLOUDS:
         meters: dict[str, dict[str, Count]] = defaultdict(dict)
         for name, saved in _load(_path(home, site)).months.items():
             if month not in (None, name):

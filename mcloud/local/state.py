@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 from mcloud import files
-from mcloud.clouds.resources import AwsResources, GcpResources, Resources
+from mcloud.clouds.resources import CLOUDS, AwsResources, GcpResources, Resources
 from mcloud.documents import OTHER_TEXTS, Damaged, read_file
 from mcloud.errors import LocalError
 from mcloud.lock import Lock
@@ -110,7 +110,7 @@ class Home:
         path = self.folder / "state.json"
         state = read_file(path, State)
         if isinstance(state, State) and state.phase == READY:
-            for site in ("aws", "gcp"):
+            for site in CLOUDS:
                 if site not in state.outputs:
                     return Damaged(f"outputs.{site} is missing", str(path))
         return state

@@ -25,7 +25,7 @@ profile ``local``, topics are those of the embedded clouds.
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Literal, Protocol, TypeVar
 
 from mcloud.clouds.factory import open_topic
 from mcloud.clouds.notify import PUBSUB, SNS, Topic
@@ -42,10 +42,13 @@ EVENTS_API = "https://events.pagerduty.com"
 REPEAT = 4.0  # hours
 
 
+ChannelKind = Literal["webhook", "sns", "pubsub", "pagerduty"]
+
+
 @dataclass(frozen=True)
 class Channel:
     name: str
-    kind: str
+    kind: ChannelKind
     severity: Severity
     """Lowest severity that the channel delivers."""
     repeat: float
@@ -127,10 +130,10 @@ AnyTable = TypeVar("AnyTable", bound=_Table)
 
 def _reader(
     table: type[AnyTable], make: Callable[[Config, Where, AnyTable], Callable[[Event], str]]
-) -> Callable[[Config, str, str], Channel]:
+) -> Callable[[Config, str, ChannelKind], Channel]:
     """Return a function that reads a channel by its name and kind."""
 
-    def channel(config: Config, name: str, kind: str) -> Channel:
+    def channel(config: Config, name: str, kind: ChannelKind) -> Channel:
         where = ("channels", name)
         said = read(config.document, where, table)
         return Channel(name, kind, said.severity, said.repeat * 3600, make(config, where, said))
@@ -239,7 +242,7 @@ def _secret(config: Config, variable: str) -> str:
     return str(found[variable].value).strip()
 
 
-_KINDS: Mapping[str, Callable[[Config, str, str], Channel]] = {
+_KINDS: Mapping[ChannelKind, Callable[[Config, str, ChannelKind], Channel]] = {
     "webhook": _reader(Webhook, _webhook),
     "sns": _reader(CloudTopic, _sns),
     "pubsub": _reader(CloudTopic, _pubsub),

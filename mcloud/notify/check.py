@@ -8,7 +8,7 @@ from functools import partial
 
 from mcloud.deadline import gather
 from mcloud.errors import reason_of
-from mcloud.notify.channels import Channel
+from mcloud.notify.channels import Channel, ChannelKind
 from mcloud.notify.event import FIRING, RESOLVED, Event
 from mcloud.notify.notifier import ATTEMPT
 
@@ -18,7 +18,7 @@ class ChannelAnswer:
     """The answer of one channel to the test event."""
 
     name: str
-    type: str
+    type: ChannelKind
     ok: bool
     seconds: float | None
     """Duration of the first request. None if it failed."""

@@ -6,6 +6,7 @@ from decimal import Decimal
 from mcloud.clouds.aws.metrics import METRICS
 from mcloud.clouds.gcp.metrics import SERIES
 from mcloud.clouds.ports import SERVICES
+from mcloud.clouds.resources import Cloud
 from mcloud.cost import calls
 from mcloud.observing.recent import MINUTES, SYMBOLS
 
@@ -15,7 +16,7 @@ USAGE = {"aws": 33, "gcp": 74}
 FIGURES = {"aws": METRICS, "gcp": SERIES}
 
 
-def asked(cloud: str, part: str, symbols: int, lags: int) -> dict[str, Decimal]:
+def asked(cloud: Cloud, part: str, symbols: int, lags: int) -> dict[str, Decimal]:
     """Return the units of each meter that one question to a site takes.
 
     Args:
@@ -30,7 +31,7 @@ def asked(cloud: str, part: str, symbols: int, lags: int) -> dict[str, Decimal]:
         # The newest candle of a symbol, and those of the minutes before it.
         one = calls.units(cloud, "candle", MINUTES + 1)
         return {meter: min(symbols, SYMBOLS) * each for meter, each in one.items()}
-    call, count = {
+    questions: dict[str, tuple[str, int]] = {
         **{service: (service, 1) for service in SERVICES},
         "code": ("function", 1),
         "depth": ("depth", 1),
@@ -44,11 +45,12 @@ def asked(cloud: str, part: str, symbols: int, lags: int) -> dict[str, Decimal]:
         "compaction": ("kept", 1),
         "silences": ("kept", 1),
         "record": ("record", 1),
-    }[part]
+    }
+    call, count = questions[part]
     return calls.units(cloud, call, count)
 
 
-def a_month(cloud: str, intervals: Mapping[str, float], symbols: int, lags: int) -> Decimal:
+def a_month(cloud: Cloud, intervals: Mapping[str, float], symbols: int, lags: int) -> Decimal:
     """Return the cost in dollars of thirty days of questions to one site, at these intervals."""
     return sum(
         (

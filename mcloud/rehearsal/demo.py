@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from mcloud.clouds.ports import DeadLetter, Queue, Site
+from mcloud.clouds.resources import Cloud
 from mcloud.cost.run import RunCost, run_cost
 from mcloud.deadline import gather
 from mcloud.errors import McloudError
@@ -107,7 +108,7 @@ _OURS = ("fragments", "void_count")
 """Fields of a record that a usual candle does not have."""
 
 
-def demo_cost(home: Path, clouds: Mapping[str, str]) -> dict[str, RunCost]:
+def demo_cost(home: Path, clouds: Mapping[str, Cloud]) -> dict[str, RunCost]:
     """Return the cost of the embedded clouds in ``home`` by site, after their meters have stopped
     changing."""
     deadline = time.monotonic() + METERS_PATIENCE

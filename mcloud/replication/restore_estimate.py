@@ -6,6 +6,7 @@ from decimal import Decimal
 from types import MappingProxyType
 
 from mcloud.clouds.ports import Site
+from mcloud.clouds.resources import Cloud
 from mcloud.cost.calls import CANDLE, price, units
 from mcloud.cost.marginal import message_cost
 from mcloud.cost.prices import PRICES
@@ -137,5 +138,5 @@ def estimate(
     )
 
 
-def _price(cloud: str, call: str, count: int) -> Decimal:
+def _price(cloud: Cloud, call: str, count: int) -> Decimal:
     return price(cloud, units(cloud, call, count)) if count else Decimal(0)

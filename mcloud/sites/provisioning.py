@@ -9,7 +9,7 @@ from functools import partial
 from threading import Event
 
 from mcloud.clouds.factory import open_site
-from mcloud.clouds.ports import SERVICES, Site
+from mcloud.clouds.ports import SERVICES, Site, SiteService
 from mcloud.clouds.resources import CLOUDS
 from mcloud.config import LOCAL, Config, SiteConfig
 from mcloud.deadline import gather
@@ -75,12 +75,12 @@ def open_provisioner(
     return TerraformStack(config, site, hooks, open_endpoint)
 
 
-def probe_deployed(config: Config, site: SiteConfig, stop: Event) -> dict[str, str]:
+def probe_deployed(config: Config, site: SiteConfig, stop: Event) -> dict[SiteService, str]:
     """Open a site that was just deployed, and probe it."""
     return probe(open_site(site.name, resources_of(config, site)), stop)
 
 
-def probe(site: Site, stop: Event, patience: float = PATIENCE) -> dict[str, str]:
+def probe(site: Site, stop: Event, patience: float = PATIENCE) -> dict[SiteService, str]:
     """Read from each service, until all have answered or the patience ends.
 
     Return the reason why a service does not work, or an empty string, by service.
@@ -91,7 +91,7 @@ def probe(site: Site, stop: Event, patience: float = PATIENCE) -> dict[str, str]
     give_up = time.monotonic() + patience
     reasons = dict.fromkeys(SERVICES, "not asked")
     while True:
-        calls: dict[str, Callable[[], None]] = {
+        calls: dict[SiteService, Callable[[], None]] = {
             service: partial(_check, site, service) for service, reason in reasons.items() if reason
         }
         for service, answer in gather(calls, TIMEOUT).items():
@@ -102,5 +102,5 @@ def probe(site: Site, stop: Event, patience: float = PATIENCE) -> dict[str, str]
             raise Interrupted("interrupted before every service answered")
 
 
-def _check(site: Site, service: str) -> None:
+def _check(site: Site, service: SiteService) -> None:
     site.probe.check(service, TIMEOUT)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from mcloud.clouds.aws.client import check_credentials, translated
-from mcloud.clouds.ports import FunctionCode
+from mcloud.clouds.ports import FunctionCode, SiteService
 from mcloud.clouds.resources import AwsResources
 from mcloud.errors import Refused
 
@@ -25,7 +25,7 @@ class AwsProbe:
             "archive": lambda: s3.head_bucket(Bucket=to.raw_bucket),
         }
 
-    def check(self, service: str, timeout: float) -> None:
+    def check(self, service: SiteService, timeout: float) -> None:
         # A slow fetch of credentials must not count as a slow service.
         if not self._to.endpoint_url:
             check_credentials(self._to.region, timeout / 2)

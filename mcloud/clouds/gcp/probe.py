@@ -13,7 +13,7 @@ from mcloud.clouds.gcp.client import (
     refused,
     translated,
 )
-from mcloud.clouds.ports import FunctionCode
+from mcloud.clouds.ports import FunctionCode, SiteService
 from mcloud.clouds.resources import GcpResources
 from mcloud.errors import Refused, Unavailable
 
@@ -48,7 +48,7 @@ class GcpProbe:
             ),
         }
 
-    def check(self, service: str, timeout: float) -> None:
+    def check(self, service: SiteService, timeout: float) -> None:
         # A slow fetch of credentials must not count as a slow service.
         if not self._to.pubsub_endpoint:
             check_credentials(lambda: self._session, timeout / 2)
