@@ -302,7 +302,8 @@ def _guard(run: Callable[[], None], session: Session) -> None:
         signal.signal(signal.SIGHUP, lambda *_: _hang_up())
     signal.signal(signal.SIGALRM, lambda *_: _interrupt())
     sys.unraisablehook = _interrupt_again
-    best_effort.log.addHandler(_WARNINGS)
+    for log in (best_effort.log, logging.getLogger("mcloud.sites.resources")):
+        log.addHandler(_WARNINGS)
     # Logs and warnings of libraries are for developers.
     logging.lastResort = logging.NullHandler()
     try:
@@ -364,7 +365,7 @@ def _say(text: str) -> None:
 
 
 class _Warnings(logging.Handler):
-    """Prints warnings about files that could not be written."""
+    """Prints the warnings of code that has no session."""
 
     def emit(self, record: logging.LogRecord) -> None:
         _say(f"warning: {record.getMessage()}")

@@ -1,7 +1,9 @@
 """The resources of each site of a profile: configured, from its deployment, or embedded."""
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields
+from pathlib import Path
 
 from mcloud.clouds.access import AccessFinding, Target
 from mcloud.clouds.factory import open_access, open_site
@@ -19,6 +21,10 @@ FRESH = 3600.0
 
 ADDRESSES = ("_endpoint", "_url", "_log")
 """Ends of the names of resources that only embedded clouds have, if they have a default."""
+
+_log = logging.getLogger(__name__)
+_log.addHandler(logging.NullHandler())
+_warned: set[Path] = set()  # outputs of which the log says that they are old, once per process
 
 
 def open_sites(config: Config, wanted: str | None = None) -> dict[str, Site]:
@@ -46,16 +52,10 @@ def site_resources(config: Config) -> dict[str, Resources]:
     found: dict[str, Resources] = {}
     for name, site in config.sites.items():
         values, missing = _values(config, site)
-        if site.backend and not config.outputs.path(name).exists() and _is_stale(config, site):
+        if site.backend and not config.outputs.path(name).exists():
             copy = config.outputs.read_remote(name)
-            if missing or copy:
-                from mcloud.infra.remote_outputs import fetch  # loads Terraform's package
-
-                try:
-                    fetch(config, site)
-                except McloudError:
-                    if missing:
-                        raise
+            if (missing and copy is None) or (copy and copy.age > FRESH):
+                _read_again(config, site, copy, missing)
                 values, missing = _values(config, site)
         kind = KINDS[site.cloud]
         if missing:
@@ -122,9 +122,27 @@ def _values(config: Config, site: SiteConfig) -> tuple[dict[str, str], list[str]
     return values, [key for key in needed if not values.get(key)]
 
 
-def _is_stale(config: Config, site: SiteConfig) -> bool:
-    remote = config.outputs.read_remote(site.name)
-    return remote is None or remote.age > FRESH
+def _read_again(
+    config: Config, site: SiteConfig, copy: RemoteOutputs | None, missing: list[str]
+) -> None:
+    """Replace the copy of a site's remote outputs. If that fails, warn that the copy is still used.
+
+    Raises:
+        McloudError: the state cannot be read, and the settings in ``missing`` are not known.
+    """
+    from mcloud.infra.remote_outputs import fetch  # loads Terraform's package
+
+    try:
+        if fetch(config, site) or not copy:
+            return
+        why = f"the state in {copy.place} is empty now"
+    except McloudError as error:
+        if missing or not copy:
+            raise
+        why = error.message
+    if config.outputs.path(site.name) not in _warned:
+        _warned.add(config.outputs.path(site.name))
+        _log.warning("%s: uses the outputs read %s ago: %s", site.name, duration(copy.age), why)
 
 
 def _embedded(config: Config) -> dict[str, Resources]:

@@ -1,11 +1,17 @@
 """The command line on machines with other settings than ours."""
 
 import errno
+import json
 import os
 import re
+from dataclasses import asdict, fields
 from pathlib import Path
 
 import pytest
+
+from mcloud.clouds.resources import AwsResources
+from mcloud.outputs import Outputs
+from mcloud.sites.resources import FRESH
 
 from .conftest import Terminal
 
@@ -67,6 +73,31 @@ def test_logs_and_warnings_of_libraries_are_not_shown(mcloud: Terminal) -> None:
     paths = f"{mcloud.folder}:{mcloud.environment['PYTHONPATH']}"
     done = mcloud.run("config", "show", PYTHONPATH=paths)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_old_outputs_are_used_with_a_warning_if_the_state_cannot_be_read(mcloud: Terminal) -> None:
+    (mcloud.folder / "mcloud.toml").write_text(
+        '[profiles.prod.sites.aws]\ncloud = "aws"\n'
+        '[profiles.prod.sites.aws.backend]\ntype = "s3"\nbucket = "states"\n'
+    )
+    values = {field.name: f"its {field.name}" for field in fields(AwsResources)}
+    outputs = Outputs(mcloud.folder / "state" / "outputs" / "prod")
+    place = "s3://states/mcloud/prod/mcloud/aws.tfstate"
+
+    def warnings_after(seconds: float, *arguments: str) -> list[str]:
+        made = outputs.write_remote("aws", values, place)
+        copy = outputs.folder / "aws.remote.json"
+        copy.write_text(json.dumps({**asdict(made), "at": made.at - seconds}))
+        done = mcloud.run(*arguments, "-o", "json", "--profile", "prod", MCLOUD_TERRAFORM="missing")
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout) == {"aws": values}
+        return [line for line in done.stderr.splitlines() if line.startswith("warning: ")]
+
+    assert warnings_after(FRESH - 60, "outputs") == []
+    assert warnings_after(2 * FRESH, "outputs", "--quiet") == [
+        "warning: aws: uses the outputs read 2 h 00 min ago:"
+        " the Terraform binary 'missing' does not exist"
+    ]
 
 
 @pytest.mark.parametrize(

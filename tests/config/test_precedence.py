@@ -1,7 +1,8 @@
 """Precedence: flags, environment, .env files, mcloud.toml, Terraform's outputs, defaults."""
 
+import json
 import os
-from dataclasses import fields
+from dataclasses import asdict, fields
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from mcloud.config import variables
 from mcloud.errors import ConfigError, McloudError
 from mcloud.local.state import READY, Home, State
 from mcloud.sites.explain import MASK, explain
-from mcloud.sites.resources import known_settings, site_resources
+from mcloud.sites.resources import FRESH, known_settings, site_resources
 
 from .test_config import PROD, load
 
@@ -95,6 +96,20 @@ def test_other_settings_are_terraforms_outputs(tmp_path: Path) -> None:
     found.outputs.path("gcp").unlink(missing_ok=True)
     with pytest.raises(ConfigError, match="site 'gcp' of profile 'prod' is not deployed"):
         site_resources(found)
+
+
+def test_old_outputs_cause_one_warning_in_a_process(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    backend = '[profiles.prod.sites.aws.backend]\ntype = "s3"\nbucket = "states"\n'
+    text = f'[profiles.prod.sites.aws]\ncloud = "aws"\n{backend}'
+    found = load(tmp_path, text, "prod", MCLOUD_TERRAFORM="missing")
+    made = found.outputs.write_remote("aws", AWS, "s3://states/aws.tfstate")
+    copy = {**asdict(made), "at": made.at - 2 * FRESH}
+    (found.outputs.folder / "aws.remote.json").write_text(json.dumps(copy))
+    for _ in range(2):
+        assert site_resources(found) == {"aws": AwsResources(**AWS)}
+    assert [each.levelname for each in caplog.records] == ["WARNING"]
 
 
 def test_variables_are_ignored_if_several_sites_could_be_meant(tmp_path: Path) -> None:

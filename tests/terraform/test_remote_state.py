@@ -12,6 +12,7 @@ from cli.conftest import Terminal
 
 from mcloud.clouds.aws.client import make_client
 from mcloud.local.state import State
+from mcloud.sites.resources import FRESH
 
 from .module import terraform
 
@@ -104,6 +105,12 @@ def test_a_second_machine_reads_the_outputs_from_the_state(
     s3.delete_object(Bucket=BUCKET, Key=KEY)
     assert json.loads(site.run("outputs", "-o", "json").stdout) == here
     (copy,) = elsewhere.glob("outputs/prod/gcp.remote.json")
+    made = json.loads(copy.read_text())
+    copy.write_text(json.dumps({**made, "at": made["at"] - 2 * FRESH}))
+    old = site.run("outputs", "-o", "json")
+    assert json.loads(old.stdout) == here
+    assert "warning: gcp: uses the outputs read 2 h 0" in old.stderr
+    assert f" ago: the state in s3://{BUCKET}/{KEY} is empty now\n" in old.stderr
     copy.unlink()
     lost = site.run("outputs")
     assert lost.returncode == 2
