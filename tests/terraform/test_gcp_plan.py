@@ -502,6 +502,21 @@ def test_a_function_that_is_replaced_gets_its_grants_again(
     assert replaced == {function, *grants}
 
 
+def test_the_last_good_source_remains_until_the_functions_are_built_again(
+    applied_gcp: Module, gcp_plan: dict[str, Any]
+) -> None:
+    changes = applied_gcp.changes("-replace=google_storage_bucket_object.bundle")
+    assert changes["google_storage_bucket_object.bundle"] == ["create", "delete"]
+    # Terraform changes the functions in between, because they refer to the object.
+    configured = gcp_plan["configuration"]["root_module"]["resources"]
+    functions = [each for each in configured if each["type"] == "google_cloudfunctions2_function"]
+    assert sorted(each["name"] for each in functions) == sorted(OF_FUNCTIONS)
+    for each in functions:
+        (build,) = each["expressions"]["build_config"]
+        (place,) = build["source"][0]["storage_source"]
+        assert "google_storage_bucket_object.bundle" in place["object"]["references"]
+
+
 def test_logs_leave_out_pushes_that_succeeded(
     gcp_state: list[dict[str, Any]], small_gcp_plan: dict[str, Any]
 ) -> None:
