@@ -17,10 +17,12 @@ MINUTES = 30 * 24 * 60
 """Minutes of the month that is priced."""
 AT_ONCE = 16
 """Concurrent requests of a function to its stores; see `processor.ingest`."""
+IMAGE = Decimal("0.15")
+"""GiB of the image of a function on Google Cloud; an assumption, not measured."""
 
 _POLLS = 5 * 3  # of idle pollers of a queue, per minute: each waits for 20 s
 _BACKUPS = 7  # days that terraform/gcp keeps the daily backups of the database
-_IMAGES = Decimal("0.3")  # GiB of the images of both functions on Google Cloud; not measured
+_FUNCTIONS = 3  # the processor, the check for anomalies, and the compaction
 _OVERHEAD = {"aws": 100, "gcp": 250}  # bytes that a store adds to a candle for its indexes
 
 
@@ -113,7 +115,7 @@ def fixed(cloud: Cloud) -> dict[str, Decimal]:
             "dashboard_months": Decimal(1),
             "scheduler_invocations": Decimal(MINUTES),
         }
-    return {"scheduler_job_months": Decimal(2), "image_gib_months": _IMAGES}
+    return {"scheduler_job_months": Decimal(2), "image_gib_months": _FUNCTIONS * IMAGE}
 
 
 def stored(

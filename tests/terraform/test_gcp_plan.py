@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from mcloud.alerts.rules import Rules
+from mcloud.cost.unmetered import IMAGE, fixed
 from mcloud.market.anomaly import Anomaly, Thresholds
 from mcloud.market.trade import CANARY
 from mcloud.processor.anomalies import logged
@@ -515,6 +516,15 @@ def test_the_last_good_source_remains_until_the_functions_are_built_again(
         (build,) = each["expressions"]["build_config"]
         (place,) = build["source"][0]["storage_source"]
         assert "google_storage_bucket_object.bundle" in place["object"]["references"]
+
+
+def test_fixed_charges_are_those_of_the_functions_and_jobs(gcp_state: list[dict[str, Any]]) -> None:
+    functions = values(gcp_state, "google_cloudfunctions2_function")
+    jobs = values(gcp_state, "google_cloud_scheduler_job")
+    assert fixed("gcp") == {
+        "scheduler_job_months": len(jobs),
+        "image_gib_months": len(functions) * IMAGE,
+    }
 
 
 def test_logs_leave_out_pushes_that_succeeded(
