@@ -6,6 +6,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -506,6 +507,32 @@ def test_disabled_apis_are_reported(
     assert finding.state == state
     if state == FAULT:
         assert finding.remedy.startswith(f"run `gcloud services enable {off[0]}.googleapis.com")
+
+
+@pytest.mark.parametrize(
+    ("variables", "more"),
+    [
+        ({}, {"cloudscheduler"}),
+        ({"anomalies": False}, {"cloudscheduler"}),
+        ({"compaction": False}, {"cloudscheduler"}),
+        ({"anomalies": False, "compaction": False, "billing_account": None}, set()),
+        ({"billing_account": "012345-6789AB-CDEF01"}, {"cloudscheduler", "billingbudgets"}),
+        ({"billing_dataset": "billing.export"}, {"cloudscheduler", "bigquery"}),
+    ],
+)
+def test_apis_depend_on_the_variables_of_the_site(
+    variables: dict[str, Any], more: set[str], a_google: Callable[..., gcp.GcpAccess]
+) -> None:
+    asked: list[str] = []
+
+    def answer(_: str, path: str) -> Answer:
+        names = parse_qs(urlsplit(path).query)["names"]
+        asked.extend(name.rpartition("/")[2].removesuffix(".googleapis.com") for name in names)
+        return 200, {"services": [{"name": name, "state": "DISABLED"} for name in names]}
+
+    finding = a_google(answer, variables=variables).quotas()["APIs"]()
+    assert set(asked) == {*gcp.APIS, *more}
+    assert all(f"{api}.googleapis.com" in finding.remedy for api in asked)
 
 
 @pytest.mark.parametrize(

@@ -79,10 +79,13 @@ def test_google_roles_have_the_permissions_that_the_doctor_checks(
     assert {(key_, right) for key_, rights in needs.items() for right in rights} == allowed
 
 
-def test_the_doctor_knows_the_services(small_gcp_plan: dict[str, Any]) -> None:
+@pytest.mark.parametrize("plan", ["gcp_plan", "small_gcp_plan"])
+def test_the_doctor_knows_the_services(plan: str, request: pytest.FixtureRequest) -> None:
+    made = request.getfixturevalue(plan)
     planned = {
         each["values"]["service"]
-        for each in resources(small_gcp_plan["planned_values"])
+        for each in resources(made["planned_values"])
         if each["type"] == "google_project_service"
     }
-    assert {f"{api}.googleapis.com" for api in access.APIS} == planned
+    given = {name: each["value"] for name, each in made["variables"].items()}
+    assert {f"{api}.googleapis.com" for api in access.needed_apis(given)} == planned

@@ -1,6 +1,6 @@
 """Credentials, permissions, billing and services of Google Cloud."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -30,7 +30,7 @@ APIS = (
     *("artifactregistry", "cloudbuild", "cloudfunctions", "cloudresourcemanager", "cloudtrace"),
     *("firestore", "iam", "iamcredentials", "logging", "monitoring", "pubsub", "run", "storage"),
 )
-"""APIs that a site needs, as in ``terraform/gcp/services.tf``."""
+"""APIs that every site needs."""
 
 TESTED_AT_ONCE = 100
 """Maximum number of permissions in one request. The Cloud Console does not test more at once
@@ -42,6 +42,21 @@ SERVICES = {
     "candles": "firestore",
     "archive": "storage",
 }
+
+
+def needed_apis(variables: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the APIs that a site needs, as in ``terraform/gcp/services.tf``.
+
+    Args:
+        variables: the site's variables of the Terraform module.
+    """
+    schedules = [variables.get(each, True) for each in ("anomalies", "compaction")]
+    conditions = {
+        "cloudscheduler": any(schedules),
+        "billingbudgets": variables.get("billing_account") is not None,
+        "bigquery": variables.get("billing_dataset") is not None,
+    }
+    return *APIS, *(api for api, is_needed in conditions.items() if is_needed)
 
 
 class _Misunderstood(Refused):
@@ -121,7 +136,8 @@ class GcpAccess:
 
     @understood("Google Cloud")
     def _apis(self) -> AccessFinding:
-        names = [f"projects/{self._project}/services/{api}.googleapis.com" for api in APIS]
+        apis = needed_apis(self._target.variables)
+        names = [f"projects/{self._project}/services/{api}.googleapis.com" for api in apis]
         try:
             answer = self._get(
                 "serviceusage", f"v1/projects/{self._project}/services:batchGet", {"names": names}
@@ -159,7 +175,7 @@ class GcpAccess:
     def _region(self) -> AccessFinding:
         region, project = self._target.region, f"projects/{self._project}"
         wanted = {"Cloud Functions": "cloudfunctions/v2", "Firestore": "firestore/v1"}
-        if any(self._target.variables.get(each, True) for each in ("anomalies", "compaction")):
+        if "cloudscheduler" in needed_apis(self._target.variables):
             wanted["Cloud Scheduler"] = "cloudscheduler/v1"
         places: dict[str, set[str]] = {}
         for name, api in wanted.items():
