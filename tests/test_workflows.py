@@ -40,8 +40,9 @@ def test_everything_that_is_installed_is_in_the_lock_file(name: str) -> None:
         assert each == " --no-isolation"
 
 
-def job(name: str) -> dict[str, Any]:
-    found: dict[str, Any] = yaml.safe_load((FOLDER / "deploy.yml").read_text())["jobs"][name]
+def job(name: str, workflow: str = "deploy") -> dict[str, Any]:
+    jobs = yaml.safe_load((FOLDER / f"{workflow}.yml").read_text())["jobs"]
+    found: dict[str, Any] = jobs[name]
     return found
 
 
@@ -76,3 +77,17 @@ def test_both_jobs_have_the_same_terraform() -> None:
     }
     assert len(versions) == 1
     assert re.fullmatch(r"\d+\.\d+\.\d+", versions.pop())
+
+
+def test_googles_suites_run_every_night() -> None:
+    suites = job("suites", "nightly")
+    folder = suites["env"]["MCLOUD_TEST_GOOGLE_SUITES"]
+    assert folder == "${{ github.workspace }}/suites"
+    fetched = {
+        step["with"]["path"]: step["with"]["ref"]
+        for step in suites["steps"]
+        if "repository" in step.get("with", {})
+    }
+    assert fetched.keys() == {"suites/python-firestore", "suites/python-pubsub"}
+    assert all(re.fullmatch("[0-9a-f]{40}", commit) for commit in fetched.values())
+    assert suites["steps"][-1]["run"].endswith("tests/conformance/test_foreign_suites.py")
