@@ -47,7 +47,7 @@ CHANGED: dict[str, object] = {
     "deletion_protection": False,
     "alert_publishers": ["operator"],
     "function_memory": 256,
-    "batch_window": 1,
+    "batch_window": 2,
     "log_retention": 60,
     "monthly_budget": 60,
     "anomaly_schedule": "rate(2 minutes)",
