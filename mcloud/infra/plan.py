@@ -28,6 +28,13 @@ _ACTIONS: Mapping[tuple[str, ...], ChangeAction] = {
 
 # Resources that hold data, by kind: the data that is lost with one, and the attribute with its
 # name. Messages wait in a queue or a subscription; a topic passes them to its subscriptions.
+_GRANTED = ("google_cloudfunctions2_function",)
+_GRANTS = {
+    "google_cloud_run_v2_service_iam_member": "name",
+    "google_cloudfunctions2_function_iam_member": "cloud_function",
+}
+"""Types of grants on a function, each with the attribute that names the function."""
+
 _STORES = {
     "aws_dynamodb_table": ("candles or control records", "name"),
     "aws_s3_bucket": ("raw trades", "bucket"),
@@ -190,15 +197,26 @@ def parse(shown: Mapping[str, Any]) -> StackPlan:
 
 def failed_functions(shown: Mapping[str, Any]) -> list[str]:
     """Return the addresses of functions that do not run the deployed code and that a plan does not
-    change.
+    change, and those of their grants, which are lost with a function.
 
-    Terraform notes new code as deployed also if its update failed.
+    Terraform notes new code as deployed also if its update failed. If a plan is to replace several
+    functions by request, Terraform 1.11 follows only some of the ``replace_triggered_by`` of their
+    grants, and not the same ones each time.
     """
-    return [
-        entry["address"]
+    unchanged = [
+        entry
         for entry in shown.get("resource_changes", ())
-        if entry["change"]["actions"] == ["no-op"] and _failed(entry["type"], entry["change"])
+        if entry["change"]["actions"] == ["no-op"]
     ]
+    failed = [entry for entry in unchanged if _failed(entry["type"], entry["change"])]
+    names = {entry["change"]["before"]["name"] for entry in failed if entry["type"] in _GRANTED}
+    grants = [
+        entry
+        for entry in unchanged
+        if (attribute := _GRANTS.get(entry["type"]))
+        and entry["change"]["before"][attribute].rpartition("/")[2] in names
+    ]
+    return [entry["address"] for entry in (*failed, *grants)]
 
 
 def held_channel(shown: Mapping[str, Any]) -> HeldChannel | None:

@@ -49,9 +49,8 @@ def away(request: pytest.FixtureRequest) -> Site:
         )
         return open_site("gcp", to)
     url = f"http://{address}"
-    return open_site(
-        "aws", AwsResources("us-east-1", f"{url}/0/q", f"{url}/0/d", "c", "k", "b", "f", url)
-    )
+    queues = f"{url}/0/q", f"{url}/0/d"
+    return open_site("aws", AwsResources("us-east-1", *queues, *"ckbf", endpoint_url=url))
 
 
 @pytest.mark.slow

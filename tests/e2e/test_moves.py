@@ -36,6 +36,7 @@ START = 1_735_776_000_000  # ms
 # The command line, which kills itself at a point of the move.
 KILLED = """
 import os, signal, sys
+from dataclasses import replace
 from mcloud.failover import execution
 
 mark, usual = sys.argv.pop(1), execution.tools
@@ -44,7 +45,7 @@ def reach(point):
     if point == mark:
         os.kill(os.getpid(), signal.SIGKILL)
 
-execution.tools = lambda *arguments, **others: usual(*arguments, **others, reach=reach)
+execution.tools = lambda *args, **named: replace(usual(*args, **named), reach=reach)
 from mcloud.__main__ import main
 
 main()

@@ -67,14 +67,17 @@ def test_google_roles_have_the_permissions_that_the_doctor_checks(
 ) -> None:
     allowed = granted(gcp_state, component)
     # Google's smallest role to read documents also lists them and shows the database itself, and
-    # the one for metrics shows the project.
+    # the one for metrics shows the project and the alert policies.
     if component == "producer":
         allowed -= {
             ("database", "datastore.databases.getMetadata"),
             ("database", "datastore.entities.list"),
         }
     if component == "replicator":
-        allowed.remove(("project", "resourcemanager.projects.get"))
+        allowed -= {
+            ("project", "monitoring.alertPolicies.list"),
+            ("project", "resourcemanager.projects.get"),
+        }
     needs = gcp.NEEDS[component]
     assert {(key_, right) for key_, rights in needs.items() for right in rights} == allowed
 

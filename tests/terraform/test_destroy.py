@@ -187,7 +187,7 @@ ATTACKS = [
     ),
     Attack(
         "a part of the plan in the arguments of the shell",
-        "94 to destroy",
+        " to destroy\n",
         environment={"TF_CLI_ARGS_plan": "-target=google_pubsub_topic.none -refresh=false"},
         arguments=("--yes",),
     ),
@@ -292,7 +292,7 @@ def test_resources_destroyed_outside_of_terraform_are_reported(
         "gcp: 2 resources of the state do not exist any more: google_pubsub_topic.dlq,"
         " google_pubsub_topic.trades\n"
     ) in done.stderr
-    assert done.stdout == "gcp: destroyed, 92 changes\n"
+    assert re.fullmatch(r"gcp: destroyed, \d+ changes\n", done.stdout)
     (aside,) = (site.folder / "state" / "removed" / "prod").iterdir()
     assert (aside / "terraform" / "terraform.tfstate.backup").exists()
     assert not list(aside.rglob("*.tfplan"))
