@@ -209,7 +209,7 @@ def failed_functions(shown: Mapping[str, Any]) -> list[str]:
         if entry["change"]["actions"] == ["no-op"]
     ]
     failed = [entry for entry in unchanged if _failed(entry["type"], entry["change"])]
-    names = {entry["change"]["before"]["name"] for entry in failed if entry["type"] in _GRANTED}
+    names = {entry["change"]["before"].get("name") for entry in failed if entry["type"] in _GRANTED}
     grants = [
         entry
         for entry in unchanged

@@ -15,7 +15,7 @@ from mcloud.feed.simulate import Simulate
 from mcloud.local import control, meter
 from mcloud.local.exchange.thread import LocalExchange
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.nightly, pytest.mark.timeout(600)]
 
 MEASURED = 2.0  # minutes
 METERS = {
