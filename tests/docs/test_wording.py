@@ -68,7 +68,7 @@ _CODE = re.compile(r"\\|\b(SELECT|INSERT|CREATE|DELETE|UPDATE|PRAGMA)\b")
 """Regular expressions and SQL."""
 
 Text = tuple[str, str]
-"""Where a text is, and the text."""
+"""A text and its place in the repository."""
 
 
 def found_in(text: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""What an export service has yet to write is pending for a while, and then it is missing."""
+"""Trades that an export service has not written yet are pending at first, and missing later."""
 
 import time
 from collections.abc import Iterator
