@@ -15,6 +15,8 @@ COLLECT = (50_000, 20, 20)
 
 def main() -> None:
     isolation.settle()
+    if "_MCLOUD_COMPLETE" in os.environ:
+        _complete()
     import gc
     import signal
 
@@ -46,6 +48,20 @@ def main() -> None:
         sys.exit(f"error: nothing can be printed: {error.strerror}")
     finally:
         streams.let_go()
+
+
+def _complete() -> None:
+    """Answer a shell that completes a value, and exit. Return if the word is another part of a
+    command line, which is left to typer.
+    """
+    from pathlib import Path
+
+    from mcloud.cli import completion
+
+    found = completion.answer(os.environ, Path())
+    if found is not None:
+        print(found.text)
+        sys.exit(found.code)
 
 
 if __name__ == "__main__":

@@ -176,7 +176,8 @@ def _judged(found: FoundDamage, away: Mapping[str, str]) -> FoundDamage:
     if found.damaged.is_newer:
         return replace(found, repair=None, plan="none: upgrade this mcloud")
     if found.is_lost_then and away:
-        why = f"none yet: {', '.join(away)} does not answer, and may have the valid document"
+        silent = f"{', '.join(away)} {'does' if len(away) == 1 else 'do'} not answer"
+        why = f"none yet: {silent}, and may have the valid document"
         return replace(found, repair=None, plan=why)
     return found
 

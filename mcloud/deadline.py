@@ -1,15 +1,37 @@
-"""Runs several calls at once, and waits for each until a common deadline."""
+"""Runs several calls at once, and waits for each until a common deadline. Marks calls that should
+fail quickly, for the clients that would retry them.
+"""
 
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextvars import ContextVar, copy_context
 from typing import Generic, TypeVar
 
 from mcloud.clock import Limit
 
+TICK = 0.05  # seconds between two checks of overlapping calls
+MOST_PASSED = 0.5  # seconds that count between two checks
+
 Key = TypeVar("Key")
 Value = TypeVar("Value")
+
+_is_brief: ContextVar[bool] = ContextVar("is_brief", default=False)
+
+
+def is_brief() -> bool:
+    """Return whether the current call should fail quickly."""
+    return _is_brief.get()
+
+
+def briefly(call: Callable[[], Value]) -> Value:
+    """Return the result of a call that should fail quickly."""
+    token = _is_brief.set(True)
+    try:
+        return call()
+    finally:
+        _is_brief.reset(token)
 
 
 def gather(
@@ -49,7 +71,8 @@ class Asker(Generic[Key]):
                     self._out[key] -= 1
 
         threads = [
-            threading.Thread(target=ask, args=(key, call), daemon=True)
+            # A brief call stays brief in the threads that it starts.
+            threading.Thread(target=copy_context().run, args=(ask, key, call), daemon=True)
             for key, call in calls.items()
             if self._begin(key)
         ]
@@ -70,3 +93,115 @@ class Asker(Generic[Key]):
                 return False
             self._out[key] += 1
             return True
+
+
+class OverlappingAsker(Generic[Key]):
+    """Runs the same calls repeatedly, while earlier ones may still be waiting.
+
+    A service that hangs is thus found by several calls in the time that one of them may take. At
+    most ``most`` calls of a key wait at the same time; a further one counts as late. Not
+    thread-safe.
+    """
+
+    def __init__(self, most: int = 32, clock: Callable[[], float] = time.monotonic) -> None:
+        self._most = most
+        self._clock = clock
+        self._changed = threading.Condition()
+        self._running: Counter[Key] = Counter()
+        """Number of threads by key, including those of late calls."""
+        self._calls: list[_OverlappingCall[Key]] = []
+
+    def gather(
+        self,
+        calls: Mapping[Key, Callable[[], object]],
+        seconds: float,
+        patience: float,
+        *,
+        wait_for_all: bool = False,
+    ) -> dict[Key, object]:
+        """Start the calls, and return the results and errors that are known within ``patience``
+        seconds, also those of earlier calls. A call is late ``seconds`` after its start.
+
+        The result has TimeoutError for a late call, once, and no key for one that still waits. It
+        is returned as soon as nothing is waited for, or any call is late. With ``wait_for_all``, it
+        is returned as soon as each of these calls has returned or is late, whatever ``patience``.
+        """
+        started = [self._start(key, call, seconds) for key, call in calls.items()]
+        limit = Limit(patience, self._clock)
+        with self._changed:
+            while True:
+                now = self._clock()
+                for each in self._calls:
+                    each.pass_time(now)
+                waiting = [each for each in self._calls if not each.is_over]
+                is_late = any(each.is_late for each in self._calls)
+                left = limit.left
+                if wait_for_all:
+                    if all(each.is_over for each in started):
+                        break
+                    left = TICK
+                elif not waiting or is_late or left <= 0:
+                    break
+                self._changed.wait(min(left, TICK))
+            over = [each for each in self._calls if each.is_over]
+            self._calls = waiting
+        # The calls are in the order of their starts, so that the newest answer of a key counts.
+        return {each.key: each.answer for each in over}
+
+    @property
+    def waiting(self) -> set[Key]:
+        """Keys with a call that has not returned and is not late."""
+        return {each.key for each in self._calls}
+
+    def _start(
+        self, key: Key, call: Callable[[], object], seconds: float
+    ) -> "_OverlappingCall[Key]":
+        mine = _OverlappingCall(key, seconds, self._clock())
+        self._calls.append(mine)
+        with self._changed:
+            if self._running[key] >= self._most:
+                mine.is_refused = True
+                return mine
+            self._running[key] += 1
+
+        def ask() -> None:
+            answer: object
+            try:
+                answer = call()
+            except Exception as error:  # noqa: BLE001 - handed to the caller
+                answer = error
+            with self._changed:
+                self._running[key] -= 1
+                if not mine.is_over:
+                    mine.answer, mine.is_answered = answer, True
+                self._changed.notify_all()
+
+        # A brief call stays brief in the threads that it starts.
+        threading.Thread(target=copy_context().run, args=(ask,), daemon=True).start()
+        return mine
+
+
+class _OverlappingCall(Generic[Key]):
+    def __init__(self, key: Key, seconds: float, now: float) -> None:
+        self.key = key
+        self.left = seconds
+        self.is_answered = False
+        self.is_refused = False
+        """Whether too many earlier calls still wait. It counts as late, but ends no waiting."""
+        self.answer: object = TimeoutError(f"no answer within {seconds:.3g} s")
+        self._seen = now
+
+    def pass_time(self, now: float) -> None:
+        """Count the time since the last check. A machine that was too busy to check, or that was
+        suspended, does not make a call late.
+        """
+        self.left -= min(max(0.0, now - self._seen), MOST_PASSED)
+        self._seen = now
+
+    @property
+    def is_late(self) -> bool:
+        return not self.is_answered and self.left <= 0
+
+    @property
+    def is_over(self) -> bool:
+        return self.is_answered or self.is_refused or self.left <= 0

@@ -7,6 +7,7 @@ one.
 """
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -29,6 +30,19 @@ def start(
     """
     given = {"stdin": subprocess.DEVNULL, **options}
     return subprocess.Popen(command, env=_environment(command, environment), **given)
+
+
+def run_here(command: Sequence[str]) -> None:
+    """Run a process on the terminal of this one, to its end.
+
+    Ctrl-C reaches the process, and does not end this one.
+    """
+    # The process starts without this handler, while it would inherit SIG_IGN.
+    before = signal.signal(signal.SIGINT, lambda *_: None)
+    try:
+        subprocess.run(command, env=_environment(command, None), check=False)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def ask(

@@ -335,15 +335,6 @@ class LogTail:
                 self._rest = b""
 
 
-def tail(path: Path, lines: int, *, follow: bool) -> Iterator[str]:
-    """Yield the last lines of a log and, with ``follow``, new lines as they are added."""
-    with LogTail(path) as log:
-        yield from log.last(lines)
-        while follow:
-            yield from log.added()
-            time.sleep(FOLLOW_PAUSE)
-
-
 def _is_rotated(path: Path, file: IO[bytes]) -> bool:
     try:
         return path.stat().st_ino != os.fstat(file.fileno()).st_ino

@@ -22,6 +22,7 @@ settings.register_profile(
 )
 settings.load_profile("steady")
 
+TERRAFORM = Path(__file__).parent / "terraform"
 
 WORKERS = 4
 """Maximum number of test processes. Each starts its own embedded clouds of about 600 MB."""
@@ -36,6 +37,14 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     if config.option.capture == "no" or any("::" in word for word in config.args):
         return 0
     return min(os.cpu_count() or 1, WORKERS)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests of the modules as slow, because Terraform takes seconds for a plan."""
+    for item in items:
+        if TERRAFORM in item.path.parents and item.get_closest_marker("nightly") is None:
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -184,6 +184,8 @@ SHORTEST = 60
 _TERM = re.compile(
     r"(metric\.type|resource\.type|(?:metric|resource)\.labels?\.\w+) = \"([^\"]*)\""
 )
+# https://docs.cloud.google.com/monitoring/api/v3/filters
+_ONE_OF = re.compile(r"one_of\((\"[^\"]*\")(?:, \"[^\"]*\")*\)")
 
 
 @dataclass(frozen=True)
@@ -201,10 +203,11 @@ class GoogleQuery:
 
     def faults(self) -> list[str]:
         """Return why Cloud Monitoring would refuse the query, or never answer with a value."""
-        terms = dict(_TERM.findall(self.filter))
+        asked = _ONE_OF.sub(r"\1", self.filter)
+        terms = dict(_TERM.findall(asked))
         metric = GOOGLE_METRICS.get(terms.get("metric.type", ""))
-        if metric is None or " AND ".join(f'{name} = "{each}"' for name, each in terms.items()) != (
-            self.filter
+        if metric is None or asked != " AND ".join(
+            f'{name} = "{each}"' for name, each in terms.items()
         ):
             return [f"not understood: {self.filter}"]
         chosen = terms.get("resource.type")
@@ -289,6 +292,14 @@ AWS_METRICS = {
             *("BytesDownloaded", "GetRequests", "HeadRequests", "ListRequests", "PutRequests"),
         )
     },
+    # firehose/latest/dev/cloudwatch-metrics.html
+    **{
+        ("AWS/Firehose", name): AwsMetric((frozenset({"DeliveryStreamName"}),), _SUM)
+        for name in ("IncomingBytes", "IncomingRecords")
+    },
+    ("AWS/Firehose", "DeliveryToS3.DataFreshness"): AwsMetric(
+        (frozenset({"DeliveryStreamName"}),), _LEVEL
+    ),
     # AmazonCloudWatch/latest/logs/CloudWatch-Logs-Monitoring-CloudWatch-Metrics.html
     ("AWS/Logs", "IncomingBytes"): AwsMetric((frozenset({"LogGroupName"}),), _SUM),
 }

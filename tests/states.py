@@ -36,6 +36,7 @@ PRODUCER: dict[str, Any] = {
             "trades": 9,
             "waiting": 1,
             "waiting_trades": 3,
+            "lag_s": 0.0,
             "refused": False,
             "breaker": "closed",
             "latency": None,
@@ -118,6 +119,7 @@ GUARD: dict[str, Any] = {
             "waiting_s": None,
             "backlog": 3,
             "lag_s": None,
+            "bad_s": None,
             "services": {
                 "queue": {"state": "up", "age_s": 1.0, "latency_s": 0.01, "reason": ""},
             },

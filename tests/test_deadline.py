@@ -3,7 +3,7 @@ import time
 
 import pytest
 
-from mcloud.deadline import Asker, gather
+from mcloud.deadline import Asker, OverlappingAsker, briefly, gather, is_brief
 
 
 def test_gives_answers_and_errors_alike() -> None:
@@ -76,3 +76,102 @@ def test_a_leap_of_the_clock_makes_no_answer_late(leap_at: int) -> None:
 
     calls = dict.fromkeys("ab", call)
     assert Asker[str](clock=clock).gather(calls, 60) == {"a": "here", "b": "here"}
+
+
+def test_overlapping_calls_find_a_service_that_hangs_in_little_more_than_one_timeout() -> None:
+    release, asker = threading.Event(), OverlappingAsker[str]()
+    begun: list[float] = []
+
+    def hang() -> None:
+        begun.append(time.monotonic())
+        release.wait(60)
+
+    late: list[object] = []
+    try:
+        while len(late) < 3:
+            late += asker.gather({"a": hang}, 0.4, 0.2).values()
+    finally:
+        release.set()
+    # Later calls began before the first was late.
+    assert begun[1] - begun[0] < 0.4
+    assert all(isinstance(each, TimeoutError) for each in late)
+
+
+def test_an_overlapping_call_that_answers_in_time_counts_later() -> None:
+    release, asker = threading.Event(), OverlappingAsker[str]()
+
+    def wait() -> str:
+        release.wait(60)
+        return "here"
+
+    assert asker.gather({"a": wait, "b": lambda: 1}, 60, 0.1) == {"b": 1}
+    assert asker.waiting == {"a"}
+    release.set()
+    assert asker.gather({}, 60, 60) == {"a": "here"}
+    assert asker.waiting == set()
+    assert asker.gather({}, 60, 0) == {}
+
+
+def test_an_overlapping_call_is_late_once() -> None:
+    release, asker = threading.Event(), OverlappingAsker[str]()
+    late = asker.gather({"a": lambda: release.wait(60)}, 0.1, 60)
+    assert isinstance(late["a"], TimeoutError)
+    release.set()
+    assert asker.gather({"b": lambda: 2}, 60, 60) == {"b": 2}
+
+
+def test_overlapping_calls_are_bounded() -> None:
+    release, asker = threading.Event(), OverlappingAsker[str](most=2)
+    calls: list[int] = []
+
+    def hang() -> None:
+        calls.append(1)
+        release.wait(60)
+
+    try:
+        for _ in range(5):
+            asker.gather({"a": hang}, 0.05, 60)
+    finally:
+        release.set()
+    assert len(calls) == 2
+
+
+def test_time_without_checks_makes_no_overlapping_call_late() -> None:
+    """The machine was suspended, or too busy to check."""
+    now = [0.0]
+    release, asker = threading.Event(), OverlappingAsker[str](clock=lambda: now[0])
+    assert asker.gather({"a": lambda: release.wait(60)}, 1.0, 0) == {}
+    now[0] = 3600.0
+    assert asker.gather({}, 1.0, 0) == {}
+    release.set()
+    deadline = time.monotonic() + 60
+    while not (found := asker.gather({}, 1.0, 0)):
+        assert time.monotonic() < deadline
+    assert found == {"a": True}
+
+
+def test_a_round_can_wait_for_all_its_calls_while_earlier_ones_are_late() -> None:
+    release, asker = threading.Event(), OverlappingAsker[str]()
+    try:
+        assert asker.gather({"a": lambda: release.wait(60)}, 0.1, 0.0) == {}
+        begun = threading.Event()
+
+        def answer() -> str:
+            begun.set()
+            time.sleep(0.5)  # the earlier call is late meanwhile
+            return "here"
+
+        found = asker.gather({"b": answer}, 60, 0.0, wait_for_all=True)
+        assert begun.is_set()
+        assert found["b"] == "here"
+        assert isinstance(found["a"], TimeoutError)
+    finally:
+        release.set()
+
+
+def test_a_brief_call_ends_with_its_call() -> None:
+    assert briefly(is_brief) is True
+    assert is_brief() is False
+    with pytest.raises(ZeroDivisionError):
+        briefly(lambda: 1 / 0)
+    assert is_brief() is False

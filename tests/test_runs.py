@@ -17,7 +17,7 @@ from states import stored
 from mcloud import runs as module
 from mcloud.errors import McloudError, UsageError
 from mcloud.lock import Lock
-from mcloud.runs import Run, all_runs, detach, run_of, runs_called, stop, tail
+from mcloud.runs import LogTail, Run, all_runs, detach, run_of, runs_called, stop
 
 # Holds the lock of a run, and ends when asked to, or refuses to end.
 HOLDER = """
@@ -197,7 +197,8 @@ def test_the_log_is_rotated(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_end_of_a_log(tmp_path: Path, count: int, shown: list[str]) -> None:
     path = tmp_path / "log"
     path.write_bytes(b"one\ntwo\nthree\nfour\n")
-    assert list(tail(path, count, follow=False)) == shown
+    with LogTail(path) as log:
+        assert list(log.last(count)) == shown
 
 
 def test_new_lines_are_followed_across_rotations(tmp_path: Path) -> None:
@@ -206,10 +207,11 @@ def test_new_lines_are_followed_across_rotations(tmp_path: Path) -> None:
     shown: list[str] = []
 
     def follow() -> None:
-        for line in tail(path, 1, follow=True):
-            shown.append(line)
-            if line == "end":
-                return
+        with LogTail(path) as log:
+            shown.extend(log.last(1))
+            while "end" not in shown:
+                shown.extend(log.added())
+                time.sleep(0.05)
 
     thread = threading.Thread(target=follow)
     thread.start()

@@ -88,6 +88,84 @@ def test_googles_suites_run_every_night() -> None:
         for step in suites["steps"]
         if "repository" in step.get("with", {})
     }
-    assert fetched.keys() == {"suites/python-firestore", "suites/python-pubsub"}
+    clients = ("nodejs-firestore", "python-firestore", "python-pubsub")
+    assert fetched.keys() == {f"suites/{client}" for client in clients}
     assert all(re.fullmatch("[0-9a-f]{40}", commit) for commit in fetched.values())
     assert suites["steps"][-1]["run"].endswith("tests/conformance/test_foreign_suites.py")
+
+
+def test_the_client_for_node_is_compiled_with_the_node_that_is_set_up() -> None:
+    steps = job("suites", "nightly")["steps"]
+    uses = [step.get("uses", "").partition("@")[0] for step in steps]
+    compiled = [step.get("working-directory") for step in steps].index("suites/nodejs-firestore")
+    assert uses.index("actions/setup-node") < compiled
+    assert steps[compiled]["run"].startswith("npm install")
+
+
+REPOSITORY = "OWNER/REPOSITORY"
+
+
+def subjects(name: str) -> set[str]:
+    """Return the subjects of a job's tokens on a push to main and in a pull request.
+
+    https://docs.github.com/actions/reference/security/oidc#example-subject-claims
+    """
+    described = job(name)
+    if "environment" in described:
+        return {f"repo:{REPOSITORY}:environment:{described['environment']}"}
+    events = yaml.safe_load((FOLDER / "deploy.yml").read_text())[True]  # `on`, in YAML 1.1
+    (branch,) = events["push"]["branches"]
+    assert "pull_request" in events
+    return {f"repo:{REPOSITORY}:ref:refs/heads/{branch}", f"repo:{REPOSITORY}:pull_request"}
+
+
+def explained(variable: str) -> str:
+    """Return what the comment of the workflow says about a variable of the repository."""
+    lines = [line.removeprefix("#") for line in (FOLDER / "deploy.yml").read_text().splitlines()]
+    (start,) = (n for n, line in enumerate(lines) if re.match(rf" +{variable}\b", line))
+    end = start + 1
+    while re.match(" {20}", lines[end]):
+        end += 1
+    return " ".join(" ".join(lines[start:end]).split())
+
+
+def test_googles_pool_admits_the_jobs_of_this_repository_and_nobody_else() -> None:
+    text = explained("GCP_WORKLOAD_IDENTITY_PROVIDER")
+    found = re.search(r'assertion\.repository == "([^"]+)" && assertion\.sub in \[([^]]+)\]', text)
+    assert found
+    assert found[1] == REPOSITORY
+    admitted = re.findall(r'"([^"]+)"', found[2])
+    assert set(admitted) == subjects("plan") | subjects("deploy")
+    # What the comment calls the first two subjects, and the last one.
+    assert set(admitted[:2]) == subjects("plan")
+    assert set(admitted[2:]) == subjects("deploy")
+
+
+def test_roles_on_aws_trust_one_job_each() -> None:
+    text = explained("AWS_PLAN_ROLE")
+    before, _, after = text.partition(", the second")
+    assert set(re.findall(r'"(repo:[^"]+)"', before)) == subjects("plan")
+    assert set(re.findall(r'"(repo:[^"]+)"', after)) == subjects("deploy")
+
+
+@pytest.mark.parametrize("name", ["plan", "deploy"])
+def test_each_job_uses_its_own_accounts(name: str) -> None:
+    given = [step.get("with", {}) for step in job(name)["steps"]]
+    used = [
+        each[key] for key in ("role-to-assume", "service_account") for each in given if key in each
+    ]
+    assert used == [
+        f"${{{{ vars.AWS_{name.upper()}_ROLE }}}}",
+        f"${{{{ vars.GCP_{name.upper()}_SERVICE_ACCOUNT }}}}",
+    ]
+
+
+def test_the_accounts_have_the_roles_that_mcloud_prints() -> None:
+    commands_ = ("mcloud permissions SITE --role planner", "mcloud permissions SITE")
+    assert all(f"`{each}`" in explained("AWS_PLAN_ROLE") for each in commands_)
+    accounts = explained("GCP_PLAN_SERVICE_ACCOUNT")
+    assert "each has the custom role that the same commands print" in accounts
+    guide = (FOLDER.parents[1] / "docs" / "guide" / "deploy.md").read_text()
+    assert "docs/guide/deploy.md" in accounts
+    for granted in ("state in Cloud Storage", "`billing_account`", "`billing_dataset`"):
+        assert re.search(rf"{granted}.*\| `roles/", guide), granted

@@ -1,26 +1,32 @@
-"""The processor on Lambda: it stores a batch of SQS messages in the raw archive and the candles.
+"""The processor on Lambda: it stores a batch of SQS messages in the candles.
 
-Environment: RAW_BUCKET, CANDLES_TABLE, CONTROL_TABLE, HEARTBEAT_SECONDS (60); from the
-platform AWS_REGION, AWS_LAMBDA_FUNCTION_NAME, AWS_XRAY_DAEMON_ADDRESS and, embedded,
-AWS_ENDPOINT_URL. Spans go to OTEL_EXPORTER_OTLP_ENDPOINT if it is set. The event source
-mapping must ask for ReportBatchItemFailures.
+Before that it hands them over to Data Firehose, which writes them to the staging bucket.
+
+Environment: DELIVERY_STREAM, CANDLES_TABLE, CONTROL_TABLE, HEARTBEAT_SECONDS (60); RAW_BUCKET in
+place of DELIVERY_STREAM if the function has to archive the trades itself; from the platform
+AWS_REGION, AWS_LAMBDA_FUNCTION_NAME, AWS_XRAY_DAEMON_ADDRESS and, embedded, AWS_ENDPOINT_URL. Spans
+go to OTEL_EXPORTER_OTLP_ENDPOINT if it is set. The event source mapping must ask for
+ReportBatchItemFailures.
 """
 
 import os
-from collections.abc import Callable, Iterator, Set
+import time
+from collections.abc import Callable, Iterator, Mapping, Set
 from functools import cache
 from operator import attrgetter
 from typing import Any, NamedTuple
 
 from mcloud.clouds.aws.archive import S3Archive
 from mcloud.clouds.aws.candles import DynamoCandles
-from mcloud.clouds.aws.client import make_client, translated
+from mcloud.clouds.aws.client import CONNECT_TIMEOUT, make_client, translated
 from mcloud.clouds.aws.control import DynamoControl
+from mcloud.clouds.aws.delivery import MAX_LINE, Firehose
 from mcloud.clouds.aws.queue import SqsQueue
 from mcloud.clouds.aws.spans import XRay
 from mcloud.clouds.otlp import Otlp
+from mcloud.clouds.ports import Unsent
 from mcloud.clouds.spans import Exporter
-from mcloud.errors import McloudError
+from mcloud.errors import McloudError, Refused, Unavailable
 from mcloud.market.candle import by_minute
 from mcloud.market.envelope import Envelope, Malformed, decode, encode_all
 from mcloud.market.trace import xray_id
@@ -43,7 +49,9 @@ long.
 
 
 class LambdaSite(NamedTuple):
-    archive: S3Archive
+    delivery: Firehose | None
+    archive: S3Archive | None
+    """Given if there is no delivery stream: the site's resources are of an earlier release."""
     candles: DynamoCandles
     pulse: Pulse
     recorder: Recorder
@@ -55,6 +63,15 @@ class Delivered(NamedTuple):
     envelope: Envelope
     attributes: dict[str, str]
     queued: int | None
+    body: str
+
+    @property
+    def lines(self) -> list[str]:
+        """Return the message as lines of a staged object."""
+        if "\n" not in self.body and len(self.body.encode()) <= MAX_LINE:
+            return [self.body]
+        # mcloud's own messages are never like this.
+        return [message.body for message in encode_all(self.envelope.trades)]
 
     @property
     def arrivals(self) -> list[Arrival]:
@@ -77,8 +94,10 @@ def site() -> LambdaSite:
     """Return the stores, which each instance opens once."""
     region = os.environ["AWS_REGION"]
     dynamodb = make_client("dynamodb", region)
+    stream = os.environ.get("DELIVERY_STREAM")
     return LambdaSite(
-        S3Archive(make_client("s3", region), os.environ["RAW_BUCKET"]),
+        Firehose(firehose_client(region), stream) if stream else None,
+        None if stream else S3Archive(make_client("s3", region), os.environ["RAW_BUCKET"]),
         DynamoCandles(dynamodb, os.environ["CANDLES_TABLE"]),
         Pulse(
             DynamoControl(dynamodb, os.environ["CONTROL_TABLE"]),
@@ -86,6 +105,15 @@ def site() -> LambdaSite:
         ),
         Recorder(os.environ.get("AWS_LAMBDA_FUNCTION_NAME", "processor"), exporter()),
     )
+
+
+def firehose_client(region: str) -> Any:
+    """Return a client whose requests end before the timeout of the function.
+
+    ``Firehose`` tries again itself, while there is time.
+    """
+    longest = LAST_SECONDS - CONNECT_TIMEOUT
+    return make_client("firehose", region, attempts=1, read_timeout=longest)
 
 
 @cache
@@ -118,26 +146,40 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 
     If the time runs out or a store stops answering, and part of the batch was stored, the trades
     that are not stored yet return to the queue as new messages. Otherwise each call would bring the
-    original messages closer to being dead letters, although parts of them were stored. Each new
-    message is smaller than the one before, so that this ends.
+    original messages closer to being dead letters, although a store that recovers takes them.
+
+    A message that Data Firehose does not accept is not stored either, so that its trades are never
+    missing from the raw archive. It returns to the queue in the same way, unless Firehose refuses
+    it permanently: it then is a failed message.
 
     Raises:
-        McloudError: a store does not answer, and nothing was stored. SQS then delivers the whole
-            batch again, which is harmless.
+        McloudError: a store or Firehose does not answer, and nothing was stored. SQS then delivers
+            the whole batch again, which is harmless.
     """
     is_time_left = timer(context)
     failed: list[str] = []
     halves: dict[str, Delivered] = {}
-    progress, problem = False, None
+    progress = False
+    problem: McloudError | None = None
     for messages in in_parts(event["Records"], failed):
-        partly = store(list(messages.values()), is_time_left)
+        began = time.time()
+        for id_, unsent in hand_over(messages, is_time_left).items():
+            message = messages.pop(id_)
+            if unsent is not None and unsent.permanent:
+                failed.append(id_)
+                refuse(id_, message, Refused(unsent.reason))
+                continue
+            halves[id_] = message
+            if unsent is not None:
+                problem = problem or Unavailable(unsent.reason)
+        partly = store(list(messages.values()), began, is_time_left)
         progress |= bool(partly.done)
         problem = problem or partly.problem
         for id_, message in messages.items():
             left = message.only(partly.left)
             if alone := message.only(partly.failed.keys()):
                 # Another message of the batch may be the only one that the candle cannot hold.
-                again = store([alone], is_time_left)
+                again = store([alone], began, is_time_left)
                 progress |= bool(again.done)
                 if again.failed:
                     failed.append(id_)
@@ -152,6 +194,8 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
                 refuse(id_, message, problem)
             raise problem
         log("WARNING", "no time to store anything", messages=len(halves))
+    if progress and problem is not None:
+        log("WARNING", "a part of the batch was not stored", reason=str(problem))
     if progress:
         failed += send_back(event["Records"][0]["eventSourceARN"], halves)
     else:
@@ -186,7 +230,9 @@ def in_parts(records: list[dict[str, Any]], failed: list[str]) -> Iterator[dict[
             log("ERROR", "refused a message", message_id=record["messageId"], reason=str(error))
             continue
         sent = record.get("attributes", {}).get("SentTimestamp")
-        messages[record["messageId"]] = Delivered(envelope, values, int(sent) if sent else None)
+        messages[record["messageId"]] = Delivered(
+            envelope, values, int(sent) if sent else None, record["body"]
+        )
         waiting += len(envelope.trades)
         if waiting >= AT_ONCE:
             yield messages
@@ -195,10 +241,34 @@ def in_parts(records: list[dict[str, Any]], failed: list[str]) -> Iterator[dict[
         yield messages
 
 
-def store(messages: list[Delivered], is_time_left: Callable[[], bool]) -> Partly:
-    """Store as many messages as the time allows, and log the stored ones."""
+def hand_over(
+    messages: Mapping[str, Delivered], is_time_left: Callable[[], bool]
+) -> dict[str, Unsent | None]:
+    """Hand messages over to Data Firehose. Return the ids of those that it did not accept, each
+    with the reason, or with None if there was no time.
+    """
+    delivery = site().delivery
+    if delivery is None:
+        return {}
+    if not is_time_left():
+        return dict.fromkeys(messages)
+    lines = [(id_, line) for id_, message in messages.items() for line in message.lines]
+    try:
+        unsent = delivery.deliver([line for _, line in lines], is_time_left)
+    except McloudError as error:  # such as a missing stream; it says nothing about the messages
+        return dict.fromkeys(messages, Unsent(0, str(error), permanent=False))
+    # A message of several lines is refused permanently if one of them is.
+    return {lines[each.index][0]: each for each in sorted(unsent, key=attrgetter("permanent"))}
+
+
+def store(messages: list[Delivered], began: float, is_time_left: Callable[[], bool]) -> Partly:
+    """Store as many messages as the time allows, and log the stored ones.
+
+    ``began`` is the time when the work on them began, in seconds since 1970.
+    """
     trades = [trade for message in messages for trade in message.envelope.trades]
     partly = ingest_while(is_time_left, trades, site().archive, site().candles)
+    done = partly.ingested._replace(began=began)
     for disagreement in partly.disagreements:
         log("ERROR", "two trades under one id", disagreement=str(disagreement))
     stored = [part for message in messages if (part := message.only(partly.done))]
@@ -208,9 +278,9 @@ def store(messages: list[Delivered], is_time_left: Callable[[], bool]) -> Partly
         except McloudError as error:
             log("WARNING", "no heartbeat", reason=str(error))
     rows = in_rows(arrival for message in stored for arrival in message.arrivals)
-    site().recorder.record(rows, partly.ingested)
+    site().recorder.record(rows, done)
     for row in rows:
-        log("INFO", "stored", **fields(row, partly.ingested), **traced(row))
+        log("INFO", "stored", **fields(row, done), **traced(row))
     return partly
 
 

@@ -1,17 +1,21 @@
 """The functions on Cloud Functions, in one source.
 
-``process``, the processor, stores a Pub/Sub message in the raw archive and the candles.
+``process``, the processor, stores a Pub/Sub message in the candles. Another subscription of the
+topic writes the messages to the staging bucket. The processor archives what that subscription does
+not have: messages from before EXPORTED_SINCE, the time when it was created in the form
+``2026-11-30T09:00:00Z``; all messages if the variable is missing, and none if it is empty.
 Environment: RAW_BUCKET, FIRESTORE_DATABASE, CANDLES_COLLECTION, CONTROL_COLLECTION,
 HEARTBEAT_SECONDS (60) and GOOGLE_CLOUD_PROJECT; from the platform K_SERVICE; embedded also
 FIRESTORE_EMULATOR_HOST and STORAGE_EMULATOR_HOST. Spans go to OTEL_EXPORTER_OTLP_ENDPOINT if it is
 set. The trigger must retry, and have a dead-letter topic.
 
 ``anomaly`` checks the new candles once, when a schedule calls it. It has the same environment
-without the buckets, and ANOMALY_THRESHOLDS (see ``Thresholds.from_json``). Its log lists what it
+without the bucket, and ANOMALY_THRESHOLDS (see ``Thresholds.from_json``). Its log lists what it
 found.
 
 ``compact`` compacts the raw archive once, when a schedule calls it. It has the environment of the
-processor, and TIMEOUT_SECONDS, after which the platform stops it.
+processor, STAGING_BUCKET (if trades are staged), and TIMEOUT_SECONDS, after which the platform
+stops it.
 """
 
 import base64
@@ -30,13 +34,14 @@ from mcloud.clouds.gcp.client import make_firestore, make_storage
 from mcloud.clouds.gcp.control import FirestoreControl
 from mcloud.clouds.gcp.spans import CloudTrace
 from mcloud.clouds.otlp import Otlp
+from mcloud.clouds.ports import Archive
 from mcloud.clouds.spans import Exporter
 from mcloud.errors import McloudError
 from mcloud.market.anomaly import Thresholds
 from mcloud.market.envelope import Malformed, decode
 from mcloud.processor.anomalies import AnomalyWatch
 from mcloud.processor.arrival import Arrival, fields
-from mcloud.processor.compaction import compact_scheduled
+from mcloud.processor.compaction import compact_scheduled, staged_view
 from mcloud.processor.ingest import ingest
 from mcloud.processor.log import log
 from mcloud.processor.pulse import INTERVAL, Pulse
@@ -49,6 +54,10 @@ class CloudFunctionSite(NamedTuple):
     pulse: Pulse
     recorder: Recorder
 
+
+MARGIN = 300.0
+"""Seconds by which the clock of the deployment may differ from that of Pub/Sub. What is published
+within them after EXPORTED_SINCE is archived by the processor as well."""
 
 _making = threading.Lock()
 
@@ -64,17 +73,16 @@ def make_site() -> CloudFunctionSite:
     project = os.environ["GOOGLE_CLOUD_PROJECT"]
     candles, control = make_stores()
     return CloudFunctionSite(
-        make_archive(),
+        GcsArchive(make_storage_client(), os.environ["RAW_BUCKET"]),
         candles,
         Pulse(control, interval=float(os.environ.get("HEARTBEAT_SECONDS", INTERVAL))),
         Recorder(os.environ.get("K_SERVICE", "processor"), exporter(project)),
     )
 
 
-def make_archive() -> GcsArchive:
+def make_storage_client() -> Any:
     project = os.environ["GOOGLE_CLOUD_PROJECT"]
-    storage = make_storage(project, os.environ.get("STORAGE_EMULATOR_HOST", ""))
-    return GcsArchive(storage, os.environ["RAW_BUCKET"])
+    return make_storage(project, os.environ.get("STORAGE_EMULATOR_HOST", ""))
 
 
 def make_stores() -> tuple[FirestoreCandles, FirestoreControl]:
@@ -112,7 +120,8 @@ def process(event: Any) -> None:
         attributes = message.get("attributes") or {}
         envelope = decode(body, attributes)
         arrivals = Arrival.all_of(envelope, attributes, published(message))
-        done = ingest(envelope.trades, site().archive, site().candles)
+        archive = None if is_exported(body, published(message)) else site().archive
+        done = ingest(envelope.trades, archive, site().candles)
     except (Malformed, binascii.Error, ArithmeticError, McloudError) as error:
         reason = str(error) or "volumes beyond 38 digits"
         for ids in [arrival.ids for arrival in arrivals] or [{}]:
@@ -133,6 +142,22 @@ def process(event: Any) -> None:
     site().recorder.record(arrivals, done)
     for arrival in arrivals:
         log("INFO", "stored", **fields(arrival, done), **traced(arrival))
+
+
+def is_exported(body: bytes, published: int | None) -> bool:
+    """Return whether the export subscription writes a message to the staging bucket, in a form that
+    can be read.
+
+    Args:
+        published: when Pub/Sub accepted it, in ms since 1970; None if unknown.
+    """
+    since = os.environ.get("EXPORTED_SINCE")
+    if since is None or b"\n" in body:  # mcloud's own messages have no line breaks
+        return False
+    if not since:
+        return True
+    begin = datetime.fromisoformat(since).timestamp() + MARGIN
+    return published is not None and published >= begin * 1000
 
 
 def published(message: dict[str, Any]) -> int | None:
@@ -179,5 +204,9 @@ def anomaly(request: Any) -> dict[str, int]:
 def compact(request: Any) -> dict[str, int]:
     """Compact until shortly before the timeout. An exception is answered with 500."""
     _, control = make_stores()
-    done = compact_scheduled(make_archive(), control, float(os.environ["TIMEOUT_SECONDS"]))
+    storage = make_storage_client()
+    archive: Archive = GcsArchive(storage, os.environ["RAW_BUCKET"])
+    if staging := os.environ.get("STAGING_BUCKET"):
+        archive = staged_view(archive, GcsArchive(storage, staging))
+    done = compact_scheduled(archive, control, float(os.environ["TIMEOUT_SECONDS"]))
     return {"objects": done.objects, "blocks": done.blocks}

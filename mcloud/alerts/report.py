@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from mcloud.alerts.engine import Alert, AlertState, AlertStates, step
 from mcloud.alerts.figures import AlertFigures
-from mcloud.alerts.rules import AlertRule, Rules
+from mcloud.alerts.rules import AlertRule, Rules, advice
 from mcloud.alerts.units import said, unit
 from mcloud.notify.event import Severity
 from mcloud.notify.silences import ListedSilence, Silence, SilenceInShort
@@ -31,6 +31,8 @@ class FigureReport:
     silenced: SilenceInShort | None
     unknown: str
     """Reason why the figure is unknown."""
+    advice: str
+    """Cause and remedy of a firing alert, from its rule; empty otherwise."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,7 @@ def report(
             origin=rule.origin,
             why=states.nothing.get(rule.name, ""),
             figures=tuple(
-                _figure(alert, now, watcher is not None, _covering(silences, alert))
+                _figure(rule, alert, now, watcher is not None, _covering(silences, alert))
                 for alert in states.alerts.values()
                 if alert.rule == rule.name and rule.enabled
             ),
@@ -112,7 +114,9 @@ def _covering(silences: Sequence[Silence], alert: Alert) -> Silence | None:
     return max(found, key=lambda each: each.end, default=None)
 
 
-def _figure(alert: Alert, now: float, is_watched: bool, silence: Silence | None) -> FigureReport:
+def _figure(
+    rule: AlertRule, alert: Alert, now: float, is_watched: bool, silence: Silence | None
+) -> FigureReport:
     # A single check knows no earlier time.
     since = _since(alert) if is_watched else None
     return FigureReport(
@@ -127,6 +131,7 @@ def _figure(alert: Alert, now: float, is_watched: bool, silence: Silence | None)
         why=alert.why,
         silenced=silence.in_short() if silence else None,
         unknown=alert.unknown if alert.unknown_since is not None else "",
+        advice=advice(rule, alert.names) if alert.firing else "",
     )
 
 

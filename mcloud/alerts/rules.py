@@ -252,7 +252,8 @@ _BUILT_IN = (
         "The month is expected to exceed the budget: see `mcloud cost forecast`.",
         says="{value} of the month's budget is expected",
         above=1,
-        last=3600,  # a forecast from the first minutes of a run is much too high
+        last=3600,  # a forecast from the first hours of a run is too high
+        unknown="ignore",  # the first hour has none, and `used` of the same budget is reported
         stale=86_400,
     ),
     AlertRule(

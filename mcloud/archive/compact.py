@@ -8,16 +8,18 @@ place or in both places, and the next compaction continues.
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
+from itertools import groupby
+from operator import itemgetter
 
 from mcloud.archive import blocks, raw
 from mcloud.archive.raw import Piece
 from mcloud.clouds.ports import Archive
 from mcloud.errors import Contention, Refused
-from mcloud.market.archive import BadArchive, hours_prefix, order
-from mcloud.market.block import BlockKey, block_of
+from mcloud.market.archive import BadArchive, hours_prefix, order, parse
+from mcloud.market.block import BLOCK, BlockKey, PlainLines, block_of, plain_lines
 from mcloud.market.trade import Trade, is_reserved, without_filled_voids
 from mcloud.workers import Workers
 
@@ -50,6 +52,10 @@ class Compacted:
     """Symbol at which the time ran out; empty if the compaction is complete."""
     foreign: list[str] = field(default_factory=list)
     """Keys in the staging bucket of the lines that were found among messages and are none."""
+    staged: int = 0
+    """Number of staged objects that remain."""
+    staged_since: float | None = None
+    """Time when the oldest of these was written, in seconds since 1970. None if none remains."""
 
 
 def compact(
@@ -76,20 +82,30 @@ def compact(
         Unavailable: the archive cannot be reached; the next compaction continues.
     """
     done = Compacted()
-    symbols = sorted(filter(has, archive.symbols()), key=lambda each: (each < begin, each))
+    seen: set[str] = set()
+    pending: set[str] = set()
     with closing(Workers(THREADS)) as workers:
-        for symbol in symbols:
-            if not is_time_left():
-                done.next_symbol = symbol
-                break
-            done.symbols += 1
-            each = _SymbolCompaction(archive, symbol, workers, done, is_time_left, tell, clock)
-            if not each.compact(dry_run):
-                done.next_symbol = symbol
-                break
-    if not dry_run:
-        done.foreign += archive.clear()
-    return done
+        while True:
+            symbols = sorted(filter(has, archive.symbols()), key=lambda each: (each < begin, each))
+            for symbol in symbols:
+                if not is_time_left():
+                    done.next_symbol = symbol
+                    break
+                seen.add(symbol)
+                each = _SymbolCompaction(
+                    archive, symbol, workers, done, pending, is_time_left, tell, clock
+                )
+                if not each.compact(dry_run):
+                    done.next_symbol = symbol
+                    break
+            done.symbols, done.pending = len(seen), len(pending)
+            if dry_run:
+                return done
+            cleared = archive.clear()
+            done.foreign += cleared.foreign
+            done.staged, done.staged_since = cleared.left, cleared.left_since
+            if done.next_symbol or not cleared.has_more:
+                return done
 
 
 class _SymbolCompaction:
@@ -101,6 +117,7 @@ class _SymbolCompaction:
         symbol: str,
         workers: Workers,
         done: Compacted,
+        pending: set[str],
         is_time_left: Callable[[], bool],
         tell: Callable[[str], None],
         clock: Callable[[], float],
@@ -109,6 +126,7 @@ class _SymbolCompaction:
         self._symbol = symbol
         self._workers = workers
         self._done = done
+        self._pending = pending
         self._is_time_left = is_time_left
         self._tell = tell
         self._clock = clock
@@ -135,7 +153,7 @@ class _SymbolCompaction:
         count = 0
         for piece in raw.objects(self._archive, hours_prefix(self._symbol)):
             if not blocks.is_settled(piece.hour, self._clock):
-                self._done.pending += 1
+                self._pending.add(piece.key)
                 continue
             part.append(piece)
             count += piece.range.count
@@ -151,25 +169,23 @@ class _SymbolCompaction:
         Return False if the time ran out before all blocks were written.
         """
         contents = self._workers.map(self._read, part)
-        trades: defaultdict[BlockKey, set[Trade]] = defaultdict(set)
+        additions: defaultdict[BlockKey, _Addition] = defaultdict(_Addition)
         homes: dict[str, set[BlockKey]] = {}
         for piece, content in zip(part, contents, strict=True):
             if content is not None:
-                for trade in content:
-                    trades[block_of(self._symbol, trade.id)].add(trade)
-                homes[piece.key] = {block_of(self._symbol, trade.id) for trade in content}
+                homes[piece.key] = self._add(content, additions)
         failed: set[BlockKey] = set()
         is_complete = True
-        for key, mine in sorted(trades.items()):
+        for key, addition in sorted(additions.items(), key=itemgetter(0)):
             if not self._is_time_left():
                 is_complete = False
                 failed.add(key)
                 continue
             try:
-                self._fill(key, mine)
+                self._fill(key, addition)
             except (BadArchive, Contention, Refused) as error:
                 failed.add(key)
-                self._done.problems.append(f"{key}: {error}")
+                self._note(f"{key}: {error}")
         moved = [
             (piece, content)
             for piece, content in zip(part, contents, strict=True)
@@ -181,27 +197,72 @@ class _SymbolCompaction:
         self._done.trades += sum(len(content) for _, content in moved)
         return is_complete
 
-    def _read(self, piece: Piece) -> list[Trade] | None:
-        """Return the trades of an object, or None if it cannot be compacted."""
+    def _read(self, piece: Piece) -> PlainLines | list[Trade] | None:
+        """Return the lines of an object, or its trades if they have to be compared, or None if it
+        cannot be compacted.
+        """
         try:
-            trades = raw.read(self._archive, piece)
+            text = raw.read_text(self._archive, piece.key)
+            if text is not None:
+                return plain_lines(self._symbol, text) or parse(text)
+        except BadArchive:
+            text = None
         except Refused as error:
-            if not any(each.key == piece.key for each in self._archive.list(piece.key)):
+            if self._archive.stat(piece.key) is None:
                 return None  # another compaction has already moved it
-            self._done.problems.append(f"{piece.key}: {error}")
+            self._note(f"{piece.key}: {error}")
             return None
-        if trades is None:
-            self._done.problems.append(
-                f"{piece.key} is damaged: its content does not match its name"
-            )
-        return trades
+        self._note(f"{piece.key} is damaged: its content does not match its name")
+        return None
 
-    def _fill(self, key: BlockKey, trades: set[Trade]) -> None:
+    def _note(self, problem: str) -> None:
+        # What cannot be compacted is found again after ``Archive.clear``.
+        if problem not in self._done.problems:
+            self._done.problems.append(problem)
+
+    def _add(
+        self, content: PlainLines | list[Trade], additions: Mapping[BlockKey, "_Addition"]
+    ) -> set[BlockKey]:
+        """Add the content of an object to those of its blocks, and return their keys."""
+        found = set()
+        if isinstance(content, dict):
+            for first_id, ids in groupby(content, lambda id_: id_ // BLOCK * BLOCK):
+                key = BlockKey(self._symbol, first_id)
+                found.add(key)
+                additions[key].add_lines({id_: content[id_] for id_ in ids})
+        else:
+            for trade in content:
+                key = block_of(self._symbol, trade.id)
+                found.add(key)
+                additions[key].trades.add(trade)
+        return found
+
+    def _fill(self, key: BlockKey, addition: "_Addition") -> None:
         """Add trades to a block, and make sure that it holds them."""
+        # The last call only checks the stored block: it changes nothing if the block is correct.
+        if not addition.trades:
+            while changed := blocks.add_lines(self._archive, key, addition.lines):
+                self._done.blocks += 1
+            if changed is not None:
+                return
+        trades = {*addition.trades, *parse(b"".join(addition.lines.values()))}
 
         def together(held: list[Trade], body: bytes) -> list[Trade]:
             return without_filled_voids(sorted({*held, *trades}, key=order))
 
-        # The last call only checks the stored block: it changes nothing if the block is correct.
         while blocks.rewrite(self._archive, key, together):
             self._done.blocks += 1
+
+
+@dataclass
+class _Addition:
+    """The trades that are added to a block."""
+
+    lines: PlainLines = field(default_factory=dict)
+    trades: set[Trade] = field(default_factory=set)
+    """Trades that are not in ``lines``: voids, and other contents of an id."""
+
+    def add_lines(self, lines: PlainLines) -> None:
+        for id_, line in lines.items():
+            if self.lines.setdefault(id_, line) != line:
+                self.trades.update(parse(line))

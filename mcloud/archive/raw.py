@@ -21,8 +21,10 @@ from mcloud.market.archive import (
     ArchiveObject,
     BadArchive,
     has_repeats,
+    inflate,
     is_intact,
     pack,
+    parse,
     parse_key,
     prefix,
     unpack,
@@ -151,11 +153,17 @@ def read(archive: Archive, piece: Piece) -> list[Trade] | None:
 
 def read_object(archive: Archive, key: str) -> list[Trade] | None:
     """Return the trades of an object that is no block, or None if it is damaged."""
-    body = archive.get(key)
+    text = read_text(archive, key)
     try:
-        return unpack(body) if is_intact(key, body) else None
+        return None if text is None else parse(text)
     except BadArchive:
         return None
+
+
+def read_text(archive: Archive, key: str) -> bytes | None:
+    """Return the lines of an object that is no block, or None if it is damaged."""
+    body = archive.get(key)
+    return inflate(body) if is_intact(key, body) else None
 
 
 def ids_of(trades: Iterable[Trade]) -> Ids:
@@ -332,7 +340,8 @@ def _checked(item: ArchiveObject) -> list[ArchiveObject] | None:
 
 def _is_there(archive: Archive, item: ArchiveObject) -> bool:
     md5 = hashlib.md5(item.body, usedforsecurity=False).hexdigest()
-    return any(each.md5 == md5 for each in archive.list(item.key))
+    stored = archive.stat(item.key)
+    return stored is not None and stored.md5 == md5
 
 
 def _may_be_copied(piece: Piece, target: Archive, disputed: Ids) -> bool:
@@ -344,7 +353,7 @@ def _may_be_copied(piece: Piece, target: Archive, disputed: Ids) -> bool:
         return not piece.range.common(disputed)
     key = piece.block
     everything = Ids([(key.first_id, key.last_id)])
-    if everything.common(disputed) or any(target.list(str(key))):
+    if everything.common(disputed) or target.stat(str(key)) is not None:
         return False
     days = {prefix(key.symbol, hour).partition("hour=")[0] for hour in piece.hours}
     return not any(

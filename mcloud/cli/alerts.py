@@ -7,11 +7,13 @@ import typer
 
 from mcloud.cli import background
 from mcloud.cli.help import group
-from mcloud.cli.options import DETACH, length_of_time, moment
+from mcloud.cli.options import DETACH, WAIT, length_of_time, moment
 from mcloud.cli.session import INTERRUPTED, Session, command
 from mcloud.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from mcloud.alerts.engine import AlertStates
     from mcloud.alerts.watch import WatcherState
     from mcloud.clouds.ports import Site
@@ -42,11 +44,14 @@ def register(app: typer.Typer) -> None:
     command(alerts, "test")(send_test)
 
 
-def list_(session: Session) -> None:
-    """List the rules and their current state; exit 3 if one fires.
+def list_(session: Session, wait: WAIT = False) -> None:
+    """List the alerts that fire, with what helps; exit 3 if one does.
+
+    With -v it lists every rule with its figures.
 
     Examples:
     mcloud alerts list
+    mcloud alerts list -v
     mcloud alerts list -o json
     """
     import time
@@ -54,11 +59,12 @@ def list_(session: Session) -> None:
     from mcloud.alerts.report import report
     from mcloud.alerts.rules import rules
     from mcloud.cli.progress import waiting
+    from mcloud.cli.reading import opened
     from mcloud.notify import silences as quiet
     from mcloud.observing.alert_readings import read_once
 
     chosen = rules(session.config)
-    sites = session.sites()
+    sites = opened(session, None, wait=wait)
     with waiting(session, "reading the sites"):
         figures = read_once(session.config, sites)
         told, away = quiet.read(sites)
@@ -68,9 +74,10 @@ def list_(session: Session) -> None:
     if session.output == "json":
         session.print_json(found)
     else:
-        from mcloud.drawing.alerts import report as table
+        from mcloud.drawing.alerts import everything, summary
 
-        session.print(table(found))
+        drawn = everything(found) if session.verbose else summary(found, session.advice)
+        session.print(drawn)
     if len(away) == len(sites):
         session.warn(f"no site could report its silences: {next(iter(away.values()))}")
     if watcher is None:
@@ -225,7 +232,7 @@ def silence(
     )
 
 
-def silences(session: Session) -> None:
+def silences(session: Session, wait: WAIT = False) -> None:
     """List the silences that are active or planned.
 
     Examples:
@@ -234,8 +241,10 @@ def silences(session: Session) -> None:
     """
     import time
 
-    now, sites = time.time(), session.sites()
-    told = _told_silences(session, sites)
+    from mcloud.cli.reading import opened
+
+    now = time.time()
+    told = _told_silences(session, opened(session, None, wait=wait))
     found = [
         each.listed(now)
         for each in sorted(told.silences.values(), key=lambda each: each.end)
@@ -351,7 +360,7 @@ def _window(
     return first, last
 
 
-def _told_silences(session: Session, sites: "dict[str, Site]") -> "MergedSilences":
+def _told_silences(session: Session, sites: "Mapping[str, Site]") -> "MergedSilences":
     from mcloud.notify.silences import read_any
 
     told, away = read_any(sites)
@@ -399,12 +408,10 @@ def _states_of(session: Session, before: "WatcherState | None") -> "AlertStates"
 
 def _tell(session: Session, event: "Event") -> None:
     if session.output == "json":
-        import json
-
         from mcloud.notify.origin import origin
         from mcloud.notify.payload import document
 
-        print(json.dumps(document(event, origin(session.config))), flush=True)
+        session.print_line(document(event, origin(session.config)))
         return
     from mcloud.drawing.alerts import news
 

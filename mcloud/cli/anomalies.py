@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mcloud.cli.help import HelpGroup
-from mcloud.cli.options import SYMBOLS, length_of_time, moment, symbol_of
+from mcloud.cli.options import SYMBOLS, WAIT, length_of_time, moment, symbol_of
 from mcloud.cli.session import Session, command, default
 from mcloud.errors import UsageError
 
 if TYPE_CHECKING:
+    from mcloud.clouds.ports import Site
     from mcloud.market.anomaly import Thresholds
+    from mcloud.observing.anomalies import AnomalyScan
     from mcloud.processor.anomalies import ListedAnomaly
 
 FORMATS = ("text", "json", "csv")
@@ -33,7 +35,7 @@ def anomalies(
     site: Annotated[
         str | None,
         typer.Option(
-            "--from", metavar="SITES", help="Comma-separated sites to read from. Default: all."
+            "--site", metavar="SITES", help="Comma-separated sites to read from. Default: all."
         ),
     ] = None,
     last: Annotated[
@@ -48,6 +50,7 @@ def anomalies(
             metavar="KIND", help="One of price-jump, volume-spike and drift. Default: all kinds."
         ),
     ] = None,
+    wait: WAIT = False,
 ) -> None:
     """List price jumps, volume spikes and price drifts.
 
@@ -58,6 +61,7 @@ def anomalies(
     mcloud anomalies --symbols BTCUSDT --last 7d
     mcloud anomalies --kind price-jump -o csv
     """
+    from mcloud.cli.reading import opened
     from mcloud.market.anomaly import KINDS
     from mcloud.observing.anomalies import collect, listed, reasons
 
@@ -67,7 +71,7 @@ def anomalies(
 
         raise unknown("kind", kind, KINDS)
     span = int(length_of_time("--last", last) * 1000)
-    found = collect(session.sites(site))
+    found = collect(opened(session, site, wait=wait))
     for broken in found.damaged:
         session.warn(broken)
     if found.failed:
@@ -87,7 +91,7 @@ def scan(
     symbol: Annotated[str, typer.Argument(help="Symbol, such as BTCUSDT.")],
     site: Annotated[
         str | None,
-        typer.Option("--from", metavar="SITE", help="Site to read from. Default: the first site."),
+        typer.Option("--site", metavar="SITE", help="Site to read from. Default: the first site."),
     ] = None,
     start: Annotated[
         str | None,
@@ -155,6 +159,7 @@ def scan(
             rich_help_panel=_THRESHOLDS,
         ),
     ] = None,
+    wait: WAIT = False,
 ) -> None:
     """Search stored candles for anomalies, without storing any.
 
@@ -165,6 +170,7 @@ def scan(
     mcloud anomalies scan BTCUSDT --start 2024-08-08 --jump-least 0.005
     """
     from mcloud.candle_history import check_known
+    from mcloud.cli.reading import read_one
     from mcloud.market.trade import MAX_TIME
     from mcloud.observing.anomalies import listed
     from mcloud.observing.anomalies import scan as search
@@ -185,11 +191,16 @@ def scan(
     if begin is not None and until <= begin:
         raise UsageError("--end must be after --start")
     if site and "," in site:
-        raise UsageError("--from takes a single site")
-    name, opened = next(iter(session.sites(site).items()))
-    found = search(opened, symbol, begin, until, thresholds)
-    if not found.has_candles:
-        check_known(opened, symbol)
+        raise UsageError("--site takes a single site")
+
+    def read(each: "Site") -> "AnomalyScan":
+        found = search(each, symbol, begin, until, thresholds)
+        if not found.has_candles:
+            check_known(each, symbol)
+        return found
+
+    opened, found = read_one(session, site, read, wait=wait)
+    name = opened.name
     session.say(f"checked {found.candles} candles of {symbol} at {name}")
     nothing = "no anomalies were found" if found.candles else "no candles in that time range"
     _show(session, [listed(anomaly, [name]) for anomaly in found.anomalies], nothing)

@@ -12,20 +12,22 @@ from importlib import import_module
 from typing import Annotated
 
 import typer
+from typer.main import get_command
 
 from mcloud import __version__
-from mcloud.cli.help import HelpGroup
+from mcloud.cli.aliases import respelled
+from mcloud.cli.help import HelpGroup, inner_commands
 from mcloud.cli.session import NO_COLOR, PROFILE, QUIET, VERBOSE, Session
 
 SECTIONS = {
-    "Getting started": {
+    "Start": {
         "demo": "Run the whole system on embedded clouds and prove the result.",
         "init": "Write mcloud.toml from flags, .env files and answers.",
         "doctor": "Check everything that mcloud needs; exit 3 on a problem.",
         "config": "Show the effective settings and where each comes from.",
         "local": "Run both clouds on this machine (the embedded clouds).",
     },
-    "Infrastructure": {
+    "Deploy": {
         "plan": "Show what `deploy` would change, and what has drifted.",
         "deploy": "Create or update sites, and check that they work.",
         "destroy": "Delete sites with all their data.",
@@ -33,11 +35,15 @@ SECTIONS = {
         "outputs": "Show the resource names and URLs of each site.",
         "permissions": "Print the policy or the custom role that a deployment needs.",
     },
-    "Producers": {
+    "Operate": {
         "produce": "Read trades and deliver all of them to the sites.",
         "ps": "List the producers and other processes of this folder.",
         "stop": "Stop processes after they have delivered what they read.",
-        "logs": "Show the log of a process.",
+        "logs": "Show the logs of processes and functions, by time.",
+        "status": "Show the verdict and what deviates; exit 3 on a problem.",
+        "monitor": "Show a live dashboard of all sites.",
+        "metrics": "Print all metrics in Prometheus format, or serve them.",
+        "alerts": "List, watch and silence alerts, and test their channels.",
     },
     "Data": {
         "candles": "Read the candles of a symbol.",
@@ -56,11 +62,7 @@ SECTIONS = {
         "guard": "Watch the sites, and fail over when the primary is down.",
         "drill": "Rehearse an outage; exit 1 if anything is lost or inexact.",
     },
-    "Monitoring and cost": {
-        "status": "Show each site on one screen; exit 3 on a problem.",
-        "monitor": "Show a live dashboard of all sites.",
-        "metrics": "Print all metrics in Prometheus format, or serve them.",
-        "alerts": "List, watch and silence alerts, and test their channels.",
+    "Money": {
         "cost": "Estimate, report and reduce the cost of the pipeline.",
     },
 }
@@ -76,11 +78,17 @@ class Root(HelpGroup):
     def section(self, name: str) -> str:
         return next(title for title, commands in SECTIONS.items() if name in commands)
 
+    def similar(self, name: str) -> list[str]:
+        """Return the commands of groups with the unknown name, or else similar ones."""
+        every = get_command(make_app(set(COMMANDS)))
+        return inner_commands(every, name) or super().similar(name)
+
 
 def main() -> None:
     """Run the command line of this process."""
+    words = respelled(sys.argv[1:])
     completed = os.environ.get("COMP_WORDS", "") + os.environ.get("_TYPER_COMPLETE_ARGS", "")
-    make_app({*sys.argv[1:], *completed.split()})()
+    make_app({*words, *completed.split()})(words, prog_name="mcloud")
 
 
 def make_app(mentioned: set[str]) -> typer.Typer:
@@ -125,7 +133,7 @@ def root(
 ) -> None:
     """Run a market-data pipeline on two clouds at once and keep both right.
 
-    Run `mcloud COMMAND --help` for the options and examples of a command.
+    Run `mcloud help COMMAND` for the options and examples of a command.
 
     Examples:
     mcloud demo

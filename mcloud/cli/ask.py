@@ -22,6 +22,19 @@ def agree(session: Session, question: str, *, yes: bool) -> None:
         raise typer.Exit(1)
 
 
+def offer(question: str, *, wanted: bool, yes: bool) -> bool:
+    """Return whether the user wants something that is not done by default.
+
+    Args:
+        wanted: whether an option already asks for it.
+        yes: whether ``--yes`` was given, so that nothing may be asked.
+    """
+    if wanted or yes:
+        return wanted
+    _need_terminal(question, "--yes")
+    return typer.confirm(question, err=True)
+
+
 def type_in(session: Session, question: str, *, instead: str) -> str:
     """Return the text that the user types. ``instead`` is the option that replaces the question."""
     _need_terminal(question, instead)

@@ -28,10 +28,10 @@ def compact(
 ) -> None:
     """Put the small objects of the raw archive into large blocks.
 
-    Functions archive each message or batch in an object of its own. Compaction makes blocks of
-    these, with 100,000 trade ids each, which are cheaper to keep and to read, and are equal on all
-    sites that have the same trades. Each block is checked before the objects that it was made of
-    are removed. Hours that ended less than an hour ago are left for the next time.
+    The export service of each cloud stages messages, a few minutes in an object. Compaction makes
+    blocks of them, with 100,000 trade ids each, which are cheap to keep and to read, and are equal
+    on all sites that have the same trades. Each block is checked before the objects that it was
+    made of are removed. Hours that ended less than an hour ago are left for the next time.
 
     You can interrupt it, run it again, and run it beside everything else.
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mcloud.cli.help import group
+from mcloud.cli.options import WAIT
 from mcloud.cli.session import Session, command
 from mcloud.errors import UsageError
 
@@ -38,7 +39,7 @@ mcloud cost advise
 
 def register(app: typer.Typer) -> None:
     cost = group(app, "cost", HELP)
-    command(cost, formats=("text", "json", "csv", "md"))(report)
+    command(cost, formats=("text", "json", "csv", "md", "html"))(report)
     command(cost)(forecast)
     command(cost)(advise)
     command(cost)(estimate)
@@ -60,7 +61,7 @@ def report(
         bool,
         typer.Option(
             "--details",
-            help="Show each meter with its source and age.",
+            help="Show each meter with its source and age, and all notes.",
             rich_help_panel=_VIEW,
         ),
     ] = False,
@@ -87,6 +88,7 @@ def report(
             help="Exit with 3 if a budget is exceeded, will be, or cannot be checked.",
         ),
     ] = False,
+    wait: WAIT = False,
 ) -> None:
     """Estimate the cost of a month from metered usage at list prices.
 
@@ -100,7 +102,7 @@ def report(
 
     if by not in BY:
         raise unknown("grouping", by, BY)
-    made = _make(session, month, by, no_free_tier=no_free_tier, billed=not no_billed)
+    made = _make(session, month, by, no_free_tier=no_free_tier, billed=not no_billed, wait=wait)
     if session.output == "json":
         session.print_json(made.report)
     elif session.output == "csv":
@@ -111,10 +113,15 @@ def report(
         from mcloud.cost.table import as_markdown
 
         print(as_markdown(made), end="")
+    elif session.output == "html":
+        from mcloud.drawing.html import cost_page
+
+        print(cost_page(made))
     else:
         from mcloud.drawing.cost import report_view
 
-        session.print(report_view(made, compare=compare, details=details))
+        width = session.console.width
+        session.print(report_view(made, compare=compare, details=details, width=width))
     if check and (made.over_budget or made.unknown_sites):
         for sentence in made.over_budget:
             session.warn(f"over budget: {sentence}")
@@ -123,10 +130,7 @@ def report(
         raise typer.Exit(3)
 
 
-def forecast(
-    session: Session,
-    no_free_tier: NO_FREE_TIER = False,
-) -> None:
+def forecast(session: Session, no_free_tier: NO_FREE_TIER = False, wait: WAIT = False) -> None:
     """Forecast the cost of this month, with a range.
 
     Examples:
@@ -135,7 +139,7 @@ def forecast(
     """
     from mcloud.drawing.cost import forecast_view
 
-    made = _make(session, None, "site", no_free_tier=no_free_tier, billed=False)
+    made = _make(session, None, "site", no_free_tier=no_free_tier, billed=False, wait=wait)
     assert made.forecast is not None
     if session.output == "json":
         session.print_json(made.forecast.report)
@@ -145,7 +149,7 @@ def forecast(
         session.say(note)
 
 
-def advise(session: Session, no_free_tier: NO_FREE_TIER = False) -> None:
+def advise(session: Session, no_free_tier: NO_FREE_TIER = False, wait: WAIT = False) -> None:
     """List changes that would save money, with the command or setting.
 
     Examples:
@@ -161,7 +165,7 @@ def advise(session: Session, no_free_tier: NO_FREE_TIER = False) -> None:
     now = time.time()
     month = _month(None, now)
     settings = money(session.config).settings
-    usages = _usages(session, month, now)
+    usages = _usages(session, month, now, wait=wait)
     for usage in usages:
         if usage.problem:
             session.warn(f"{usage.site}: unknown: {usage.problem}")
@@ -207,9 +211,8 @@ def estimate(
             " mcloud.toml, or 5.",
         ),
     ] = None,
-    sites: Annotated[
-        str,
-        typer.Option(metavar="SITES", help="Comma-separated clouds: aws, gcp or both."),
+    site: Annotated[
+        str, typer.Option(metavar="SITES", help="Comma-separated clouds: aws and gcp.")
     ] = "aws,gcp",
     no_free_tier: NO_FREE_TIER = False,
 ) -> None:
@@ -222,7 +225,7 @@ def estimate(
     Examples:
     mcloud cost estimate
     mcloud cost estimate --symbols 400 --rate 3000 --freshness 60
-    mcloud cost estimate --freshness 1 --sites aws -o json
+    mcloud cost estimate --freshness 1 --site aws -o json
     """
     from mcloud.cli.progress import waiting
     from mcloud.clouds.resources import CLOUDS, Cloud
@@ -236,7 +239,7 @@ def estimate(
         freshness = settings(session.config, "produce", ProduceSettings).freshness
     load = Load(symbols, rate, freshness)
     free_tier = money(session.config).settings.free_tier and not no_free_tier
-    clouds: dict[str, Cloud] = {cloud: cloud for cloud in select(CLOUDS, sites)}
+    clouds: dict[str, Cloud] = {cloud: cloud for cloud in select(CLOUDS, site)}
     with waiting(session, "simulating trades"):
         lines = estimate(load, clouds, free_tier=free_tier)
     if session.output == "json":
@@ -248,7 +251,7 @@ def estimate(
 
 
 def _make(
-    session: Session, month: str | None, by: str, *, no_free_tier: bool, billed: bool
+    session: Session, month: str | None, by: str, *, no_free_tier: bool, billed: bool, wait: bool
 ) -> "CostReport":
     import time
 
@@ -261,7 +264,7 @@ def _make(
     now = time.time()
     settings = money(session.config)
     chosen = _month(month, now)
-    usages = _usages(session, chosen, now)
+    usages = _usages(session, chosen, now, wait=wait)
     free_tier = settings.settings.free_tier and not no_free_tier
     return make_report(
         *(usages, chosen, now),
@@ -277,11 +280,12 @@ def _make(
     )
 
 
-def _usages(session: Session, month: "Month", now: float) -> "list[SiteUsage]":
+def _usages(session: Session, month: "Month", now: float, *, wait: bool) -> "list[SiteUsage]":
     from mcloud.cli.progress import waiting
+    from mcloud.cli.reading import opened
     from mcloud.cost.usage import collect
 
-    sites = session.sites()
+    sites = opened(session, None, wait=wait)
     with waiting(session, "reading the meters"):
         return collect(session.config, sites, month, now)
 

@@ -12,6 +12,10 @@ from mcloud.cli.session import Session, command
 from mcloud.errors import LocalError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mcloud.candle_history import CandleRow
+    from mcloud.clouds.ports import Site
     from mcloud.config import LocalPorts
     from mcloud.cost.run import RunCost
     from mcloud.feed.feed import Feed
@@ -19,12 +23,16 @@ if TYPE_CHECKING:
     from mcloud.market.trade import Trade
     from mcloud.rehearsal.demo import Proof
     from mcloud.rehearsal.drill_report import DrillReport
+    from mcloud.rehearsal.drill_stream import DrillStream
+    from mcloud.rehearsal.steps import Walk
 
 # The trades extend over the end of a day and over several minutes.
 START = 1_735_775_880_000  # 2025-01-01T23:58:00Z, ms
 SYMBOLS = ("BTCUSDT", "ETHUSDT")
 OTHERS = ("SOLUSDT", "XRPUSDT", "ADAUSDT", "LTCUSDT")
 """Symbols for the trades during the outage. Two of them are used."""
+SHOWN = 2 * 3_600_000
+"""Length of the chart in ms."""
 OUT = "aws"
 """Site that is taken out."""
 
@@ -75,15 +83,16 @@ def demo(
     import shutil
     import tempfile
 
-    from mcloud.cli.progress import waiting
+    from mcloud.cli.progress import animated, waiting
     from mcloud.clouds.factory import open_site
     from mcloud.config import LocalPorts
+    from mcloud.drawing.demo import steps as drawn_steps
     from mcloud.feed.feed import incomplete
     from mcloud.local import children, control
     from mcloud.local.supervisor import Options
-    from mcloud.rehearsal import drill
-    from mcloud.rehearsal.demo import demo_cost, run
-    from mcloud.rehearsal.scenarios import SCENARIOS
+    from mcloud.rehearsal import faults
+    from mcloud.rehearsal.demo import demo_cost, prove, store, watching_poison
+    from mcloud.rehearsal.steps import Walk
 
     begun = time.monotonic()
     trades, feed = _trades(session, source, market, count, seed)
@@ -94,27 +103,29 @@ def demo(
         home = Path(tempfile.mkdtemp(prefix="mcloud-demo-"))
     options = Options(str(home), **asdict(ports), owner=owner)
     done = False
+    walk = Walk()
     try:
-        with waiting(session, "starting the embedded clouds") as tell:
-            state = control.up(options, tell)
-        sites = {name: open_site(name, each) for name, each in state.resources().items()}
-        with waiting(session, f"{len(trades):,} trades through two unruly producers") as tell:
-            proof = run(trades, sites, seed=seed, scratch=home, tell=tell)
-        names = {trade.symbol for trade in trades}
-        others = tuple(name for name in OTHERS if name not in names)[:2]
-        with waiting(session, f"an outage of {OUT} in mid-stream") as tell:
-            outage = drill.run(
-                SCENARIOS["cloud-outage"],
-                OUT,
-                home,
-                sites,
-                home,
-                trades=drill.made(others, START, seed),
-                symbols=others,
-                after=1.0,
-                tell=tell,
-            )
-        costs = demo_cost(home, {name: site.cloud for name, site in sites.items()})
+        with animated(session, lambda: drawn_steps(walk.steps, session.words.width)):
+            state = control.up(options, walk.wait_for)
+            walk.reach("up")
+            sites = {name: open_site(name, each) for name, each in state.resources().items()}
+            with watching_poison(sites, len(faults.poison(trades)), walk):
+                sent = store(trades, sites, seed=seed, scratch=home, walk=walk)
+                outage = _outage(trades, sites, home, seed, walk)
+                walk.wait_for("the poison is refused as often as the queues retry it")
+                proof = prove(sent, sites)
+            if all(site.only_poison for site in proof.sites.values()):
+                walk.reach("refused")
+            else:
+                walk.fail("refused", "NOT as expected: the dead letters")
+            if proof.ok and outage.ok:
+                walk.reach("again")
+            else:
+                walk.fail("again", "NOT as expected; the table below shows what differs")
+            walk.wait_for("the meters of the clouds settle")
+            costs = demo_cost(home, {name: site.cloud for name, site in sites.items()})
+            rows = _candles(next(iter(sites.values())), trades[0].symbol)
+            walk.wait_for("")
         done = True
     finally:
         if not (keep and done):
@@ -123,13 +134,84 @@ def demo(
         if not keep:
             shutil.rmtree(home, ignore_errors=True)
     _show(session, proof, outage, costs, feed.report, time.monotonic() - begun)
-    if keep:
-        session.say("everything is still running: try `mcloud status`, `mcloud candles BTCUSDT`,")
-        session.say('`mcloud cost report`, `eval "$(mcloud local env)"` and `mcloud local down`')
+    _show_candles(session, rows, next(iter(sites)))
+    for line in _next_commands(trades[0].symbol, keep=keep):
+        session.say(line)
     if not (proof.ok and outage.ok):
         raise typer.Exit(1)
     if not feed.report.complete:
         raise incomplete(source, feed.report)
+
+
+def _outage(
+    trades: "list[Trade]", sites: "Mapping[str, Site]", home: Path, seed: int, walk: "Walk"
+) -> "DrillReport":
+    """Take a site out while other trades flow."""
+    from mcloud.rehearsal import drill
+    from mcloud.rehearsal.scenarios import SCENARIOS
+
+    names = {trade.symbol for trade in trades}
+    others = tuple(name for name in OTHERS if name not in names)[:2]
+    (rest,) = (name for name in sites if name != OUT)
+    words = {
+        "out": f"{OUT} taken out: every call to it is refused",
+        "moved": f"the guard moved the traffic to {rest} in {{:.1f}} s",
+        "back": f"{OUT} back, and caught up from {rest}",
+    }
+
+    def watch(stream: "DrillStream") -> None:
+        is_out = {OUT} if stream.leads() not in ("", OUT) else set()
+        for name, count in stream.accepted.items():
+            walk.fill(name, count, stream.read, "out" if name in is_out else "")
+
+    try:
+        return drill.run(
+            SCENARIOS["cloud-outage"],
+            *(OUT, home, sites, home),
+            trades=drill.made(others, START, seed),
+            symbols=others,
+            after=1.0,
+            tell=walk.wait_for,
+            reach=lambda stage, seconds: walk.reach(stage, words[stage].format(seconds)),
+            see=watch,
+        )
+    finally:
+        walk.clear()
+
+
+def _candles(site: "Site", symbol: str) -> "list[CandleRow]":
+    from mcloud.candle_history import TimeRange, read_rows
+
+    rows, _ = read_rows(site, symbol, TimeRange(None, None, SHOWN), "1m", [], fill=False)
+    return rows
+
+
+def _show_candles(session: Session, rows: "list[CandleRow]", site: str) -> None:
+    """Draw a chart of the trades that were sent."""
+    if session.output == "json" or not rows or not session.console.is_terminal:
+        return
+    from mcloud.drawing.candle_chart import candlesticks
+    from mcloud.drawing.candles import title
+
+    session.print("")
+    session.print(title(rows, "1m", site))
+    chart = candlesticks([row.step.bar for row in rows], session.console.width, 10, volume=2)
+    session.print(chart)
+
+
+def _next_commands(symbol: str, *, keep: bool) -> list[str]:
+    if not keep:
+        return [
+            "next: `mcloud local up` starts the clouds to work with,",
+            "      `mcloud produce --symbols BTCUSDT` sends live trades, or --source replay:FILE,",
+            "      `mcloud monitor` shows both sites",
+        ]
+    return [
+        "everything is still running:",
+        "      `mcloud monitor` shows both sites,",
+        f"      `mcloud candles {symbol}` shows candles,",
+        "      `mcloud local down` stops the clouds",
+    ]
 
 
 def _trades(

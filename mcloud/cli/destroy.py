@@ -1,5 +1,7 @@
 """``mcloud destroy``"""
 
+from typing import Annotated
+
 import typer
 
 from mcloud.cli.options import DRY_RUN, YES
@@ -18,11 +20,20 @@ def destroy(
     lock_timeout: LOCK_TIMEOUT = None,
     yes: YES = False,
     confirm: CONFIRM = None,
+    delete_backups: Annotated[
+        bool,
+        typer.Option(
+            "--delete-backups",
+            help="Also delete the backups of the databases. Default: list them and ask; with --yes"
+            " they are kept.",
+        ),
+    ] = False,
     dry_run: DRY_RUN = False,
 ) -> None:
     """Delete sites with all their data.
 
     Data that is protected against deletion is deleted too, after you have confirmed it by name.
+    Backups of a Firestore database are not part of the site, and are billed until they expire.
 
     Examples:
     mcloud destroy aws --dry-run
@@ -33,5 +44,7 @@ def destroy(
         rollout.show(to_stdout=False)
         if not dry_run:
             rollout.agree(yes=yes, confirmed=confirm or (), destroy=True)
+        rollout.choose_backups(delete=delete_backups, yes=yes, ask=not dry_run)
+        if not dry_run:
             rollout.apply(destroy=True)
     rollout.finish()

@@ -5,13 +5,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mcloud.cli.help import group
-from mcloud.cli.options import YES
+from mcloud.cli.options import WAIT, YES
 from mcloud.cli.session import Session, command
 from mcloud.errors import McloudError, UsageError
 
 if TYPE_CHECKING:
     from mcloud.clouds.ports import Queue
     from mcloud.replication.deadletters import Letter
+
+PROBE = 5.0  # seconds; a bounded site waits for less
 
 SITE = Annotated[str, typer.Argument(help="Name of the site.")]
 
@@ -40,6 +42,7 @@ def list_(
     limit: Annotated[
         int, typer.Option(min=1, metavar="COUNT", help="Maximum number of dead letters to read.")
     ] = 100,
+    wait: WAIT = False,
 ) -> None:
     """List the dead letters of a site, with the reason for each.
 
@@ -49,7 +52,7 @@ def list_(
     """
     from mcloud.drawing.dlq import table
 
-    letters = _explained(session, site, _look(session, site, limit))
+    letters = _explained(session, site, _look(session, site, limit, wait=wait))
     if session.output == "json":
         session.print_json([letter.document for letter in letters])
         return
@@ -68,6 +71,7 @@ def show(
     session: Session,
     site: SITE,
     letter: Annotated[str, typer.Argument(help="Id of the dead letter (`mcloud dlq list SITE`).")],
+    wait: WAIT = False,
 ) -> None:
     """Show one dead letter with its content.
 
@@ -78,7 +82,8 @@ def show(
     from mcloud.documents import encode
     from mcloud.drawing.dlq import content
 
-    found = next((each for each in _look(session, site, 1000) if each.letter.id == letter), None)
+    letters = _look(session, site, 1000, wait=wait)
+    found = next((each for each in letters if each.letter.id == letter), None)
     if found is None:
         raise McloudError(
             f"{site} has no visible dead letter {letter!r}",
@@ -223,7 +228,7 @@ def _queue(session: Session, site: str) -> "Queue":
     return session.sites(site)[site].queue
 
 
-def _look(session: Session, site: str, limit: int) -> "list[Letter]":
+def _look(session: Session, site: str, limit: int, *, wait: bool = True) -> "list[Letter]":
     import time
 
     from mcloud.cli.progress import waiting
@@ -232,6 +237,8 @@ def _look(session: Session, site: str, limit: int) -> "list[Letter]":
 
     queue = _queue(session, site)
     with waiting(session, f"reading the dead letters of {site}"):
+        if not wait:
+            _check_that_it_answers(session, site)
         letters = sorted(map(read, queue.dead_letters(limit)), key=lambda each: each.letter.id)
         more = unseen(queue, len(letters)) if len(letters) < limit else None
     if more:
@@ -242,6 +249,21 @@ def _look(session: Session, site: str, limit: int) -> "list[Letter]":
             " them; run the same command again in two minutes"
         )
     return letters
+
+
+def _check_that_it_answers(session: Session, site: str) -> None:
+    """Raise McloudError if the queue does not answer: reading dead letters takes longer."""
+    from mcloud.errors import Refused, Unavailable
+
+    try:
+        session.readable_sites(site)[site].probe.check("queue", PROBE)
+    except Refused:
+        return  # the account may read dead letters, and not the settings of the queue
+    except Unavailable as error:
+        raise McloudError(
+            f"{site} cannot be read: {error.message}",
+            remedy="see `mcloud status`, or add --wait if it is slow",
+        ) from error
 
 
 def _check_delivered(session: Session, site: str, missing: int) -> None:

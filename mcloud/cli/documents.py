@@ -6,11 +6,15 @@ from typing import TYPE_CHECKING
 import typer
 
 from mcloud.cli.help import group
-from mcloud.cli.options import DRY_RUN, YES
+from mcloud.cli.options import DRY_RUN, WAIT, YES
+from mcloud.cli.reading import opened
 from mcloud.cli.session import Session, command
 from mcloud.errors import McloudError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mcloud.clouds.ports import Site
     from mcloud.damage import FoundDamage
 
 
@@ -30,14 +34,14 @@ def register(app: typer.Typer) -> None:
     command(documents)(repair)
 
 
-def list_(session: Session) -> None:
+def list_(session: Session, wait: WAIT = False) -> None:
     """List damaged documents; exit 3 if there are any.
 
     Examples:
     mcloud documents list
     mcloud documents list -o json
     """
-    found, away = _find(session)
+    found, away = _find(session, opened(session, None, wait=wait))
     if session.output == "json":
         session.print_json({"documents": [each.document for each in found], "unavailable": away})
     else:
@@ -59,7 +63,7 @@ def repair(session: Session, dry_run: DRY_RUN = False, yes: YES = False) -> None
     from mcloud.cli.ask import agree
     from mcloud.failover.audit import audit_log
 
-    found, away = _find(session)
+    found, away = _find(session, session.sites())
     chosen = [each for each in found if each.repair]
     if session.output != "json":
         _draw(session, found)
@@ -96,12 +100,14 @@ def repair(session: Session, dry_run: DRY_RUN = False, yes: YES = False) -> None
         raise typer.Exit(3)
 
 
-def _find(session: Session) -> "tuple[list[FoundDamage], dict[str, str]]":
+def _find(
+    session: Session, sites: "Mapping[str, Site]"
+) -> "tuple[list[FoundDamage], dict[str, str]]":
     from mcloud.cli.progress import waiting
     from mcloud.damage import on_disk, on_sites
 
     with waiting(session, "reading all documents"):
-        found, away = on_sites(session.sites(), session.config.state)
+        found, away = on_sites(sites, session.config.state)
     for name, why in away.items():
         session.warn(f"the documents of {name} cannot be read: {why}")
     return [*found, *on_disk(session.config.state)], away

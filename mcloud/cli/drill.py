@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mcloud.cli.options import YES
 from mcloud.cli.session import Session, command
 from mcloud.errors import UsageError
 
@@ -19,7 +20,7 @@ _LIVE = "Drill on real sites"
 
 
 def register(app: typer.Typer) -> None:
-    command(app, formats=("text", "json", "md"))(drill)
+    command(app, formats=("text", "json", "md", "html"))(drill)
 
 
 def drill(
@@ -32,9 +33,8 @@ def drill(
             " archive), slow, throttle or flap.",
         ),
     ] = "cloud-outage",
-    on: Annotated[
-        str | None,
-        typer.Option("--on", metavar="SITE", help="Site to take out. Default: aws."),
+    site: Annotated[
+        str | None, typer.Option(metavar="SITE", help="Site to take out. Default: aws.")
     ] = None,
     seed: Annotated[
         int,
@@ -60,10 +60,7 @@ def drill(
             rich_help_panel=_LIVE,
         ),
     ] = 30.0,
-    yes: Annotated[
-        bool,
-        typer.Option("--yes", help="Skip the confirmation prompt.", rich_help_panel=_LIVE),
-    ] = False,
+    yes: YES = False,
 ) -> None:
     """Rehearse an outage; exit 1 if anything is lost or inexact.
 
@@ -71,21 +68,25 @@ def drill(
 
     Examples:
     mcloud drill
-    mcloud drill --scenario service-outage:queue --on gcp
+    mcloud drill --scenario service-outage:queue --site gcp
     mcloud drill --live --for 60
     """
     from mcloud.rehearsal.scenarios import scenario as find
 
     if live:
-        _live(session, on, hold, yes)
+        _live(session, site, hold, yes)
         return
-    report = _embedded(session, find(scenario), on or "aws", seed)
+    report = _embedded(session, find(scenario), site or "aws", seed)
     if session.output == "json":
         session.print_json(report)
     elif session.output == "md":
         from mcloud.drawing.drill import markdown
 
         print(markdown(report))
+    elif session.output == "html":
+        from mcloud.drawing.html import drill_page
+
+        print(drill_page(report))
     else:
         from mcloud.drawing.drill import view
 

@@ -12,12 +12,12 @@ from mcloud.errors import McloudError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from mcloud.clouds.ports import Site
+    from mcloud.clouds.ports import ControlRecord, Site
     from mcloud.failover.execution import MoveOutcome, Tools
     from mcloud.failover.journal import MoveOrder
 
 TELLING = 5.0  # seconds that a channel may take
-
+MOVES = 20  # of the history, that a person sees
 
 _OTHER = "Instead of a failover"
 
@@ -52,7 +52,7 @@ def failover(
         bool,
         typer.Option(
             "--history",
-            help="Show who moved the traffic, when and why.",
+            help="Show who moved the traffic, when and why. With -v, every step.",
             rich_help_panel=_OTHER,
         ),
     ] = False,
@@ -81,7 +81,7 @@ def failover(
     from mcloud.documents import encode
     from mcloud.drawing.failover import outcome, preflight
     from mcloud.failover.execution import tools
-    from mcloud.failover.manual_move import new_order, prepare
+    from mcloud.failover.manual_move import leading, new_order, prepare
     from mcloud.failover.preflight import parse_forced
     from mcloud.failover.settings import guard_settings
     from mcloud.producer.router import PERIOD
@@ -107,6 +107,12 @@ def failover(
     use = tools(
         *(config.state, config.profile, "manual", sites), routes=lambda: session.runs().routes
     )
+    if not (wait or dry_run):
+        with waiting(session, "reading the control record"):
+            leads = leading(sites, site, use)
+        if leads is not None:
+            _tell_that_it_leads(session, leads)
+            return
     with waiting(session, f"checking {site}"):
         found = prepare(
             *(sites, site, use, guard_settings(config)),
@@ -155,6 +161,15 @@ def failover(
         session.print(outcome(came.report))
     if not came.is_moved or came.problem or (wait and came.owed):
         raise typer.Exit(1)
+
+
+def _tell_that_it_leads(session: Session, record: "ControlRecord") -> None:
+    from mcloud.durations import utc
+
+    if session.output == "json":
+        session.print_json({"moved": False, **vars(record)})
+    since = f"since {utc(record.at)}, in epoch {record.epoch}"
+    session.say(f"{record.primary} is the primary already, {since}; nothing was changed")
 
 
 def _move(
@@ -209,9 +224,9 @@ def _forget(session: Session, site: str, reason: str, *, yes: bool, dry_run: boo
 
 def _history(session: Session) -> None:
     from mcloud.documents import damaged, sound
-    from mcloud.failover.audit import audit_log
+    from mcloud.failover.audit import KEPT, audit_log
 
-    log = audit_log(session.config.state, {}).found(100)
+    log = audit_log(session.config.state, {}).found(KEPT)
     for each in damaged(log):
         session.warn(f"{each.where} is left out: {each.what}")
     found = sound(log)
@@ -220,6 +235,8 @@ def _history(session: Session) -> None:
     elif not found:
         session.say("no failover has been run from here")
     else:
-        from mcloud.drawing.failover import entries
+        from mcloud.drawing.failover import moves, steps
+        from mcloud.failover.moves import logged_moves
 
-        session.print(entries(found))
+        last = logged_moves(found)[-MOVES:]
+        session.print(steps(last) if session.verbose else moves(last))

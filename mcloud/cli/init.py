@@ -99,7 +99,7 @@ def init(
         bool, typer.Option("--force", help="Replace an existing mcloud.toml.")
     ] = False,
     yes: Annotated[
-        bool, typer.Option("-y", "--yes", help="Use the defaults instead of asking.")
+        bool, typer.Option("--yes", "-y", help="Use the defaults instead of asking.")
     ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the file, and write nothing.")

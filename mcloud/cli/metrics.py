@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mcloud.cli.options import WAIT
 from mcloud.cli.session import INTERRUPTED, Session, command
 from mcloud.errors import UsageError
 
@@ -90,6 +91,7 @@ def metrics(
             rich_help_panel=_SERVER,
         ),
     ] = None,
+    wait: WAIT = False,
 ) -> None:
     """Print all metrics in Prometheus format, or serve them.
 
@@ -113,7 +115,7 @@ def metrics(
     if not serve:
         if any(each is not None for each in of_server):
             raise UsageError("--listen, --token-file and the TLS options need --serve")
-        print(exposition(look(session, site)), end="")
+        print(exposition(look(session, site, wait=wait)), end="")
         return
     usual = settings(session.config, "monitor", MonitorSettings)
     if listen is not None and port is not None and ":" in listen.rpartition("]")[2]:

@@ -76,6 +76,10 @@ SEED = Annotated[
 DRY_RUN = Annotated[
     bool, typer.Option("--dry-run", help="Show what would be done, and change nothing.")
 ]
+WAIT = Annotated[
+    bool,
+    typer.Option("--wait", help="Wait for slow sites instead of leaving them out."),
+]
 YES = Annotated[bool, typer.Option("--yes", "-y", help="Skip the confirmation prompt.")]
 
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 7 * 86_400.0}

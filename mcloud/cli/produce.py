@@ -105,7 +105,7 @@ def produce(
             rich_help_panel=_SOURCE,
         ),
     ] = None,
-    to: Annotated[
+    site: Annotated[
         str | None,
         typer.Option(
             metavar="SITES",
@@ -179,7 +179,7 @@ def produce(
     Examples:
     mcloud produce --symbols BTCUSDT,ETHUSDT --detach
     mcloud produce --source simulate --count 20000
-    mcloud produce --source 'replay:days/*.zip' --to aws
+    mcloud produce --source 'replay:days/*.zip' --site aws
     """
     from mcloud.config import chosen, settings
     from mcloud.config.produce import ProduceSettings
@@ -218,19 +218,19 @@ def produce(
     opened = open_source(choice, stop)
     for warning in opened.warnings:
         session.warn(warning)
-    sites = session.sites(to)
+    sites = session.sites(site)
     with background.alone(run):
         if opened.live:
             follow_exchange(run, opened.about.exchange or "")
             resources = site_resources(session.config)
-            queues = {site: resources[site].queue for site in sites}
+            queues = {each: resources[each].queue for each in sites}
             venues = session.config.state / "venues"
             check_venue(venues, queues, opened.venue, opened.about.market or "")
         if freshness is None:
             freshness = settings(session.config, "produce", ProduceSettings).freshness
         deployed = site_resources(session.config)
-        for site in sites:
-            _warn_if_coarser(session, site, deployed[site], freshness)
+        for each in sites:
+            _warn_if_coarser(session, each, deployed[each], freshness)
         progress, seconds = _run(
             session, run, opened, sites, route_mode, spool_limit, freshness, stop
         )
@@ -330,6 +330,7 @@ def _run(
                     route=lambda: router.route,
                     trail=trail,
                     reads={name: SupportReader(site).reads for name, site in sites.items()},
+                    suspect=router.suspect if mode == "primary" else None,
                     progress=watch,
                     stop=stop,
                     freshness=freshness,
@@ -361,7 +362,7 @@ def _warn_of_spool(session: Session, spool: "Spool") -> None:
         )
     for site in spool.unconfigured():
         waiting = spool.pending(site).trades
-        session.warn(f"the spool holds {waiting:,} trades for {site}, which is not in --to")
+        session.warn(f"the spool holds {waiting:,} trades for {site}, which is not in --site")
 
 
 @contextmanager
@@ -392,7 +393,9 @@ def _watching(
         state = account.state(progress, opened.describe())
         run.write(state)
         if draw:
-            draw(panel(state))
+            done = opened.feed.report.done
+            width = session.words.width
+            draw(panel(state, done=done, newest=progress.newest, width=width))
 
     with terminal.panel(session) as draw:
         yield watch

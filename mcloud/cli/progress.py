@@ -33,3 +33,15 @@ def panel(session: Session) -> "Iterator[Callable[[RenderableType], None] | None
 
     with Live(console=session.words, auto_refresh=False, transient=True) as live:
         yield lambda drawn: live.update(drawn, refresh=True)
+
+
+@contextmanager
+def animated(session: Session, draw: "Callable[[], RenderableType]") -> Iterator[None]:
+    """Draw a screen several times a second while the block runs. Its last state stays."""
+    if not session.live:
+        yield
+        return
+    from rich.live import Live
+
+    with Live(console=session.words, get_renderable=draw, refresh_per_second=8):
+        yield

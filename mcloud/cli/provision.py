@@ -148,6 +148,8 @@ class Rollout:
             lock_timeout=length_of_time("--lock-timeout", lock_timeout) if lock_timeout else 0.0,
         )
         self._stacks: dict[str, Provisioner] = {}
+        self._without_backups: set[str] = set()
+        """Sites whose backups are deleted as well."""
         self._live: Callable[[str], None] | None = None
         known = sites(config, self._provisioner)
         chosen = _chosen(config.profile, list(known), wanted)
@@ -266,9 +268,38 @@ class Rollout:
                 self._session.say("the name does not match; nothing was done")
                 raise typer.Exit(1)
 
+    def choose_backups(self, *, delete: bool, yes: bool, ask: bool) -> None:
+        """List the backups that outlive the destroyed sites, and offer to delete them too.
+
+        Args:
+            delete: whether the user has already asked for it.
+            yes: whether nothing may be asked.
+            ask: whether anything will be done at all.
+        """
+        from mcloud.cli.ask import offer
+
+        for name in self.going:
+            try:
+                words = self._stacks[name].backups()
+            except McloudError as error:
+                if delete:  # nothing has been destroyed yet
+                    raise
+                self._session.warn(f"{name}: the backups cannot be listed: {error}")
+                continue
+            if not words:
+                continue
+            self._session.say(f"{name}: {words}")
+            question = f"Also delete the backups of {name}? Their data cannot be restored."
+            if ask and offer(question, wanted=delete, yes=yes):
+                self._without_backups.add(name)
+
     def apply(self, *, destroy: bool = False) -> None:
         """Apply the plans, and check that the deployed sites work."""
-        for name, found in self._each("applying", lambda name: self._stacks[name].apply()).items():
+
+        def apply_one(name: str) -> dict[str, str]:
+            return self._stacks[name].apply(delete_backups=name in self._without_backups)
+
+        for name, found in self._each("applying", apply_one).items():
             outcome = self.outcomes[name]
             changed = outcome.plan is not None and not outcome.plan.empty
             outcome.outputs = found
@@ -455,4 +486,4 @@ def next_step(outcomes: Mapping[str, SiteOutcome]) -> str:
     up = [
         name for name, each in outcomes.items() if each.services and not any(each.services.values())
     ]
-    return f"next: `mcloud produce --to {','.join(up)}`" if up else ""
+    return f"next: `mcloud produce --site {','.join(up)}`" if up else ""

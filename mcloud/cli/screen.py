@@ -99,6 +99,15 @@ class Screen:
             if self._keyboard is not None and self._cooked is not None:
                 termios.tcsetattr(self._keyboard, termios.TCSANOW, self._cooked)
 
+    @contextmanager
+    def left(self) -> Iterator[None]:
+        """Give the terminal back while the block runs."""
+        self.give_back()
+        try:
+            yield
+        finally:
+            self.take()
+
     def stop(self, *_: object) -> None:
         """On Ctrl-Z, restore the terminal and stop. Take it again when the process continues."""
         self.give_back()

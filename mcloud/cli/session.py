@@ -11,6 +11,7 @@ import re
 import shlex
 import signal
 import sys
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -28,6 +29,7 @@ from mcloud.streams import leave_terminal, let_go
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
+    from mcloud.clouds.bounded import BoundedSite
     from mcloud.clouds.ports import Site
     from mcloud.config import Config
     from mcloud.documents import Json
@@ -106,6 +108,17 @@ class Session:
 
         return open_sites(self.config, wanted)
 
+    def readable_sites(self, wanted: str | None = None) -> "dict[str, BoundedSite]":
+        """Open the sites like ``sites``, for a command that only reads. A site that does not answer
+        delays it by less than two seconds, and less if this machine knows that it is down.
+        """
+        from mcloud.observing.known import known_outages
+        from mcloud.sites.resources import open_bounded_sites
+
+        return open_bounded_sites(
+            self.config, wanted, known_outages(self.config.state, time.time())
+        )
+
     def runs(self, name: str | None = None) -> "Runs":
         """Return the runs of this folder, both running and ended ones: all of them, or those called
         ``name``."""
@@ -128,6 +141,10 @@ class Session:
             return text
         option = f" --profile {shlex.quote(self.profile)}"
         return _ADVISED.sub(lambda found: f"`{found[1]}{option}`", text)
+
+    def again(self, *options: str) -> str:
+        """Return the command line of this process with further options."""
+        return shlex.join(("mcloud", *sys.argv[1:], *options))
 
     def say(self, text: str) -> None:
         """Print a line for the user, unless ``-q`` is given."""
@@ -156,6 +173,14 @@ class Session:
         if self.profile is not None:
             document = _each_text(document, self.advice)
         print(json.dumps(document, indent=2))
+
+    def print_line(self, answer: object) -> None:
+        """Print one document of a stream for a program, as a line of JSON."""
+        import json
+
+        from mcloud.documents import encode
+
+        print(json.dumps(encode(answer)), flush=True)
 
     def _console(self, file: IO[str]) -> "Console":
         from rich.console import Console

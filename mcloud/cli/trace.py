@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from mcloud.cli.options import symbol_of
+from mcloud.cli.options import WAIT, symbol_of
 from mcloud.cli.session import Session, command
 
 
@@ -30,6 +30,7 @@ def trace(
             "--site", metavar="SITES", help="Comma-separated sites to ask. Default: all sites."
         ),
     ] = None,
+    wait: WAIT = False,
 ) -> None:
     """Show where a trade went and when; exit 3 if nowhere.
 
@@ -38,13 +39,14 @@ def trace(
     mcloud trace 1453093221 --symbol ETHUSDT --site aws
     """
     from mcloud.cli.progress import waiting
+    from mcloud.cli.reading import opened
     from mcloud.feed.open import SYMBOL
     from mcloud.runs import runs_called
     from mcloud.trace.find import find
 
     name = symbol_of(symbol or session.config.symbol or SYMBOL)
     producers = runs_called(session.config.state, None, "producers")
-    sites = session.sites(site)
+    sites = opened(session, site, wait=wait)
     with waiting(session, f"searching for {name} {trade_id}"):
         traced = find(name, trade_id, sites, producers)
     if session.output == "json":

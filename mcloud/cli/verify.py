@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mcloud.cli.options import END, KINDS, START, SYMBOLS, YES, window_of
+from mcloud.cli.options import END, KINDS, START, SYMBOLS, WAIT, YES, window_of
 from mcloud.cli.session import Session, command
 from mcloud.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from mcloud.clouds.ports import Site
     from mcloud.replication.hour_digest import HourWindow
     from mcloud.replication.scope import Scope
@@ -21,7 +23,7 @@ _REPAIR = "Repair"
 
 
 def register(app: typer.Typer) -> None:
-    command(app)(verify)
+    command(app, formats=("text", "json", "html"))(verify)
 
 
 def verify(
@@ -58,41 +60,57 @@ def verify(
         ),
     ] = False,
     yes: YES = False,
+    wait: WAIT = False,
 ) -> None:
     """Compare the sites; exit 3 if anything differs or is missing.
 
-    It compares candles and raw trades, and finds missing trade ids.
+    It compares candles and raw trades, and finds missing trade ids. A site that does not answer is
+    left out, except with `--repair`; the command then exits with 1.
 
     Examples:
     mcloud verify
     mcloud verify --symbols BTCUSDT --start 2024-08-08 --deep
     mcloud verify --repair --yes
     """
+    from mcloud.cli.reading import read_rest
     from mcloud.drawing.verify import view
     from mcloud.replication.scope import Scope
     from mcloud.replication.verify_document import document
 
     scope = Scope.parse(what, symbols, None)
     if deep and not (scope.candles and scope.raw):
-        raise UsageError("--deep compares candles with raw trades, so --what must include both")
+        raise UsageError("--deep compares candles with raw trades, so it needs --what candles,raw")
     window = window_of(start, end)
-    chosen = session.sites(sites)
-    report = _look(session, chosen, scope, window, deep)
+    repairs = repair or dry_run
+
+    def look(chosen: "Mapping[str, Site]") -> "VerifyReport":
+        return _look(session, chosen, scope, window, deep)
+
+    report, away = read_rest(session, sites, look, wait=wait or repairs)
     repaired = None
-    if (repair or dry_run) and not report.ok:
+    if repairs and not report.ok:
+        chosen = session.sites(sites)
         repaired, report = _repair(session, chosen, report, scope, dry_run, yes)
     if session.output == "json":
-        session.print_json(document(report, repaired))
+        session.print_json(document(report, repaired, away))
+    elif session.output == "html":
+        from mcloud.drawing.html import verify_page
+
+        print(verify_page(document(report, repaired, away)))
     elif repaired is None or repaired.done:
         session.print(view(document(report)))
     if not report.ok:
-        if not (repair or dry_run):
-            session.say("`mcloud verify --repair` shows how it would fix this, and asks first")
-        raise typer.Exit(3)
+        if not repairs and not away:
+            session.say(
+                f"`{session.again('--repair')}` shows how it would fix this, and asks first"
+            )
+        raise typer.Exit(1 if away else 3)
+    if away:
+        raise typer.Exit(1)
 
 
 def _look(
-    session: Session, sites: "dict[str, Site]", scope: "Scope", window: "HourWindow", deep: bool
+    session: Session, sites: "Mapping[str, Site]", scope: "Scope", window: "HourWindow", deep: bool
 ) -> "VerifyReport":
     from mcloud.cli.progress import waiting
     from mcloud.replication.verify import verify
@@ -129,7 +147,7 @@ def _repair(
         made = plan(report, sites, has_exchange=True)
     planned = plan_document(made)
     repaired = RepairDocument(exchange.name, planned.exchange_requests * exchange.pace, planned)
-    if session.output != "json":
+    if session.output == "text":
         session.print(view(document(report)))
         session.print("")
         session.print(plan_lines(repaired))

@@ -3,8 +3,10 @@
 No service is contacted, and no SDK is imported, before one of these functions is called.
 """
 
+from functools import partial
 from typing import TYPE_CHECKING
 
+from mcloud.clouds.bounded import ATTEMPTS, BoundedSite
 from mcloud.clouds.notify import SNS, Topic
 from mcloud.clouds.ports import Site
 from mcloud.clouds.resources import AwsResources, GcpResources, Resources
@@ -31,6 +33,22 @@ def open_site(name: str, resources: Resources) -> Site:
 
         return GcpSite(name, resources)
     raise TypeError(f"no such resources: {resources!r}")
+
+
+def open_bounded(name: str, resources: Resources, known: str = "") -> BoundedSite:
+    """Return a site for a command that only reads, and must not wait for a site that is down.
+
+    ``known`` is why this machine believes that the site is down, or an empty string.
+    """
+    if not isinstance(resources, AwsResources):
+        return BoundedSite(open_site(name, resources), known=known)
+    from mcloud.clouds.aws.site import AwsSite
+
+    site = AwsSite(name, resources, attempts=ATTEMPTS)
+    return BoundedSite(site, known=known, sign_in=partial(site.sign_in, SIGN_IN))
+
+
+SIGN_IN = 5.0  # seconds for a credential process, or for a role that is assumed
 
 
 def open_access(cloud: str, target: "Target") -> "Access":

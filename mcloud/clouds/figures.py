@@ -74,10 +74,9 @@ FIGURES = (
         "throttles",
         "function",
         "calls",
-        "Calls that were throttled, in the same window.",
+        "Calls that were throttled, in the same window. On Google Cloud, pushes that found no free "
+        "instance, were not allowed, or did not reach the function.",
         is_fault=True,
-        # Cloud Run does not count a call that finds no free instance.
-        unmeasured={"gcp": "Cloud Run reports none"},
     ),
     MeasuredFigure(
         "p95",

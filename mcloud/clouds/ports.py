@@ -9,7 +9,7 @@ succeed) or Refused (a retry fails until somebody changes something), both from 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Annotated, Any, Literal, Protocol, get_args
+from typing import Annotated, Any, Literal, NamedTuple, Protocol, get_args
 
 from mcloud.clouds.resources import Cloud
 from mcloud.documents import OTHER_TEXTS, Between, Count, Damaged, Matching, Seconds, Time
@@ -244,9 +244,24 @@ class LogLine:
 
 
 @dataclass(frozen=True)
+class FunctionLine:
+    """A line that a function of a site wrote."""
+
+    at: float
+    """Write time, in seconds since 1970."""
+    function: str
+    """Name of the function."""
+    level: str
+    """``INFO``, ``WARNING``, ``ERROR`` and so on; empty if the line has none."""
+    text: str
+
+
+@dataclass(frozen=True)
 class FunctionCode:
     """The code of a function, as the cloud has it."""
 
+    function: str
+    """Name of the function."""
     digest: str
     """SHA-256 of the deployed bundle, in hexadecimal; empty if the function does not say."""
     failure: str = ""
@@ -383,6 +398,19 @@ class Candles(Protocol):
         ...
 
 
+class Cleared(NamedTuple):
+    """The outcome of ``Archive.clear``."""
+
+    foreign: Sequence[str] = ()
+    """Keys of the objects that keep the foreign lines of staged objects."""
+    has_more: bool = False
+    """Whether there are staged objects that the archive has not shown yet."""
+    left: int = 0
+    """Number of staged objects that remain."""
+    left_since: float | None = None
+    """Time when the oldest of these was written, in seconds since 1970. None if none remains."""
+
+
 class Archive(Protocol):
     """The raw archive of a site: all trades, as objects in a bucket."""
 
@@ -413,11 +441,8 @@ class Archive(Protocol):
         """
         ...
 
-    def clear(self) -> Sequence[str]:
-        """Delete the staged objects of which everything was released by this archive.
-
-        Return the keys of the objects that keep their foreign lines.
-        """
+    def clear(self) -> Cleared:
+        """Delete the staged objects of which everything was released by this archive."""
         ...
 
     def get(self, key: str) -> bytes:
@@ -425,6 +450,13 @@ class Archive(Protocol):
 
         Raises:
             Refused: the object does not exist.
+        """
+        ...
+
+    def stat(self, key: str) -> StoredObject | None:
+        """Return what a listing says about an object, or None if it does not exist.
+
+        It is billed as a read, which costs a twelfth of a listing.
         """
         ...
 
@@ -538,11 +570,20 @@ class Metrics(Protocol):
 
 
 class Logs(Protocol):
-    """The logs of a site's processor."""
+    """The logs of a site's functions."""
 
     def find(self, symbol: str, trade_id: int, start: float, end: float) -> list[LogLine]:
         """Return the log lines from ``start`` to ``end`` about messages whose range of trade IDs
         includes a trade, by time. If there are many, only the first are returned.
+
+        Raises:
+            Unavailable: as for any call, or the search takes longer than ``LOG_SEARCH`` seconds.
+        """
+        ...
+
+    def lines(self, start: float, end: float, limit: int) -> list[FunctionLine]:
+        """Return the newest lines from ``start`` to ``end`` that the functions of the site wrote,
+        up to ``limit`` of each function, by time. The search is free of charge on both clouds.
 
         Raises:
             Unavailable: as for any call, or the search takes longer than ``LOG_SEARCH`` seconds.
@@ -573,8 +614,12 @@ class Probe(Protocol):
         """
         ...
 
-    def code(self, timeout: float) -> FunctionCode:
-        """Return the code of the function as it is deployed. The call is free of charge."""
+    def code(self, timeout: float) -> list[FunctionCode]:
+        """Return the code of each function of the site as it is deployed, the processor's first.
+
+        The calls are free of charge. ``timeout`` is the maximum duration of each in seconds; on AWS
+        that of the client applies.
+        """
         ...
 
 

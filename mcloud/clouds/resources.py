@@ -11,6 +11,19 @@ from mcloud.errors import ConfigError
 Cloud = Literal["aws", "gcp"]
 CLOUDS: tuple[Cloud, ...] = get_args(Cloud)
 
+SCHEDULED = ("anomaly", "compact")
+"""Ends of the names of the functions that are called on a schedule. They may not exist."""
+
+
+def stack_of(processor: str) -> str:
+    """Return the beginning of the names of all resources of a processor's stack."""
+    return processor.removesuffix("-processor")
+
+
+def functions_of(processor: str) -> tuple[str, ...]:
+    """Return the names of all functions of a processor's stack, the processor first."""
+    return processor, *(f"{stack_of(processor)}-{name}" for name in SCHEDULED)
+
 
 @dataclass(frozen=True)
 class _Resources:
@@ -49,10 +62,16 @@ class AwsResources(_Resources):
     """S3 bucket of the raw trades."""
     function: str
     """Name of the Lambda function that processes trades."""
+    scheduled_functions: str = ""
+    """Comma-separated names of the functions that are called on a schedule; empty if unknown."""
     staging_bucket: str = ""
     """S3 bucket of the staged objects; empty if the function writes the raw archive itself."""
+    delivery_stream: str = ""
+    """Firehose stream that writes staged objects; empty if the function writes the raw archive."""
     freshness: str = ""
     """Maximum age of a candle, in seconds, for which the site is deployed; empty if unknown."""
+    alerts_key: str = ""
+    """ARN of the KMS key that encrypts alerts; empty if there is none."""
     endpoint_url: str = ""
     """Endpoint of the embedded AWS; empty for the real AWS."""
 
@@ -86,8 +105,13 @@ class GcpResources(_Resources):
     """Cloud Storage bucket of the raw trades."""
     function: str
     """Name of the Cloud Function that processes trades."""
+    scheduled_functions: str = ""
+    """Comma-separated names of the functions that are called on a schedule; empty if unknown."""
     staging_bucket: str = ""
     """Cloud Storage bucket of the staged objects; empty if the function writes the raw archive."""
+    export_subscription: str = ""
+    """Pub/Sub subscription that writes staged objects; empty if the function writes the raw
+    archive."""
     pubsub_endpoint: str = ""
     """``host:port`` of an emulator, like the next two endpoints; empty for the real service."""
     firestore_endpoint: str = ""
@@ -108,3 +132,8 @@ class GcpResources(_Resources):
 
 
 Resources = AwsResources | GcpResources
+
+
+def deployed_functions(resources: Resources) -> tuple[str, ...]:
+    """Return the names of the functions that are known to exist, the processor first."""
+    return resources.function, *filter(None, resources.scheduled_functions.split(","))

@@ -11,18 +11,27 @@ somebody asks for its trades.
 """
 
 import hashlib
+import math
 import threading
+import time
 from bisect import bisect_left
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from heapq import merge
 
 from mcloud.clouds.cache import Cache
-from mcloud.clouds.ports import Archive, StoredObject
+from mcloud.clouds.ports import Archive, Cleared, StoredObject
 from mcloud.errors import Refused
 from mcloud.market.archive import ArchiveObject, pack, parse_key
 from mcloud.market.staged import PREFIX, WINDOW, pack_foreign, parts
 from mcloud.market.trade import is_reserved
+from mcloud.workers import Workers
+
+READERS = 16
+"""Maximum number of staged objects that are read at the same time."""
+READ_AT_ONCE = 64 * 1024 * 1024
+"""Maximum size of these objects in bytes. A single object may be larger."""
 
 KEPT = 256 * 1024 * 1024
 """Maximum size in bytes of the objects in memory. At ten bytes a trade this is the trades of two
@@ -34,6 +43,10 @@ DELAY = 2 * WINDOW
 
 EMBEDDED_DELAY = 5.0
 """The same on the embedded clouds, which write what is staged every second."""
+
+UNCHANGED = 5.0
+"""Seconds for which a listing of the staging bucket is used again. Readers list once for each
+symbol and hour, but staged objects change only once in a ``WINDOW``."""
 
 
 @dataclass
@@ -62,13 +75,35 @@ class StagedArchive:
         archive: bucket of the objects of hours and of the blocks. Everything is written to it.
         staging: bucket of the staged objects.
         delay: see ``ports.Archive``.
+        unchanged: seconds for which a listing of the staging bucket is used again.
         kept: maximum size of the objects in memory, in bytes.
+        clock: returns a number of seconds.
+        limit: maximum size in bytes of the staged objects that are shown until ``clear``. The
+            oldest are shown, at least one, and after ``clear`` those that come next. None means
+            that all of them are shown.
+        is_ready: whether to show a staged object at all.
     """
 
     def __init__(
-        self, archive: Archive, staging: Archive, *, delay: float = DELAY, kept: int = KEPT
+        self,
+        archive: Archive,
+        staging: Archive,
+        *,
+        delay: float = DELAY,
+        unchanged: float = 0.0,
+        kept: int = KEPT,
+        clock: Callable[[], float] = time.monotonic,
+        limit: int | None = None,
+        is_ready: Callable[[StoredObject], bool] = lambda stored: True,
     ) -> None:
         self.delay = delay
+        self._limit = limit
+        self._is_ready = is_ready
+        self._has_more = False
+        self._unchanged = unchanged
+        self._clock = clock
+        self._listed: float | None = None
+        """When the staging bucket was listed last."""
         self._archive = archive
         self._staging = staging
         self._sources: dict[str, _Source] = {}
@@ -76,6 +111,9 @@ class StagedArchive:
         self._twice: set[str] = set()
         """Keys that a listing found staged and in the archive as well."""
         self._cleared: set[str] = set()
+        """Keys of the staged objects that were deleted, or that are not shown again."""
+        self._left: dict[str, StoredObject] = {}
+        """The staged objects of the last listing that were not deleted."""
         self._changing = threading.RLock()
 
     def put(self, item: ArchiveObject) -> bool:
@@ -104,24 +142,39 @@ class StagedArchive:
                 source.left.discard(key)
         self._remove_archived(key, sources)
 
-    def clear(self) -> Sequence[str]:
+    def clear(self) -> Cleared:
         kept = []
         for source in self._known():
             if source.left:
+                if self._limit is not None:
+                    self._forget(source)
                 continue
             for canary in filter(_is_canary, source.keys):
                 self._archive.put(ArchiveObject(canary, self.get(canary)))
             kept.append(self._clear(source))
-        return list(filter(None, kept))
+        self._listed = None
+        with self._changing:
+            since = [each.written for each in self._left.values() if each.written is not None]
+            return Cleared(
+                list(filter(None, kept)), self._has_more, len(self._left), min(since, default=None)
+            )
 
     def get(self, key: str) -> bytes:
         sources = [] if key in self._twice else self._holding(key)
-        if not sources:
-            return self._archive.get(key)
-        body = self._bodies.get(key)
-        if body is None:
-            body = next(item.body for item in self._read(sources[0].key) if item.key == key)
-        return body
+        body = self._bodies.get(key) if sources else None
+        if body is not None:
+            return body
+        for source in sources:
+            for item in self._read(source.key):
+                if item.key == key:
+                    return item.body
+        return self._archive.get(key)
+
+    def stat(self, key: str) -> StoredObject | None:
+        for source in self._known():
+            if key in source.objects:
+                return source.objects[key]
+        return self._archive.stat(key)
 
     def list(self, prefix: str) -> Iterator[StoredObject]:
         # What is staged is listed first. What compaction moves meanwhile is then found in both.
@@ -153,28 +206,48 @@ class StagedArchive:
 
     def _refreshed(self) -> Sequence[_Source]:
         """List the staging bucket, read what is new in it, and return everything."""
-        before = set(self._sources)
-        listed = {each.key: each for each in self._staging.list(PREFIX)}
         with self._changing:  # so that two threads do not read the same object
-            for key in before - listed.keys():
-                self._sources.pop(key, None)
-            for key, stored in listed.items():
-                if key not in self._sources and key not in self._cleared:
-                    self._add(stored)
+            now = self._clock()
+            unchanged = self._unchanged if self._limit is None else math.inf
+            if self._listed is not None and now - self._listed < unchanged:
+                return self._known()
+            listed = {each.key: each for each in self._staging.list(PREFIX)}
+            for key in self._sources.keys() - listed.keys():
+                del self._sources[key]
+            seen = self._sources.keys() | self._cleared
+            fresh = [each for key, each in listed.items() if key not in seen]
+            ready = sorted(filter(self._is_ready, fresh), key=_age)
+            shown = ready if self._limit is None else _oldest(ready, self._limit)
+            self._has_more = len(shown) < len(ready)
+            for batch in _batches(shown):
+                for stored, text in zip(batch, self._texts(batch), strict=True):
+                    if text is not None:
+                        self._add(stored, text)
+            self._listed = now
+            self._left = listed
             return self._known()
+
+    def _texts(self, batch: Sequence[StoredObject]) -> Sequence[bytes | None]:
+        """Return the texts of staged objects. None means that there is no such object any more."""
+        if len(batch) == 1:
+            return [self._text(batch[0].key)]
+        with closing(Workers(min(READERS, len(batch)))) as workers:
+            return workers.map(self._text, [each.key for each in batch])
+
+    def _text(self, key: str) -> bytes | None:
+        try:
+            return self._staging.get(key)
+        except Refused:
+            if self._staging.stat(key) is not None:
+                raise
+            return None  # a compaction has moved its trades in the meantime
 
     def _known(self) -> Sequence[_Source]:
         with self._changing:
             return list(self._sources.values())
 
-    def _add(self, stored: StoredObject) -> None:
+    def _add(self, stored: StoredObject, text: bytes) -> None:
         source = _Source(stored.key)
-        try:
-            text = self._staging.get(stored.key)
-        except Refused:
-            if any(each.key == stored.key for each in self._staging.list(stored.key)):
-                raise
-            return  # a compaction has moved its trades in the meantime
         for part in parts(text):
             source.has_foreign |= bool(part.foreign)
             for item in pack(part.trades):
@@ -187,7 +260,7 @@ class StagedArchive:
         self._sources[stored.key] = source
 
     def _read(self, key: str) -> Iterator[ArchiveObject]:
-        for part in parts(self._staging.get(key)):
+        for part in parts(self._text(key) or b""):
             yield from pack(part.trades)
 
     def _holding(self, key: str) -> Sequence[_Source]:
@@ -203,17 +276,49 @@ class StagedArchive:
     def _clear(self, source: _Source) -> str:
         """Delete a staged object. Return the key under which its foreign lines are kept, if any."""
         kept = ""
-        if source.has_foreign:
-            text = self._staging.get(source.key)
+        if source.has_foreign and (text := self._text(source.key)) is not None:
             lines = [line for part in parts(text) for line in part.foreign]
             item = pack_foreign(source.key, lines)
             self._staging.put(item)
             kept = item.key
         self._staging.remove(source.key)
         with self._changing:
+            self._left.pop(source.key, None)
+        self._forget(source)
+        return kept
+
+    def _forget(self, source: _Source) -> None:
+        with self._changing:
             self._sources.pop(source.key, None)
             self._cleared.add(source.key)
-        return kept
+
+
+def _age(stored: StoredObject) -> tuple[float, str]:
+    """Sort key: the oldest first."""
+    return stored.written or 0.0, stored.key
+
+
+def _oldest(listed: Sequence[StoredObject], limit: int) -> Sequence[StoredObject]:
+    """Return the first objects, of at most ``limit`` bytes together but at least one."""
+    size = 0
+    for number, stored in enumerate(listed):
+        size += stored.size
+        if number and size > limit:
+            return listed[:number]
+    return listed
+
+
+def _batches(listed: Iterable[StoredObject]) -> Iterator[list[StoredObject]]:
+    batch: list[StoredObject] = []
+    size = 0
+    for stored in listed:
+        if batch and (len(batch) == READERS or size + stored.size > READ_AT_ONCE):
+            yield batch
+            batch, size = [], 0
+        batch.append(stored)
+        size += stored.size
+    if batch:
+        yield batch
 
 
 def _is_canary(key: str) -> bool:

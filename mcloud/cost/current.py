@@ -37,7 +37,7 @@ class CostFigure:
     per_hour_now: Decimal | None
     """Cost in dollars per hour over the last two hours of samples. None before there are two."""
     expected: Decimal | None
-    """Expected cost at the end of the month. None if unknown."""
+    """Expected cost at the end of the month. None if unknown, as in the first hour of use."""
     budget: Decimal | None
     """Budget of all sites together in dollars per month. None if there is none."""
     as_of: float
@@ -145,12 +145,14 @@ def _look(
         usage.site: sum((x.net for x in lines if x.site == usage.site), ZERO) for usage in usages
     }
     missing = sorted({line.meter for line in lines if line.used is None})
+    ahead = forecast(usages, month, now, free_tier=free_tier)
     return _KeptReading(
         month=month.name,
         sites=names,
         as_of=now,
         net=sum((line.net for line in lines), ZERO),
-        expected=forecast(usages, month, now, free_tier=free_tier).expected,
+        # What the first minutes come to in a month would change with each reading.
+        expected=None if ahead.early else ahead.expected,
         by_site=by_site,
         samples=(*samples, (now, by_site)),
         source="an estimate from metered usage at list prices"

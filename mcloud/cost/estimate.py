@@ -1,12 +1,12 @@
 """The cost of a pipeline before it is deployed.
 
 A few minutes of simulated trades pass through the code that the pipeline runs: they are encoded as
-messages, folded into candles and packed as raw objects, as often as the freshness demands. Their
-requests and bytes, scaled to a month of 30 days, are priced like metered usage.
+messages, put into records for the export service and folded into candles, as often as the freshness
+demands. Their requests and bytes, scaled to a month of 30 days, are priced like metered usage.
 
-The time of a function and the size of a log line are measured constants. Compaction, guards,
-replicators, dashboards and queries are left out; `mcloud guard` and `mcloud monitor` show their own
-cost.
+The time of a function and the size of a log line are measured constants, and so is the work of the
+compaction. Guards, replicators, dashboards and queries are left out; `mcloud guard` and `mcloud
+monitor` show their own cost.
 """
 
 from collections import Counter, defaultdict
@@ -20,14 +20,16 @@ from random import Random
 from mcloud.clouds.heartbeats import document_of
 from mcloud.clouds.resources import Cloud
 from mcloud.cost import unmetered
+from mcloud.cost.archiving import CompactionWork, compaction, staged_objects
 from mcloud.cost.calls import HEARTBEAT, units
 from mcloud.cost.charge import Use, charge
 from mcloud.cost.prices import PRICES, SERVICES, CostService
-from mcloud.cost.unmetered import MINUTES
+from mcloud.cost.unmetered import HOURS, MINUTES
 from mcloud.feed.simulate import MAX_RATE, Simulate
 from mcloud.market.archive import pack
 from mcloud.market.candle import Candle, by_minute, fold
 from mcloud.market.envelope import SQS_CHUNK, encode_all, window_end
+from mcloud.market.staged import RECORD, combine
 from mcloud.market.trade import Trade
 from mcloud.processor.pulse import INTERVAL
 
@@ -43,10 +45,11 @@ _BATCH = 100  # messages of a batch of Lambda
 _LOG_LINE = {"aws": 330, "gcp": 700}  # bytes of the line about the trades of a symbol in a message
 _LOG_CALL = {"aws": 400, "gcp": 0}  # bytes that the platform logs for each call
 _CALL_CPU = Decimal("0.045")  # seconds of a whole CPU for a call with a few trades, measured
-_FOLDED = 150_000  # trades that a whole CPU decodes, packs and folds in a second
+_FOLDED = 150_000  # trades that a whole CPU decodes and folds in a second
 _CHECK_CPU = Decimal("0.003")  # the same, to check a symbol for anomalies
 _TRACED = 100  # one in this many messages; see `producer.message_log`
-_SPANS = 4  # of a traced message; see `processor.spans`
+_SPANS = 3  # of a traced message; see `processor.spans`
+_STAMP = 36  # bytes of the ID and the time of a message, which Pub/Sub bills
 
 
 @dataclass(frozen=True)
@@ -105,9 +108,14 @@ class Flow:
     """Bytes of new candles."""
     candles: float = 0
     """New candles."""
-    objects: float = 0
-    """New raw objects."""
+    record_bytes: float = 0
+    """Bytes of records for Data Firehose, counting the started 5 KiB of each."""
+    export_bytes: float = 0
+    """Bytes of messages that Pub/Sub writes to Cloud Storage."""
+    staged_bytes: float = 0
+    """Bytes of staged objects."""
     raw_bytes: float = 0
+    """Bytes of new blocks."""
     heartbeats: float = 0
     """Writes of documents with heartbeats."""
     heartbeat_units: float = 0
@@ -158,6 +166,7 @@ def simulated(load: Load) -> Flow:
     """Return the requests and bytes of an average minute."""
     minutes = min(LONGEST, max(1, round(SAMPLE / 60 / load.rate)))
     flow = Flow()
+    everything: list[Trade] = []
     candles: dict[tuple[str, int], Candle] = {}
     beaten: set[tuple[str, int]] = set()
     for window in _windows(load, minutes):
@@ -169,9 +178,11 @@ def simulated(load: Load) -> Flow:
         flow.trades += len(window)
         # A symbol is rarely split between two messages, which is not counted here.
         flow.rows += len({trade.symbol for trade in window})
-        for item in pack(window):
-            flow.objects += 1
-            flow.raw_bytes += len(item.body)
+        bodies = [message.body for message in messages]
+        flow.record_bytes += sum(-(-len(each.text) // RECORD) * RECORD for each in combine(bodies))
+        flow.export_bytes += sum(message.size + _STAMP for message in messages)
+        flow.staged_bytes += sum(len(body) + 1 for body in bodies)
+        everything += window
         for (symbol, start), trades in by_minute(window).items():
             candle = candles.get((symbol, start), Candle(symbol, start))
             candles[symbol, start] = candle = fold(candle, trades).candle
@@ -180,6 +191,7 @@ def simulated(load: Load) -> Flow:
         beaten |= {
             (document_of(trade.symbol), int(trade.time // (1000 * INTERVAL))) for trade in window
         }
+    flow.raw_bytes = sum(len(item.body) for item in pack(everything))
     flow.candles = len(candles)
     flow.candle_bytes = sum(map(stored_size, candles.values()))
     filled = Counter(map(document_of, (_name(n) for n in range(1, load.symbols + 1))))
@@ -193,9 +205,15 @@ def monthly(cloud: Cloud, flow: Flow, load: Load, month: int) -> dict[str, Decim
     """Return the units of each meter in a month after the deployment."""
     meters = _aws(flow, load) if cloud == "aws" else _gcp(flow, load)
     found = {meter: Decimal(per_minute) * MINUTES for meter, per_minute in meters.items()}
+    compacting = compaction(load.rates, _staged(flow), _FILLS, month - 0.5)
+    for meter, units_ in _compacted(cloud, compacting).items():
+        found[meter] = found.get(meter, Decimal(0)) + units_ * HOURS
     if cloud == "aws":
         found["sqs_requests"] += unmetered.idle_polls(Decimal(_calls(cloud, flow)) * MINUTES)
-    found |= unmetered.billed_time(cloud, _seconds(cloud, flow, load) * MINUTES)
+    for meter, units_ in unmetered.billed_time(
+        cloud, _seconds(cloud, flow, load) * MINUTES
+    ).items():
+        found[meter] = found.get(meter, Decimal(0)) + units_
     found |= unmetered.fixed(cloud)
     new = (Decimal(each) * MINUTES for each in (flow.candles, flow.candle_bytes, flow.raw_bytes))
     return found | unmetered.stored(cloud, month, *new)
@@ -210,7 +228,8 @@ def _aws(flow: Flow, load: Load) -> dict[str, float]:
         "dynamodb_writes": flow.write_units + flow.heartbeat_units,
         "dynamodb_reads": float(units("aws", "heartbeats", load.symbols)["dynamodb_reads"])
         + load.symbols * float(units("aws", "candle", _checked(load))["dynamodb_reads"]),
-        "s3_puts": flow.objects,
+        "firehose_bytes": flow.record_bytes,
+        "s3_puts": _staged(flow),
         "log_bytes": _logged("aws", flow, calls),
         "xray_traces": flow.messages / _TRACED,
     }
@@ -224,10 +243,25 @@ def _gcp(flow: Flow, load: Load) -> dict[str, float]:
         "firestore_writes": flow.writes + flow.heartbeats,
         "firestore_reads": float(units("gcp", "heartbeats", load.symbols)["firestore_reads"])
         + load.symbols * _checked(load),
-        "gcs_class_a": flow.objects,
+        "pubsub_export_bytes": flow.export_bytes,
+        "gcs_class_a": _staged(flow),
         "log_bytes": _logged("gcp", flow, flow.messages),
         "trace_spans": _SPANS * flow.messages / _TRACED,
     }
+
+
+def _staged(flow: Flow) -> float:
+    """Return the staged objects per minute."""
+    return staged_objects(flow.messages, flow.staged_bytes)
+
+
+def _compacted(cloud: Cloud, work: CompactionWork) -> dict[str, Decimal]:
+    """Return the units of each meter for the work of the compaction."""
+    writes, reads = Decimal(work.writes + work.lists), Decimal(work.reads)
+    time = unmetered.compacting_time(cloud, work)
+    if cloud == "aws":
+        return {"s3_puts": writes, "s3_gets": reads, "lambda_requests": Decimal(1), **time}
+    return {"gcs_class_a": writes, "gcs_class_b": reads, "function_requests": Decimal(1), **time}
 
 
 def _calls(cloud: Cloud, flow: Flow) -> float:
@@ -246,7 +280,9 @@ def _seconds(cloud: Cloud, flow: Flow, load: Load) -> Decimal:
     """Return the seconds per minute of the processor and of the check for anomalies."""
     calls = Decimal(_calls(cloud, flow))
     folding = calls * _CALL_CPU + Decimal(flow.trades) / _FOLDED
-    processor = unmetered.FunctionWork(calls, Decimal(flow.writes), Decimal(flow.objects), folding)
+    # On AWS, a call hands its messages over to Data Firehose, usually in one request.
+    handed_over = calls if cloud == "aws" else Decimal(0)
+    processor = unmetered.FunctionWork(calls, Decimal(flow.writes), handed_over, folding)
     checking = _CALL_CPU + load.symbols * _CHECK_CPU
     check = unmetered.FunctionWork(Decimal(1), Decimal(load.symbols), Decimal(0), checking)
     return unmetered.seconds(cloud, processor) + unmetered.seconds(cloud, check)

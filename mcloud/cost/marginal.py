@@ -1,7 +1,7 @@
 """The cost of the next message at a site, from its queue to its stores.
 
-An estimate at list prices: one function call, one candle and one raw object per message. It ranks
-sites and does not predict the bill.
+An estimate at list prices: one function call and one candle per message, and its share of a staged
+object. It ranks sites and does not predict the bill.
 """
 
 from decimal import Decimal
@@ -11,6 +11,7 @@ from mcloud.cost.calls import units
 from mcloud.cost.prices import PRICES
 from mcloud.cost.unmetered import billed_time
 from mcloud.market.envelope import SQS_CHUNK
+from mcloud.market.staged import RECORD
 
 SMALLEST = 1000  # bytes that Pub/Sub bills at least, for a publish and for a delivery
 
@@ -41,12 +42,12 @@ def message_units(cloud: Cloud, size: int) -> dict[str, Decimal]:
             "lambda_requests": Decimal(1),
             **billed_time(cloud, CALL),
             **units(cloud, "write_candle"),  # usually not read before
-            **units(cloud, "write_object"),
+            "firehose_bytes": Decimal(-(-size // RECORD) * RECORD),
         }
     return {
         "pubsub_bytes": Decimal(2 * max(size, SMALLEST)),
         "function_requests": Decimal(1),
         **billed_time(cloud, CALL),
         **units(cloud, "write_candle"),  # usually not read before
-        **units(cloud, "write_object"),
+        "pubsub_export_bytes": Decimal(size),
     }

@@ -16,10 +16,14 @@ from mcloud.cost.forecast import Forecast, ForecastReport
 from mcloud.cost.month import Month
 from mcloud.cost.prices import PRICES, REGIONS, SERVICES, CostService
 from mcloud.cost.settings import Money
+from mcloud.cost.today import today
 from mcloud.cost.usage import OWN_READS, SiteUsage
 from mcloud.cost.words import percent, plain, usd
 
 BY = ("service", "site", "symbol")
+
+EMBEDDED = "embedded clouds cost nothing: these are the costs on real clouds"
+"""A note of each report with an embedded site."""
 
 COMPARED = ("functions", "storage", "database", "messaging")
 
@@ -98,6 +102,20 @@ class CostReport:
     """Bill of each site, or the reason why there is none."""
     money: Money = field(default_factory=Money)
     forecast: Forecast | None = None
+    today: Mapping[str, Decimal | str] = field(default_factory=dict)
+    """Net cost in dollars of each site since midnight UTC, or why it is unknown. Empty for a past
+    month."""
+
+    @property
+    def subtotals(self) -> list[Group]:
+        """Return the sum of each site."""
+        return _grouped(self.lines, self.usages, "site")
+
+    @property
+    def today_total(self) -> Decimal | None:
+        """Net cost in dollars of all sites since midnight UTC. None if it is unknown for any."""
+        known = [each for each in self.today.values() if isinstance(each, Decimal)]
+        return sum(known, ZERO) if known and len(known) == len(self.today) else None
 
     @property
     def gross(self) -> Decimal:
@@ -279,6 +297,8 @@ class SiteDocument:
     measured_from: float
     unknown: str | None
     net_usd: str | None
+    today_usd: str | None
+    """Net cost since midnight UTC."""
     trades: str | None
     trades_source: str
     billed: BillDocument | UnknownBill
@@ -344,6 +364,7 @@ def make_report(
         bills=bills or {},
         money=money or Money(),
         forecast=forecast,
+        today=today(usages, month, now, free_tier=free_tier),
     )
 
 
@@ -500,6 +521,7 @@ def _line(line: CostLine) -> LineDocument:
 
 def _site(report: CostReport, usage: SiteUsage) -> SiteDocument:
     bill = report.bills.get(usage.site, "not requested")
+    change = report.today.get(usage.site)
     return SiteDocument(
         cloud=usage.cloud,
         region=usage.region,
@@ -508,6 +530,7 @@ def _site(report: CostReport, usage: SiteUsage) -> SiteDocument:
         measured_from=usage.start,
         unknown=usage.problem or None,
         net_usd=plain(report.known_net_of(usage.site)),
+        today_usd=None if isinstance(change, str) else plain(change),
         trades=plain(usage.trades.total, 0),
         trades_source=usage.trades.source,
         billed=UnknownBill(bill) if isinstance(bill, str) else _bill(bill),
@@ -544,7 +567,7 @@ def notes_on(report: CostReport) -> list[str]:
                 f"{REGIONS[usage.cloud]}, which may be lower"
             )
     if any(usage.embedded for usage in report.usages):
-        notes.append("embedded clouds cost nothing: these are the costs on real clouds")
+        notes.append(EMBEDDED)
     missing = {
         line.meter: f"{line.site} {line.meter}: {line.source}"
         for line in report.lines

@@ -11,10 +11,13 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from mcloud.clouds.resources import Cloud
+from mcloud.cost.archiving import CompactionWork
 from mcloud.cost.prices import GIB
 
 MINUTES = 30 * 24 * 60
 """Minutes of the month that is priced."""
+HOURS = Decimal(MINUTES) / 60
+"""Hours of that month. The compaction runs once in each."""
 AT_ONCE = 16
 """Concurrent requests of a function to its stores; see `processor.ingest`."""
 IMAGE = Decimal("0.15")
@@ -39,12 +42,19 @@ class FunctionInstance(NamedTuple):
     """Time of a request to the store of raw objects."""
 
 
-INSTANCES: Mapping[str, FunctionInstance] = {
+INSTANCES: Mapping[Cloud, FunctionInstance] = {
     # Lambda gives a whole CPU to 1,769 MB:
     # https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html
     "aws": FunctionInstance(Decimal("0.5"), Decimal("0.29"), Decimal("0.008"), Decimal("0.030")),
     "gcp": FunctionInstance(Decimal("0.5"), Decimal(1), Decimal("0.040"), Decimal("0.060")),
 }
+
+
+COMPACTING: Mapping[Cloud, FunctionInstance] = {
+    "aws": INSTANCES["aws"]._replace(memory=Decimal(1), cpu=Decimal("0.58")),
+    "gcp": INSTANCES["gcp"]._replace(memory=Decimal(1)),
+}
+"""Those of the compaction."""
 
 
 class FunctionWork(NamedTuple):
@@ -86,9 +96,20 @@ def seconds(cloud: Cloud, work: FunctionWork) -> Decimal:
     return waiting(cloud, work) + computing(cloud, work)
 
 
-def billed_time(cloud: Cloud, seconds: Decimal) -> dict[str, Decimal]:
-    """Return the units of each meter for the seconds of a function."""
-    memory = INSTANCES[cloud].memory
+def compacting_time(cloud: Cloud, work: CompactionWork) -> dict[str, Decimal]:
+    """Return the units of each meter for the time of a compaction, whose requests to the store of
+    raw objects come one after the other.
+    """
+    instance = COMPACTING[cloud]
+    waiting = Decimal(work.requests) * instance.object_seconds
+    return billed_time(cloud, waiting + Decimal(work.cpu) / instance.cpu, instance)
+
+
+def billed_time(
+    cloud: Cloud, seconds: Decimal, instance: FunctionInstance | None = None
+) -> dict[str, Decimal]:
+    """Return the units of each meter for the seconds of a function, by default of the processor."""
+    memory = (instance or INSTANCES[cloud]).memory
     if cloud == "aws":
         return {"lambda_gb_s": seconds * memory}
     # An instance with several concurrent requests has a whole CPU, which is billed all the time.
@@ -110,10 +131,9 @@ def fixed(cloud: Cloud) -> dict[str, Decimal]:
     """
     if cloud == "aws":
         return {
-            "alarm_months": Decimal(8),
-            "kms_key_months": Decimal(1),
+            "alarm_months": Decimal(9),
             "dashboard_months": Decimal(1),
-            "scheduler_invocations": Decimal(MINUTES),
+            "scheduler_invocations": MINUTES + HOURS,
         }
     return {"scheduler_job_months": Decimal(2), "image_gib_months": _FUNCTIONS * IMAGE}
 

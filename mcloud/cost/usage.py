@@ -16,7 +16,7 @@ from mcloud.documents import sound
 from mcloud.errors import reason_of
 from mcloud.sites.resources import site_resources
 
-DEADLINE = 30.0  # seconds; two clients are made and some thirty metrics read
+DEADLINE = 30.0  # seconds; two clients are made and some thirty-five metrics read
 
 MESSAGES = "messages"
 """An unpriced meter: messages that reached the function."""

@@ -70,7 +70,7 @@ def look_at(config: Config, site: SiteConfig, role: str | None) -> list[DoctorCh
         return checks + [DoctorCheck(subject, site.name, UNKNOWN, unasked) for subject in subjects]
     if resources:
         opened = open_site(site.name, resources)
-        second |= _services(opened) | {"function's code": partial(code_finding, opened)}
+        second |= _services(opened) | {"functions' code": partial(code_finding, opened)}
     return checks + take(site.name, second, STAGE)
 
 
@@ -99,18 +99,21 @@ def clock_finding(ahead: float, error: float) -> AccessFinding:
 
 
 def code_finding(site: Site) -> AccessFinding:
-    """Compare the deployed code of the function with the code that this mcloud would deploy."""
-    found = deployed_code(site, STAGE)
+    """Compare the deployed code of the functions with the code that this mcloud would deploy."""
+    functions = deployed_code(site, STAGE)
     deploy = f"`mcloud deploy {site.name}`"
-    if found.failure:
-        text = f"the last update failed, and earlier code runs: {found.failure}"
+    failed = [f"{each.function}: {each.failure}" for each in functions if each.failure]
+    if failed:
+        text = f"the last update failed, and earlier code runs: {'; '.join(failed)}"
         return AccessFinding(FAULT, text, f"run {deploy}")
-    if found.is_current is None:
-        text = "the function does not say which code it runs"
-        return AccessFinding(UNKNOWN, text, f"{deploy} makes it say so")
-    if not found.is_current:
-        text = "the function runs other code than this mcloud deploys"
+    other = [each.function for each in functions if each.is_current is False]
+    if other:
+        text = f"not as this mcloud deploys it: {', '.join(other)}"
         return AccessFinding(WARNING, text, f"see `mcloud plan {site.name}`, then run {deploy}")
+    silent = [each.function for each in functions if each.is_current is None]
+    if silent:
+        text = f"unknown, because the function does not say it: {', '.join(silent)}"
+        return AccessFinding(UNKNOWN, text, f"{deploy} makes it say so")
     return AccessFinding(OK, "as this mcloud deploys it")
 
 

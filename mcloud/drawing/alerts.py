@@ -1,15 +1,17 @@
 """Views of alerts."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from rich.console import Group, RenderableType
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from mcloud.alerts.report import AlertReport, FigureReport, RuleReport
 from mcloud.alerts.watch import WatcherState
+from mcloud.drawing.lines import INDENT, verdict_line
 from mcloud.drawing.run_status import alive, unspoken
 from mcloud.durations import brief, utc
 from mcloud.notify.check import ChannelAnswer
@@ -32,7 +34,65 @@ _STYLES = {
 }
 
 
-def report(found: AlertReport) -> RenderableType:
+def summary(found: AlertReport, advice: Callable[[str], str] = str) -> RenderableType:
+    """Draw the alerts that fire, each with its remedy, then those that may fire next or that nobody
+    knows, and the number of the others.
+
+    ``advice`` returns the text of a remedy as it is shown, such as with the profile.
+    """
+    firing: list[tuple[RuleReport, FigureReport]] = []
+    silenced: list[tuple[RuleReport, FigureReport]] = []
+    pending: list[tuple[RuleReport, FigureReport]] = []
+    unknown: dict[str, list[str]] = {}
+    fine = 0
+    for rule in found.rules:
+        if rule.enabled and rule.why and not rule.why.startswith("nothing"):
+            unknown.setdefault(rule.why.removeprefix("unknown: "), []).append(rule.name)
+        for figure in rule.figures:
+            if figure.state == "firing":
+                (silenced if figure.silenced else firing).append((rule, figure))
+            elif figure.state == "pending":
+                pending.append((rule, figure))
+            elif figure.state == "unknown":
+                about = " ".join((rule.name, *figure.names))
+                unknown.setdefault(figure.unknown, []).append(about)
+            else:
+                fine += 1
+    facts = [
+        f"{count:,} {words}"
+        for count, words in (
+            (len(firing), f"alert{'s' * (len(firing) != 1)} firing"),
+            (len(silenced), "silenced"),
+            (len(pending), "pending"),
+            (sum(map(len, unknown.values())), "unknown"),
+            (fine, "in order"),
+        )
+        if count
+    ]
+    facts[:0] = [] if firing else ["no alert fires"]
+    is_blind = bool(unknown) and not fine
+    word = "FAULT" if firing else "WARN" if pending or is_blind else "OK"
+    lines: list[RenderableType] = [verdict_line(word, facts)]
+    for rule, figure in firing:
+        lines.append(_deviation(rule, figure, "bold red"))
+        lines += _indented(figure.why, "", INDENT + 2)
+        lines += _indented(f"→ {advice(figure.advice)}", "cyan", INDENT + 2)
+    lines += [_deviation(rule, figure, "yellow") for rule, figure in (*pending, *silenced)]
+    for why, of in unknown.items():
+        lines += _indented(f"{', '.join(of)}: unknown, {why}", "yellow", INDENT)
+    for silence in found.silences:
+        lines += _indented(advice(_silence(silence)), "yellow", INDENT)
+    idle = sum(rule.enabled and rule.why.startswith("nothing") for rule in found.rules)
+    off = sum(not rule.enabled for rule in found.rules)
+    rest = [
+        f"{count} rule{'s' * (count > 1)} {words}"
+        for count, words in ((idle, "without a figure here"), (off, "disabled"))
+        if count
+    ]
+    return Group(*lines, *_indented(", ".join(rest), "dim", INDENT))
+
+
+def everything(found: AlertReport) -> RenderableType:
     """Draw every rule with its figures. Many figures that are in order share one line."""
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
     for heading in ("rule", "of", "state", "value", "limit", "since"):
@@ -68,11 +128,31 @@ def report(found: AlertReport) -> RenderableType:
             if figure.why and figure.state == "firing":
                 notes.append(Text(f"{about}: {figure.why}"))
     for silence in found.silences:
-        said = f"silence {silence.id}: {target(silence)}, until {utc(silence.end)}"
-        notes.append(Text(f"{said}, by {silence.by}: {silence.why}", "yellow"))
+        notes.append(Text(_silence(silence), "yellow"))
     # Many figures may share one reason, such as a site that does not answer.
     notes += [Text(f"{', '.join(of)}: unknown, {why}") for why, of in unknown.items()]
     return Group(table, Text(), *notes) if notes else table
+
+
+def _deviation(rule: RuleReport, figure: FigureReport, style: str) -> RenderableType:
+    """Return the line of a figure that is not in order."""
+    state = "silenced" if figure.silenced and figure.state == "firing" else figure.state
+    line = Text.assemble((" ".join((rule.name, *figure.names)), style))
+    if state != "firing":
+        line.append(f" {state}", style)
+    line.append(f": {_value(figure)}")
+    if figure.for_s is not None:
+        line.append(f" for {brief(figure.for_s)}")
+    return Padding.indent(line.append(f" (limit: {rule.limit})", "dim"), INDENT)
+
+
+def _indented(text: str, style: str, columns: int) -> list[RenderableType]:
+    return [Padding.indent(Text(text, style), columns)] if text else []
+
+
+def _silence(silence: ListedSilence) -> str:
+    until = f"silence {silence.id}: {target(silence)}, until {utc(silence.end)}"
+    return f"{until}, by {silence.by}: {silence.why}"
 
 
 def _lines(rule: RuleReport) -> Iterator[tuple[str, FigureReport]]:

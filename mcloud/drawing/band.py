@@ -5,14 +5,14 @@ from collections.abc import Sequence
 from rich.text import Text
 
 from mcloud.alerts.watch import WatcherState
-from mcloud.clouds.ports import RECORD
 from mcloud.cost.words import usd
 from mcloud.durations import brief, utc
 from mcloud.failover.statement import GuardState
 from mcloud.observing.machine import Machine
+from mcloud.observing.notes import apart, record_of
 from mcloud.observing.problems import firing, silenced
 from mcloud.observing.queries import COST
-from mcloud.observing.snapshot import SiteSnapshot, Snapshot
+from mcloud.observing.snapshot import Snapshot
 from mcloud.runs import Running
 
 
@@ -22,21 +22,10 @@ def leading(snapshot: Snapshot) -> Text:
     if record is None:
         unknown = [site for site in snapshot.sites.values() if not site.record.known]
         return Text("primary unknown" if unknown else "no primary yet", "dim")
-    apart = [
-        f"{site.name} has {_record(site)}"
-        for site in snapshot.sites.values()
-        if site.record.known and site.record.value != record
-    ]
+    older = [f"{site.name} has {record_of(site)}" for site in apart(snapshot)]
     text = Text.assemble("primary ", (record.primary, "bold"), f", epoch {record.epoch}, ")
     text.append(f"{record.mode}" + (f": {record.reason}" if record.reason else ""))
-    return text.append(f"; {', '.join(apart)}", "yellow") if apart else text
-
-
-def _record(site: SiteSnapshot) -> str:
-    if site.record.value is not None:
-        return f"epoch {site.record.value.epoch}"
-    is_damaged = any(each.where == RECORD for each in site.damaged)
-    return "a damaged record" if is_damaged else "no record"
+    return text.append(f"; {', '.join(older)}", "yellow") if older else text
 
 
 def watching(snapshot: Snapshot) -> Text:
@@ -50,7 +39,7 @@ def watching(snapshot: Snapshot) -> Text:
         text.append(f"none runs here, paused {paused}", "yellow")
     else:
         text.append("none runs here", "dim")
-    text.append("; alerts ").append_text(_alerts(machine.alerts))
+    text.append("; alerts ").append_text(_alerts(machine.alerts, snapshot))
     return text.append_text(_silences(snapshot))
 
 
@@ -122,12 +111,12 @@ def _silences(snapshot: Snapshot) -> Text:
     return Text(f"; {count} {until} (`mcloud alerts silences`)", "yellow")
 
 
-def _alerts(watchers: Sequence[Running[WatcherState]]) -> Text:
+def _alerts(watchers: Sequence[Running[WatcherState]], snapshot: Snapshot) -> Text:
     running = [each for each in watchers if each.runs]
     if not running:
         return Text("no watcher runs here", "dim")
-    fires = [alert for each in running for alert in firing(each)]
-    quiet = sum(len(silenced(each)) for each in running)
+    fires = [alert for each in running for alert in firing(each, snapshot)]
+    quiet = sum(len(silenced(each, snapshot)) for each in running)
     style = "bold red" if quiet < len(fires) else "yellow"
     text = Text(", ".join(fires), style) if fires else Text("none fires")
     unknown = sum(each.state.unknown for each in running if each.state)

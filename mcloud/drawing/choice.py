@@ -6,6 +6,7 @@ from mcloud.drawing.monitor import MonitorView, pages
 
 INTERVALS = (1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0)  # seconds
 QUIT = ("q", "Q")
+ENTER, BACKSPACE = ("\r", "\n"), ("\x7f", "\b")
 
 
 def pressed(key: str, view: MonitorView, sites: int) -> MonitorView:
@@ -14,6 +15,10 @@ def pressed(key: str, view: MonitorView, sites: int) -> MonitorView:
     Args:
         sites: number of sites.
     """
+    if view.typing is not None:
+        return _typed(key, view, view.typing)
+    if key == "/":
+        return replace(view, typing="", help=False)
     if key == "p":
         return replace(view, paused=not view.paused)
     if key in ("+", "="):  # more often; = is + without shift
@@ -23,7 +28,7 @@ def pressed(key: str, view: MonitorView, sites: int) -> MonitorView:
     if key == "?":
         return replace(view, help=not view.help)
     if key in ("escape", "0"):
-        return replace(view, help=False, focus=None)
+        return replace(view, help=False, focus=None, filter="")
     if key.isdecimal() and int(key) <= sites:
         focus = int(key) - 1
         return replace(view, help=False, focus=None if view.focus == focus else focus)
@@ -33,6 +38,17 @@ def pressed(key: str, view: MonitorView, sites: int) -> MonitorView:
             return replace(view, focus=(view.focus + step) % max(1, sites))
         return replace(view, page=(view.page + step) % pages(sites, view.width))
     return view
+
+
+def _typed(key: str, view: MonitorView, text: str) -> MonitorView:
+    """Return the view after a key of the filter."""
+    if key in ENTER:
+        return replace(view, typing=None, filter=text)
+    if key == "escape":
+        return replace(view, typing=None)
+    if key in BACKSPACE:
+        return replace(view, typing=text[:-1])
+    return replace(view, typing=text + key) if len(key) == 1 and key.isprintable() else view
 
 
 def _next(interval: float, steps: tuple[float, ...], *, quicker: bool) -> float:

@@ -1,18 +1,18 @@
 """A table with one column per site and one row per figure, in exactly the given room."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from rich.cells import cell_len
 from rich.text import Text
 
 from mcloud.clouds.figures import FIGURES, rows_of
 from mcloud.clouds.ports import SERVICES
-from mcloud.drawing.figures import Cell, chart, rows
+from mcloud.drawing.figures import Cell, chart, rows, sparkline
 from mcloud.drawing.focus import service
 from mcloud.drawing.lines import fit, sides
-from mcloud.durations import brief
+from mcloud.durations import duration
 from mcloud.market.trade import to_text
-from mcloud.observing.snapshot import SiteSnapshot, Snapshot
+from mcloud.observing.snapshot import SiteSnapshot, Snapshot, Trend
 
 LABEL = 14  # columns
 LONGER = 12  # columns by which a symbol may be longer, of those of the first site
@@ -21,6 +21,7 @@ WIDEST = 93
 TEXT = 46  # columns of a figure with its age; charts use the rest
 
 CHART = "depths"
+TRENDS = ("trades/s", "lag", "latency", "price")
 GROUPS = (
     ("services", "queue depth", CHART, *rows_of("queue"), "dead letters"),
     tuple(rows_of("function")),
@@ -55,6 +56,10 @@ def columns(shown: Sequence[SiteSnapshot], now: float, width: int, room: int) ->
         kept.discard(label)
     gaps = len(GROUPS) - 1
     spare = room - len(kept) - gaps
+    trends = _trends(shown, each)
+    is_roomy = spare > len(trends)
+    if is_roomy:
+        spare -= len(trends) + 1
     # The order in which a high terminal is filled.
     for label, block in (
         (CHART, _chart(shown, each, CHART_HEIGHTS[0])),
@@ -71,7 +76,7 @@ def columns(shown: Sequence[SiteSnapshot], now: float, width: int, room: int) ->
         block = [line for label in group if label in kept for line in table[label]]
         lines += [Text()] if lines and block and spare >= 0 else []
         lines += block
-    return lines
+    return [*lines, Text(), *trends] if is_roomy else lines
 
 
 def column_width(shown: Sequence[SiteSnapshot], width: int) -> int:
@@ -101,7 +106,7 @@ def _row(label: str, cells: Sequence[Cell], width: int, longer: int = 0) -> Text
 
 def _cell(cell: Cell, width: int) -> Text:
     """Return a cell with the figure on the left and its age on the right."""
-    age = Text(brief(cell.age) if cell.age is not None else "", "yellow" if cell.problem else "dim")
+    age = Text(cell.shown_age, "yellow" if cell.problem else "dim")
     return fit(sides(cell.text, age, min(TEXT, width - 2)), width, pad=True)
 
 
@@ -116,6 +121,38 @@ def _chart(shown: Sequence[SiteSnapshot], width: int, height: int) -> list[Text]
             cell = sides(Text(drawn[number], "dim"), Text(top, "dim"), width - 2)
             line.append_text(fit(cell, width, pad=True))
     return lines
+
+
+def _trends(shown: Sequence[SiteSnapshot], width: int) -> list[Text]:
+    """Return a line for each figure, with its last values as bars and the newest as a number."""
+    lines = []
+    for label in TRENDS:
+        line = fit(Text(label, "dim"), LABEL, pad=True)
+        for site in shown:
+            values, newest = _trend(label, site)
+            number = Text(newest, "bold" if newest else "")
+            columns = min(TEXT, width - 2) - number.cell_len - 1
+            bars = sparkline(values, columns, from_zero=label != "price")
+            drawn = Text(bars, "dim") if bars else Text("no data", "dim")
+            cell = sides(drawn, number, min(TEXT, width - 2))
+            line.append_text(fit(cell, width, pad=True))
+        lines.append(line)
+    return lines
+
+
+def _trend(label: str, site: SiteSnapshot) -> tuple[list[float | None], str]:
+    """Return the values of a figure, and the newest as a text."""
+    trends = site.trends
+    series: Mapping[str, tuple[Trend, Callable[[float], str]]] = {
+        "trades/s": (trends.rate, lambda value: f"{value:,.0f}"),
+        "lag": (trends.lag, duration),
+        "latency": (trends.latency, lambda value: f"{value * 1000:,.0f} ms"),
+        "price": (trends.price, lambda value: f"{value:,.10g}"),
+    }
+    found, words = series[label]
+    values = [value for _, value in found]
+    newest = values[-1] if values else None
+    return values, "" if newest is None else words(newest)
 
 
 def _services(shown: Sequence[SiteSnapshot], width: int) -> list[Text]:

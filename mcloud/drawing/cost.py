@@ -13,25 +13,33 @@ from mcloud.clouds.billing import Bill
 from mcloud.cost.advise import Advice
 from mcloud.cost.estimate import EstimateLine, Load, net_of
 from mcloud.cost.forecast import Forecast, Range
-from mcloud.cost.report import CostReport
+from mcloud.cost.report import EMBEDDED, CostReport, Group
 from mcloud.cost.table import compared_cells, group_cells
 from mcloud.cost.words import percent, usd
+from mcloud.drawing.lines import bar
 from mcloud.durations import duration
 
 BAR = 12  # columns
-EIGHTHS = " ▏▎▍▌▋▊▉"
+WIDE = 90  # columns of a terminal that have room for all columns of a report
 
 
-def report_view(report: CostReport, *, compare: bool, details: bool) -> RenderableType:
-    """Draw the groups with their bars, and optionally every meter and the comparison of the
-    clouds.
+def report_view(
+    report: CostReport, *, compare: bool, details: bool, width: int = WIDE
+) -> RenderableType:
+    """Draw the groups with a sum for each site and their bars. ``details`` adds every meter and all
+    notes, and ``compare`` the comparison of the clouds. Below ``WIDE`` columns, figures that follow
+    from the others are left out.
     """
-    parts: list[RenderableType] = [_title(report), _groups(report)]
+    parts: list[RenderableType] = [_title(report), _groups(report, width)]
     if details:
         parts += [Text(), _lines(report)]
     if compare:
         parts += [Text(), comparison(report)]
-    parts += [Text(), *_summary(report), *(Text(f"· {note}", "dim") for note in report.notes)]
+    parts += [Text(), *_summary(report, details=details)]
+    if details:
+        parts += [Text(f"· {note}", "dim") for note in report.notes]
+    else:
+        parts.append(Text(_footer(report), "dim"))
     return Stack(*parts)
 
 
@@ -89,42 +97,65 @@ def advice_view(advice: Sequence[Advice]) -> RenderableType:
     return table
 
 
-def bar(part: Decimal, whole: Decimal, width: int = BAR) -> str:
-    """Return a bar in eighths of a column. A part above 0 is always visible."""
-    eighths = int(part / whole * width * 8) if whole > 0 else 0
-    if part > 0:
-        eighths = max(1, eighths)
-    full, rest = divmod(eighths, 8)
-    return "█" * full + (EIGHTHS[rest] if rest else "")
-
-
 def _title(report: CostReport) -> Text:
     tier = "after free tiers" if report.free_tier else "without free tiers"
     if report.is_unknown:
         return Text(f"{report.month.name}: unknown", "bold")
-    return Text.assemble(
+    line = Text.assemble(
         (f"{report.month.name}: {usd(report.net)}", "bold"),
         f" {tier}, {usd(report.gross)} at list price",
         (" (estimate)", "dim"),
     )
+    change = report.today_total
+    return line if change is None else line.append(f", {_change(change)} today")
 
 
-def _groups(report: CostReport) -> Table:
+def _groups(report: CostReport, width: int) -> Table:
+    """Draw the groups of each site and their sum, and the sum of all sites."""
+    kept = slice(None) if width >= WIDE else slice(3)  # without share and cost per million trades
+    columns = BAR if width >= WIDE else BAR // 2
+    heads = ("" if report.by == "site" else report.by, "list", "net", "share", "per million")
     table = _table(
         ("site", "left"),
-        (report.by, "left"),
-        *((name, "right") for name in ("list", "net", "share", "per million")),
+        *((name, "right" if index else "left") for index, name in enumerate(heads[kept])),
+        *((("today", "right"),) if report.today else ()),
         ("", "left"),
     )
-    largest = max((group.net for group in report.groups), default=Decimal(0))
-    seen = ""
-    for group in report.groups:
-        drawn = Text(bar(group.net, largest), "cyan")
-        if group.unknown:
-            drawn.append(f"{' ' if drawn else ''}+ unknown: {', '.join(group.unknown)}", "yellow")
-        table.add_row("" if group.site == seen else group.site, *group_cells(group), drawn)
-        seen = group.site
+    parts = [] if report.by == "site" else report.groups
+    largest = max((each.net for each in parts or report.groups), default=Decimal(0))
+
+    def add(site: str, cells: Sequence[str], today: str, drawn: Text, style: str = "") -> None:
+        table.add_row(site, *cells[kept], *([today] if report.today else []), drawn, style=style)
+
+    for total in report.subtotals:
+        mine = [each for each in parts if each.site == total.site]
+        for number, group in enumerate(mine):
+            name = "" if number else group.site
+            add(name, group_cells(group), "", _bar(group, largest, columns))
+        cells = ("total", *group_cells(total)[1:])
+        today = _change(report.today.get(total.site))
+        if mine:
+            add("", cells, today, Text(), "bold")
+        else:
+            add(total.site, cells, today, _bar(total, largest, columns))
+    if len(report.subtotals) > 1 and not report.is_unknown:
+        share = "100%" if report.net else ""
+        cells = ("total", usd(report.gross), usd(report.net), share, "")
+        add("all", cells, _change(report.today_total), Text(), "bold")
     return table
+
+
+def _bar(group: Group, largest: Decimal, columns: int) -> Text:
+    drawn = Text(bar(float(group.net / largest) if largest else 0.0, columns), "cyan")
+    if group.unknown:
+        drawn.append(f"{' ' if drawn else ''}+ unknown: {', '.join(group.unknown)}", "yellow")
+    return drawn
+
+
+def _change(change: Decimal | str | None) -> str:
+    if not isinstance(change, Decimal):
+        return "unknown"
+    return f"{'+' if change > 0 else ''}{usd(change)}"
 
 
 def _lines(report: CostReport) -> Table:
@@ -151,23 +182,22 @@ def _lines(report: CostReport) -> Table:
     return table
 
 
-def _summary(report: CostReport) -> list[Text]:
+def _summary(report: CostReport, *, details: bool) -> list[Text]:
     words = []
     for usage in report.usages:
-        trades = usage.trades.total
-        words.append(
-            Text(
-                f"{usage.site}: "
-                + ("trades unknown" if trades is None else f"{trades:,.0f} trades")
-                + f" ({usage.trades.source})"
-            )
-        )
+        if usage.problem:
+            words.append(Text(f"{usage.site}: unknown: {usage.problem}", "yellow"))
         bill = report.bills.get(usage.site)
         if isinstance(bill, Bill):
             age = duration(report.at - bill.as_of)
             words.append(Text(f"{usage.site}: billed {usd(bill.net)} ({bill.source}, {age} old)"))
-        elif bill:
+        elif bill and details:
             words.append(Text(f"{usage.site}: billed: unknown: {bill}", "dim"))
+        if details:
+            count = usage.trades.total
+            trades = "trades unknown" if count is None else f"{count:,.0f} trades"
+            words.append(Text(f"{usage.site}: {trades} ({usage.trades.source})", "dim"))
+    words += _unknown_changes(report)
     words += _budgets(report)
     if report.forecast and report.forecast.early:
         words.append(Text(f"forecast: too early: {report.forecast.rests_on}", "dim"))
@@ -176,9 +206,32 @@ def _summary(report: CostReport) -> list[Text]:
     elif report.forecast:
         low, expected, high = map(usd, report.forecast.total)
         words.append(Text(f"forecast: {expected}, between {low} and {high}"))
-    if report.own_cost:
+    if report.own_cost and details:
         words.append(Text(f"this report cost {usd(report.own_cost)} at most", "dim"))
     return words
+
+
+def _unknown_changes(report: CostReport) -> list[Text]:
+    """Return why the change since yesterday is unknown, for the sites where nothing else says
+    it.
+    """
+    reasons: dict[str, list[str]] = {}
+    problems = {usage.site for usage in report.usages if usage.problem}
+    for site, why in report.today.items():
+        if isinstance(why, str) and site not in problems:
+            reasons.setdefault(why, []).append(site)
+    return [
+        Text(f"{', '.join(sites)}: the change since yesterday is unknown, because {why}", "dim")
+        for why, sites in reasons.items()
+    ]
+
+
+def _footer(report: CostReport) -> str:
+    first, *others = report.notes
+    embedded = [each for each in others if each == EMBEDDED]
+    count = len(others) - len(embedded)
+    more = [f"{count} more note{'s' * (count > 1)} with --details"] if count else []
+    return "; ".join([first, *embedded, *more])
 
 
 def _budgets(report: CostReport) -> list[Text]:

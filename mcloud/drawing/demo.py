@@ -1,14 +1,67 @@
-"""A view of the result of the demo."""
+"""Views of the demo: its steps while it runs, and its result."""
 
 from collections.abc import Mapping
 
+from rich.console import Group, RenderableType
 from rich.table import Table
+from rich.text import Text
 
 from mcloud.cost.run import RunCost
 from mcloud.cost.words import usd
 from mcloud.drawing.drill import rto
+from mcloud.drawing.lines import bar, fit, sides
 from mcloud.rehearsal.demo import Proof
 from mcloud.rehearsal.drill_report import DrillReport
+from mcloud.rehearsal.steps import STEPS, DemoStep, DemoSteps
+
+TITLES: Mapping[DemoStep, str] = {
+    "up": "both clouds up",
+    "stored": "trades in, in any order, some twice",
+    "refused": "the poison refused: messages that are no trades",
+    "exact": "every candle exact",
+    "out": "a site taken out while trades flow",
+    "moved": "the guard moves the traffic",
+    "back": "the site back, and caught up",
+    "again": "exact again on both sites, and nothing lost",
+}
+FRAMES = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
+PACE = 8  # frames per second
+WIDEST = 50  # columns of a bar
+
+
+def steps(seen: DemoSteps, width: int) -> RenderableType:
+    """Draw the steps with the times at which they were reached, and a bar for each site."""
+    now = next((step for step in STEPS if step not in seen.reached and step != "refused"), None)
+    lines: list[RenderableType] = []
+    for step in STEPS:
+        words = seen.words.get(step, TITLES[step])
+        if step in seen.reached:
+            is_failed = step in seen.failed
+            mark = ("✗ ", "bold red") if is_failed else ("✓ ", "bold green")
+            line = Text.assemble(mark, words)
+            lines.append(sides(line, Text(f"{seen.reached[step]:.1f} s", "dim"), min(width, 76)))
+        elif step == now:
+            frame = FRAMES[int(seen.at * PACE) % len(FRAMES)]
+            lines.append(Text.assemble((f"{frame} ", "bold cyan"), (words, "bold")))
+            if seen.doing:
+                lines.append(fit(Text(f"  {seen.doing}", "dim"), width))
+        else:
+            lines.append(Text(f"· {words}", "dim"))
+    if now is None and seen.doing:
+        lines.append(fit(Text(f"  {seen.doing}", "dim"), width))
+    return Group(*lines, *_bars(seen, width))
+
+
+def _bars(seen: DemoSteps, width: int) -> list[Text]:
+    longest = max(map(len, seen.bars), default=0)
+    columns = max(8, min(WIDEST, width - longest - 30))
+    lines = []
+    for name, each in seen.bars.items():
+        filled = bar(each.share, columns)
+        line = Text.assemble(f"  {name:<{longest}} ", (filled, "red" if each.words else "cyan"))
+        line.append("░" * (columns - len(filled)), "dim")
+        lines.append(line.append(f" {each.done:,} of {each.whole:,}  {each.words}".rstrip()))
+    return lines
 
 
 def table(proof: Proof, outage: DrillReport, costs: Mapping[str, RunCost]) -> Table:

@@ -14,14 +14,14 @@ def view(report: DrillReport) -> RenderableType:
     timeline.add_column(justify="right")
     for each in report.timeline:
         timeline.add_row(f"{each.s:z.1f} s", Text(each.what))
-    figures = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
-    for name, value, is_good in _figures(report):
-        figures.add_row(name, Text(value, "green" if is_good else "bold red"))
+    facts = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
+    for name, value, is_good in figures(report):
+        facts.add_row(name, Text(value, "green" if is_good else "bold red"))
     verdict = Text("passed", "green") if report.ok else Text("FAILED", "red")
     if report.problem:
         verdict.append(f": {report.problem}")
     title = Text(f"{report.scenario} of {report.site}", "bold")
-    return Group(title, timeline, "", figures, "", verdict)
+    return Group(title, timeline, "", facts, "", verdict)
 
 
 def markdown(report: DrillReport) -> str:
@@ -37,7 +37,7 @@ def markdown(report: DrillReport) -> str:
         "",
         "| figure | value |",
         "|---|---|",
-        *(f"| {name} | {value} |" for name, value, _ in _figures(report)),
+        *(f"| {name} | {value} |" for name, value, _ in figures(report)),
     ]
     if report.problem:
         lines += ["", f"Problem: {report.problem}"]
@@ -48,7 +48,7 @@ def rto(seconds: float | None) -> str:
     return "nothing was moved" if seconds is None else f"{seconds:.1f} s"
 
 
-def _figures(report: DrillReport) -> Iterator[tuple[str, str, bool]]:
+def figures(report: DrillReport) -> Iterator[tuple[str, str, bool]]:
     """Yield the name, the value, and whether the value is good."""
     expected = report.expected_to_move
     is_as_expected = expected is None or (report.moves > 0) == expected

@@ -9,11 +9,13 @@ from rich.table import Table
 from rich.text import Text
 
 from mcloud.drawing.doctor import MARKS
+from mcloud.drawing.lines import aligned
 from mcloud.drawing.run_status import alive, unspoken
-from mcloud.failover.audit import AuditEntry
-from mcloud.failover.decide import Debt
+from mcloud.durations import duration
+from mcloud.failover.decide import NOTHING, Debt
 from mcloud.failover.execution import MoveReport
 from mcloud.failover.history import Kept
+from mcloud.failover.moves import LoggedMove
 from mcloud.failover.preflight import Preflight
 from mcloud.failover.statement import GuardState, ServiceStatement, SiteStatement
 from mcloud.runs import Running
@@ -169,20 +171,52 @@ def _outcome(move: MoveReport) -> Iterator[Text]:
         yield Text(f"ids missing (RPO): {missing:,}", "green" if not missing else "bold red")
 
 
-def entries(history: Sequence[AuditEntry]) -> RenderableType:
-    """Draw the audit log."""
-    table = _table("when", "who", "step", "epoch", "primary", "why")
-    for each in history:
-        record = each.record
-        table.add_row(
-            _moment(each.at),
-            each.by,
-            each.step,
-            str(record.epoch) if record else "",
-            record.primary if record else "",
-            Text(each.why),
-        )
-    return table
+def moves(found: Sequence[LoggedMove]) -> RenderableType:
+    """Draw one line a move, or another change. A reason that does not fit is cut."""
+    rows: list[Sequence[Text | str]] = [("when", "move", "leaderless", "who", "why")]
+    rows += [
+        (_moment(each.first.at), _way(each), _gap(each), each.author, each.first.why)
+        for each in found
+    ]
+    head, *lines = aligned(rows, right=(2,))
+    head.stylize("bold")
+    return Group(head, *lines)
+
+
+def steps(found: Sequence[LoggedMove]) -> RenderableType:
+    """Draw every move with its whole reason, and the time of each of its steps."""
+    parts: list[RenderableType] = []
+    for each in found:
+        head = Text.assemble((f"{_moment(each.first.at)}  ", "bold"), _way(each))
+        gap = _gap(each)
+        if gap:
+            head.append(" · ").append_text(gap).append("" if each.problem else " leaderless")
+        parts += [head, Text(f"  {each.first.by}: {each.first.why}".rstrip(": "))]
+        if each.is_move:
+            begun = each.first.at
+            table = _table(*[""] * 3)
+            table.show_header = False
+            for entry in each.entries:
+                record = entry.record
+                epoch = f"epoch {record.epoch}, primary {record.primary}" if record else ""
+                table.add_row(f"  +{entry.at - begun:.2f} s", entry.step, epoch)
+            parts.append(table)
+        parts.append("")
+    return Group(*parts[:-1])
+
+
+def _way(move: LoggedMove) -> Text:
+    if not move.is_move:
+        return Text(move.first.step, "dim")
+    return Text.assemble(move.source or "unknown", " → ", (move.target or "unknown", "bold"))
+
+
+def _gap(move: LoggedMove) -> Text:
+    if not move.is_move:
+        return Text()
+    if move.problem:
+        return Text(move.problem, "yellow")
+    return Text("unknown" if move.gap_s is None else duration(move.gap_s))
 
 
 _SERVICES = ("queue", "function", "candles", "archive")
@@ -207,8 +241,8 @@ def _verdicts(sites: Mapping[str, SiteStatement]) -> Text:
 def _decision(decision: Kept | None) -> str:
     if decision is None:
         return "no decision yet"
-    what = f"{decision.action} {decision.site}".strip()
-    return f"{what}: {decision.reason}"
+    action = "no action" if decision.action == NOTHING else decision.action
+    return f"{f'{action} {decision.site}'.strip()}: {decision.reason}"
 
 
 def _moment(at: float) -> str:

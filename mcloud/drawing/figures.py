@@ -5,26 +5,28 @@ date.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from rich.text import Text
 
 from mcloud.clouds.figures import MeasuredFigure, rows_of
 from mcloud.clouds.observation import Observation
-from mcloud.clouds.ports import SERVICES, Depth, Lag
+from mcloud.clouds.ports import SERVICES, Depth, Heartbeat, Lag
 from mcloud.cost.words import usd
 from mcloud.durations import brief, duration
 from mcloud.market.trade import to_text
 from mcloud.observing.document import why_missing
 from mcloud.observing.queries import CANDLES, COMPACTION, COST, FAST, METRICS, PROBES, STORE
 from mcloud.observing.recent import Recent
+from mcloud.observing.replicated import is_current
 from mcloud.observing.snapshot import SiteSnapshot, Snapshot
 
 Value = TypeVar("Value")
 
 SLACK = 10.0  # seconds over the interval of a figure until it counts as old
 HOUR = 3600.0  # seconds between two scheduled compactions
+QUIET = 300.0  # seconds without a trade, while other symbols have some, that are shown
 FRESH = 20.0  # seconds; the figures of a metrics service are older in most cases, and say so
 
 
@@ -34,13 +36,20 @@ class Cell:
 
     text: Text
     age: float | None = None
-    """Age in seconds. None if the figure is fresh, or if its text says how old it is."""
+    """Age in seconds. None if the text says how old the figure is."""
     problem: str = ""
     """Reason why the figure is not newer."""
+    is_old: bool = False
+    """Whether the figure is older than its interval explains, or its site has a problem."""
+
+    @property
+    def shown_age(self) -> str:
+        """The age, if it has to be shown."""
+        return brief(self.age) if self.is_old and self.age is not None else ""
 
     @property
     def ago(self) -> str:
-        return "" if self.age is None else f"{brief(self.age)} ago"
+        return f"{self.shown_age} ago" if self.shown_age else ""
 
 
 @dataclass(frozen=True)
@@ -51,10 +60,22 @@ class FigureRow:
 
 def rows(snapshot: Snapshot) -> list[FigureRow]:
     """Return one row per figure, with one cell per site."""
-    sites, now = list(snapshot.sites.values()), snapshot.at
-    return [
-        FigureRow(label, [make(site, now) for site in sites]) for label, make in FIGURES.items()
-    ]
+    columns = [figures(site, snapshot.at) for site in snapshot.sites.values()]
+    return [FigureRow(label, [cells[label] for cells in columns]) for label in FIGURES]
+
+
+def figures(site: SiteSnapshot, now: float) -> dict[str, Cell]:
+    """Return all figures of a site, by label.
+
+    A site with a problem has the age of each, because they may have changed since.
+    """
+    cells = {label: make(site, now) for label, make in FIGURES.items()}
+    if not (site.down or site.silent):
+        return cells
+    return {
+        label: replace(cell, is_old=cell.is_old or (cell.age or 0.0) >= 1)
+        for label, cell in cells.items()
+    }
 
 
 def services(site: SiteSnapshot, now: float) -> Cell:
@@ -70,7 +91,7 @@ def services(site: SiteSnapshot, now: float) -> Cell:
     slowest = max(each.took for each in known)
     oldest = min(each.at or 0.0 for each in known)
     text = Text.assemble(("up", "green"), (f"  {slowest * 1000:.0f} ms", "dim"))
-    return Cell(text, _age(oldest, now, PROBES))
+    return _aged(text, oldest, now, PROBES)
 
 
 def queue(site: SiteSnapshot, now: float) -> Cell:
@@ -100,7 +121,7 @@ def measured(declared: Sequence[MeasuredFigure]) -> "Callable[[SiteSnapshot, flo
         for each in others:
             if count := seen.value[each.name].value:
                 text.append(f", {count:,.0f} {each.note}", "yellow")
-        return Cell(text, _age(figure.as_of, now, FRESH), seen.problem)
+        return _aged(text, figure.as_of, now, FRESH, seen.problem)
 
     return cell
 
@@ -131,7 +152,21 @@ def processed(site: SiteSnapshot, now: float) -> Cell:
     trades = sum(beat.trades for beat in beats)
     newest = max(beat.at for beat in beats)
     text = Text(f"{trades:,} trades" if broken is None else f"at least {trades:,} trades")
-    return Cell(text, _age(newest, now, STORE), site.heartbeats.problem)
+    if said := _quiet(beats):
+        text.append(f", {said}", "dim")
+    return _aged(text, newest, now, STORE, site.heartbeats.problem)
+
+
+def _quiet(beats: Sequence[Heartbeat]) -> str:
+    """Return the symbols whose newest trade is much older than that of the others."""
+    newest = max(beat.last_trade_time for beat in beats)
+    quiet = [beat for beat in beats if newest - beat.last_trade_time > 1000 * QUIET]
+    if not quiet:
+        return ""
+    oldest = min(quiet, key=lambda beat: beat.last_trade_time)
+    others = f" and {len(quiet) - 1} others" if len(quiet) > 1 else ""
+    longest = brief((newest - oldest.last_trade_time) / 1000)
+    return f"{oldest.symbol}{others} none for {'up to ' if others else ''}{longest}"
 
 
 def candle(site: SiteSnapshot, now: float) -> Cell:
@@ -161,9 +196,12 @@ def behind(site: SiteSnapshot, now: float) -> Cell:
         return _unknown(site.lags.why)
     if not lags:
         return Cell(Text("no replicator", "dim"), problem=site.lags.problem)
-    oldest = min(lag.at for lag in lags)
     text = Text(", ").join(_lag(lag, now) for lag in lags)
-    return Cell(text, _age(oldest, now, STORE), site.lags.problem)
+    current = [lag.at for lag in lags if is_current(lag, now)]
+    if not current:
+        return Cell(text, problem=site.lags.problem)
+    oldest = min(current)
+    return _aged(text, oldest, now, STORE, site.lags.problem)
 
 
 def compacted(site: SiteSnapshot, now: float) -> Cell:
@@ -178,7 +216,10 @@ def compacted(site: SiteSnapshot, now: float) -> Cell:
         text.append(f", up to {last.next_symbol}", "yellow")
     if last.problems:
         text.append(f", {last.problems:,} failed", "yellow")
-    return Cell(text, _age(last.at, now, HOUR + COMPACTION), seen.problem)
+    if last.staged_since is not None:
+        ago = brief(now - last.staged_since)
+        text.append(f", {last.staged:,} still staged, the oldest written {ago} ago")
+    return _aged(text, last.at, now, HOUR + COMPACTION, seen.problem)
 
 
 def cost(site: SiteSnapshot, now: float) -> Cell:
@@ -188,7 +229,7 @@ def cost(site: SiteSnapshot, now: float) -> Cell:
     text = Text(f"{usd(seen.value.month_to_date)} this month")
     if seen.value.per_hour is not None:
         text.append(f", {usd(seen.value.per_hour)}/h")
-    return Cell(text, _age(seen.at or 0.0, now, COST), seen.problem)
+    return _aged(text, seen.at or 0.0, now, COST, seen.problem)
 
 
 FIGURES: Mapping[str, Callable[[SiteSnapshot, float], Cell]] = {
@@ -217,7 +258,7 @@ def _seen(
 ) -> Cell:
     if seen.value is None:
         return _unknown(seen.why)
-    return Cell(shown(seen.value), _age(seen.at or 0.0, now, interval), seen.problem)
+    return _aged(shown(seen.value), seen.at or 0.0, now, interval, seen.problem)
 
 
 def _depth(seen: Observation[Depth], cloud: str, now: float, interval: float) -> Cell:
@@ -228,23 +269,27 @@ def _depth(seen: Observation[Depth], cloud: str, now: float, interval: float) ->
         text, interval = Text(f"{depth.ready:,} waiting"), max(interval, METRICS["gcp"])
     else:
         text = Text(f"{depth.ready:,} ready, {depth.in_flight:,} in flight")
-    return Cell(text, _age(depth.as_of, now, interval), seen.problem)
+    return _aged(text, depth.as_of, now, interval, seen.problem)
 
 
 def _unknown(why: str) -> Cell:
     return Cell(Text(f"unknown: {why}", "dim"))
 
 
-def _age(at: float, now: float, interval: float) -> float | None:
-    """Return the age in seconds if the interval of the figure does not explain it, else None."""
-    return now - at if now - at > interval + SLACK else None
+def _aged(text: Text, at: float, now: float, interval: float, problem: str = "") -> Cell:
+    """Return a figure of which a newer one is expected every ``interval`` seconds."""
+    age = now - at
+    return Cell(text, age, problem, is_old=age > interval + SLACK)
 
 
 def _lag(lag: Lag, now: float) -> Text:
     part = "" if lag.part == "all" else f" {lag.part}"
+    if not is_current(lag, now):
+        ago = brief(max(0.0, now - lag.at))
+        return Text(f"{lag.source}{part} unknown, last reported {ago} ago", "dim")
     candles = "unknown" if lag.candles_s is None else brief(lag.candles_s)
     raw = "unknown" if lag.raw_s is None else brief(lag.raw_s)
-    is_old = _age(lag.at, now, STORE) is not None
+    is_old = now - lag.at > STORE + SLACK
     return Text(f"{lag.source}{part} {candles}, raw {raw}", "dim" if is_old else "")
 
 
@@ -263,6 +308,25 @@ def chart(history: Sequence[tuple[float, int | None]], width: int, height: int =
         "".join(" " if each is None else BARS[max(0, min(8, each - 8 * row))] for each in eighths)
         for row in reversed(range(height))
     ]
+
+
+def sparkline(values: Sequence[float | None], width: int, *, from_zero: bool = True) -> str:
+    """Return the last values as one line of bars of eighths. Unknown values leave a gap.
+
+    Args:
+        from_zero: whether the lowest bar stands for 0. Otherwise it is the lowest value, so that
+            small changes of a price are visible.
+    """
+    shown = values[-width:] if width > 0 else []
+    known = [value for value in shown if value is not None]
+    if not known:
+        return ""
+    low, high = 0.0 if from_zero else min(known), max(known)
+    span = high - low
+    return "".join(
+        " " if value is None else BARS[1 + int(7 * (value - low) / span) if span else 1]
+        for value in shown
+    )
 
 
 def _eighths(value: int, top: int, height: int) -> int:

@@ -1,11 +1,13 @@
 """A view of one site: every figure with its reason, and every symbol."""
 
+from collections.abc import Callable
+
 from rich.cells import cell_len
 from rich.text import Text
 
 from mcloud.clouds.observation import Observation
 from mcloud.clouds.ports import SERVICES
-from mcloud.drawing.figures import FIGURES, Cell, chart
+from mcloud.drawing.figures import Cell, chart, figures
 from mcloud.drawing.lines import fit
 from mcloud.durations import brief
 from mcloud.market.trade import to_text
@@ -15,20 +17,24 @@ LABEL = 14  # columns
 DEPTHS = 60  # that are drawn
 
 
-def details(site: SiteSnapshot, now: float, room: int) -> list[Text]:
-    """Return all lines of the view. The chart is higher if there is more room."""
+def details(
+    site: SiteSnapshot, now: float, room: int, keeps: Callable[[str], bool] = lambda text: True
+) -> list[Text]:
+    """Return all lines of the view. The chart is higher if there is more room. ``keeps`` tells
+    whether a symbol is shown.
+    """
     height = 1 if room < 36 else 4
     lines = [Text.assemble((site.name, "bold"), (f" {site.cloud}", "dim"))]
     lines += [_line(name, service(site.health[name])) for name in SERVICES]
     lines += [Text()]
-    for label, make in FIGURES.items():
+    for label, cell in figures(site, now).items():
         if label != "services":
-            lines.append(_figure(label, make(site, now)))
+            lines.append(_figure(label, cell))
         if label == "queue depth" and site.history:
             lines += [
                 Text(" " * LABEL + each, "dim") for each in chart(site.history, DEPTHS, height)
             ]
-    lines += [Text(), *_symbols(site, now)]
+    lines += [Text(), *(line for line in _symbols(site, now) if keeps(line.plain))]
     pause = (site.guards.value or {}).get("pause")
     if pause and pause.paused:
         said = f"paused by {pause.by}, {brief(max(0.0, now - pause.at))} ago"

@@ -1,7 +1,6 @@
 """The processes on this machine, one line each."""
 
-from collections.abc import Sequence
-from typing import TypeVar
+from collections.abc import Callable
 
 from rich.text import Text
 
@@ -14,18 +13,22 @@ from mcloud.producer.sender import SiteDelivery
 from mcloud.replication.progress import ReplicatorState
 from mcloud.runs import Running, RunState
 
-State = TypeVar("State", bound=RunState)
-
-REMEMBERED = 600.0  # seconds that one that has ended is still shown
 NAME = 14  # columns
 
 
-def here(machine: Machine, now: float, most: int) -> list[Text]:
+def here(
+    machine: Machine, now: float, most: int, keeps: Callable[[str], bool] = lambda text: True
+) -> list[Text]:
     """Return up to ``most`` lines: producers and replicators, running ones first. The last line may
-    be a count of those left out.
+    be a count of those left out. ``keeps`` tells whether a line is shown.
     """
-    lines = [_producer(each, now) for each in _shown(machine.producers, now)]
-    lines += [_replicator(each, now) for each in _shown(machine.replicators, now)]
+    shown = machine.recent(now)
+    lines = [_producer(each, now) for each in shown.producers]
+    lines += [_replicator(each, now) for each in shown.replicators]
+    is_filtered = bool(lines)
+    lines = [line for line in lines if keeps(line.plain)]
+    if not lines and is_filtered:
+        return [Text("no process matches the filter", "dim")]
     if not lines:
         return [Text("no producer or replicator is running here", "dim")]
     if len(lines) > most:
@@ -33,20 +36,6 @@ def here(machine: Machine, now: float, most: int) -> list[Text]:
         lines = lines[:most]
         lines[-1] = lines[-1].append(f"  and {more} more", "bold")
     return lines
-
-
-def _shown(runs: Sequence[Running[State]], now: float) -> list[Running[State]]:
-    """Return the runs that are active, ended recently, or left something behind."""
-    ended = [each for each in runs if not each.runs and (each.damaged or _is_of_note(each, now))]
-    return [*(each for each in runs if each.runs), *ended]
-
-
-def _is_of_note(each: Running[RunState], now: float) -> bool:
-    state = each.state
-    if state is None:
-        return False
-    left_holes = isinstance(state, ProducerState) and bool(state.holes)
-    return left_holes or now - state.at < REMEMBERED
 
 
 def _producer(producer: Running[ProducerState], now: float) -> Text:

@@ -20,6 +20,8 @@ from mcloud.observing.problems import problems
 from mcloud.observing.snapshot import SiteSnapshot, Snapshot
 
 HERE_LEAST, HERE_MOST = 2, 8  # lines about the processes here, including the one above
+WIDE = 110  # columns with room for all keys
+EVENTS_LEAST = 4  # lines of the event log, with the one above
 TROUBLES = 4  # lines of problems on a high terminal
 
 KEYS = (
@@ -28,6 +30,11 @@ KEYS = (
     ("+ -", "shorten or lengthen the interval (not that of metrics services)"),
     ("1 … 9", "show one site with all its figures; again, or Esc: all sites"),
     ("← →", "show other sites, if not all fit"),
+    ("/", "filter symbols, processes, events and problems; Esc: show all"),
+    ("l", "logs of everything, or of the site that is shown alone"),
+    ("a", "alerts, with what helps"),
+    ("t", "trace a trade; asks for its id"),
+    ("f", "failover to the site shown alone, or to one you name; it asks first"),
     ("?", "this page"),
 )
 
@@ -46,6 +53,15 @@ class MonitorView:
     """Index of the site that is shown alone, counted from 0."""
     page: int = 0
     help: bool = False
+    filter: str = ""
+    """Text that the lines about symbols, processes, events and problems contain."""
+    typing: str | None = None
+    """The filter that is being typed, or None."""
+
+    def keeps(self, text: str) -> bool:
+        """Whether the filter keeps a line."""
+        wanted = self.filter if self.typing is None else self.typing
+        return wanted.lower() in text.lower()
 
 
 def screen(snapshot: Snapshot, view: MonitorView) -> list[Text]:
@@ -56,7 +72,7 @@ def screen(snapshot: Snapshot, view: MonitorView) -> list[Text]:
     if view.help:
         body = _help()
     elif (site := focused(snapshot, view)) is not None:
-        body = details(site, snapshot.at, room)
+        body = details(site, snapshot.at, room, view.keeps)
     else:
         body = _overview(snapshot, view, room)
     if len(body) > room:
@@ -94,7 +110,11 @@ def _head(snapshot: Snapshot, view: MonitorView) -> list[Text]:
 def _trouble(snapshot: Snapshot, view: MonitorView) -> list[Text]:
     """Return the problems in a constant number of lines, so that the rest keeps its place."""
     room = 1 if view.height < 36 else TROUBLES
-    lines = problems(snapshot)
+    found = list(map(str, problems(snapshot)))
+    lines = [line for line in found if view.keeps(line)]
+    if found and not lines:
+        said = f"{len(found)} problem{'s' * (len(found) > 1)}, none of which matches the filter"
+        return [Text()] * (room - 1) + [Text(said, "yellow")]
     if not lines:
         is_asking = any(site.up is None for site in snapshot.sites.values())
         said = "reading the sites" if is_asking else "no problems"
@@ -107,10 +127,14 @@ def _trouble(snapshot: Snapshot, view: MonitorView) -> list[Text]:
 
 
 def _foot(snapshot: Snapshot, view: MonitorView) -> Text:
-    keys = Text()
-    for key, does in (("q", "quit"), ("p", "pause"), ("+ -", "interval"), ("1-9", "focus")):
+    if view.typing is not None:
+        return Text.assemble(("/", "bold"), view.typing, ("▏", "bold"), ("  Enter keeps it", "dim"))
+    keys = Text().append(f"/{view.filter}  ", "bold yellow") if view.filter else Text()
+    named = (("q", "quit"), ("p", "pause"), ("+ -", "interval"), ("1-9", "focus"), ("?", "help"))
+    more = (("/", "filter"), ("l", "logs"), ("a", "alerts"), ("t", "trace"), ("f", "failover"))
+    for key, does in named if view.width < WIDE else (*named, *more):
         keys.append(f"{key} ", "bold").append(f"{does}  ", "dim")
-    keys.append("? ", "bold").append("help", "dim")
+    keys.rstrip()
     cost = (
         Text() if snapshot.upkeep is None else Text(f"looking ${snapshot.upkeep:.2f}/month", "dim")
     )
@@ -139,5 +163,26 @@ def _overview(snapshot: Snapshot, view: MonitorView, room: int) -> list[Text]:
     body += columns(shown, snapshot.at, view.width, room - len(body) - HERE_LEAST)
     left = room - len(body)
     machine = snapshot.machine.value or Machine()
-    below = here(machine, snapshot.at, min(HERE_MOST, max(1, left - 1)))
-    return [*body, *([Text()] if left > len(below) else []), *below]
+    below = here(machine, snapshot.at, min(HERE_MOST, max(1, left - 1)), view.keeps)
+    body += [*([Text()] if left > len(below) else []), *below]
+    return [*body, *_events(snapshot, room - len(body), view)]
+
+
+def _events(snapshot: Snapshot, room: int, view: MonitorView) -> list[Text]:
+    """Return the newest events, the newest first, if there is room for some."""
+    if room < EVENTS_LEAST:
+        return []
+    lines = [Text(), Text("events", "bold")]
+    kept = [event for event in snapshot.events if view.keeps(event.text)]
+    for event in kept[::-1][: room - len(lines)]:
+        moment = datetime.fromtimestamp(event.at, UTC)
+        word, style = {
+            "began": ("", "yellow"),
+            "ended": ("over: ", "green"),
+            "moved": ("", "bold"),
+        }[event.kind]
+        lines.append(Text.assemble((f"{moment:%H:%M:%S}  ", "dim"), (f"{word}{event.text}", style)))
+    if not kept:
+        said = "none since the start of the monitor"
+        lines.append(Text("none matches the filter" if snapshot.events else said, "dim"))
+    return lines

@@ -7,18 +7,41 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from mcloud.drawing.lines import bar
 from mcloud.drawing.run_status import alive, unspoken
 from mcloud.durations import duration
+from mcloud.market.candle import to_timestamp
+from mcloud.market.trade import Trade, to_text
 from mcloud.producer.cursor import Hole
 from mcloud.producer.reported_state import ProducerState
 from mcloud.producer.sender import SiteDelivery
 from mcloud.runs import Running
 
 HOLES = 5  # that the panel names
+LEAST = 0.02  # share of a source that tells how long the rest takes
+WIDEST = 60  # columns of the bar
 
 
-def panel(state: ProducerState) -> RenderableType:
-    """Draw one producer, live."""
+def panel(
+    state: ProducerState,
+    *,
+    done: float | None = None,
+    newest: Trade | None = None,
+    width: int = 80,
+) -> RenderableType:
+    """Draw one producer, live.
+
+    Args:
+        done: share of the source that was read, from 0 to 1; None for a source without an end.
+        newest: the last trade that was read.
+        width: columns of the terminal.
+    """
+    elapsed = max(0.0, state.at - state.started)
+    parts: list[RenderableType] = []
+    if done is not None:
+        parts.append(_progress(state, done, elapsed, width))
+    elif state.started:
+        parts.append(Text(f"running for {duration(elapsed)}", "dim"))
     head = Text.assemble(
         (f"{state.read:,}", "bold"),
         f" trades, {state.rate:,.0f}/s",
@@ -27,9 +50,14 @@ def panel(state: ProducerState) -> RenderableType:
         f"  spool {_size(state.spool_bytes)}",
         (" FULL, not reading" if state.spool_full else "", "bold red"),
     )
+    parts.append(head)
+    if newest:
+        at = to_timestamp(newest.time // 1000 * 1000)
+        parts.append(Text(f"{newest.symbol} {to_text(newest.price)} at {at}", "cyan"))
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for heading in ("site", "acked", "waiting", "breaker", "publish", ""):
-        table.add_column(heading, justify="right" if heading in ("acked", "waiting") else "left")
+    for heading in ("site", "accepted", "waiting", "lag", "breaker", "publish", ""):
+        is_number = heading in ("accepted", "waiting", "lag")
+        table.add_column(heading, justify="right" if is_number else "left")
     for name, site in state.sites.items():
         chosen = name in state.route.sites
         latency = "" if site.latency is None else f"{site.latency * 1000:.0f} ms"
@@ -37,11 +65,12 @@ def panel(state: ProducerState) -> RenderableType:
             Text(name, style="" if chosen else "dim"),
             f"{site.trades:,}",
             f"{site.waiting_trades:,}",
+            duration(site.lag_s),
             _breaker(site),
             latency,
             Text(site.error, style="red" if site.refused else "yellow"),
         )
-    parts: list[RenderableType] = [head, table, Text(state.route.reason, style="dim")]
+    parts += [table, Text(state.route.reason, style="dim")]
     parts += [Text(_hole(hole), style="yellow") for hole in state.holes[:HOLES]]
     if len(state.holes) > HOLES:
         parts.append(Text(f"… and {len(state.holes) - HOLES} more holes", style="yellow"))
@@ -107,6 +136,29 @@ def delivered(sites: Mapping[str, SiteDelivery]) -> RenderableType:
     for name, each in sites.items():
         table.add_row(name, f"{each.trades:,}", f"{each.messages:,}", f"{each.waiting:,}")
     return table
+
+
+def _progress(state: ProducerState, done: float, elapsed: float, width: int) -> Text:
+    """Return the bar of the trades that the sites have accepted."""
+    accepted = [site.trades for site in state.sites.values()]
+    # With another mode than `both`, each trade goes to one site.
+    count = min(accepted) if len(state.route.sites) == len(accepted) else sum(accepted)
+    share = done * min(1.0, count / state.read) if state.read else 0.0
+    # The last trades wait for an answer of the sites, so only the end of the run is 100%.
+    percent = min(99, int(share * 100))
+    words = f"{percent:>3}%  {duration(elapsed)} elapsed"
+    stuck = [
+        name
+        for name, site in state.sites.items()
+        if name in state.route.sites and (site.refused or site.breaker != "closed")
+    ]
+    if stuck:
+        words += f", waiting for {' and '.join(stuck)}"
+    elif share >= LEAST:
+        words += f", about {duration(elapsed * (1 - share) / share)} left"
+    columns = max(8, min(WIDEST, width - len(words) - 3))
+    filled = bar(share, columns)
+    return Text.assemble((filled, "cyan"), ("░" * (columns - len(filled)), "dim"), f" {words}")
 
 
 def _hole(hole: Hole) -> str:

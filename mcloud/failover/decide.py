@@ -73,6 +73,8 @@ class GuardObservation:
     sites: Mapping[str, SiteObservation]
     """The sites. The first one is the primary if there is no record."""
     record: ControlRecord | None = None
+    record_read: float | None = None
+    """Time when a site last reported its record, by the clock of the checks."""
     wall: float = 0.0
     """Seconds since 1970, by a clock that may jump. It is used once per epoch, for the age of the
     record.
@@ -100,6 +102,13 @@ class SiteState:
     """Time of the last check that was counted."""
     bad_since: float | None = None
     """Time of the first bad check of these."""
+    lately: tuple[float | None, ...] = ()
+    """The last checks: the time of each one that was bad, and None for the others."""
+
+    @property
+    def failures(self) -> list[float]:
+        """Times of the bad ones among the last checks."""
+        return [at for at in self.lately if at is not None]
 
 
 @dataclass(frozen=True)
@@ -112,6 +121,8 @@ class DecisionState:
     epoch_since: float = 0.0
     """Time when the epoch was first seen. ``epoch_age`` is its age at that time."""
     epoch_age: float = inf
+    epoch_read: float = 0.0
+    """Time when the record was last read with this epoch."""
 
     def age(self, now: float) -> float:
         """Return the age of the record in seconds, or infinity if there is none."""
@@ -214,17 +225,20 @@ def grade(seen: SiteObservation, settings: GuardSettings, now: float) -> Grade:
 def _is_suspicious(site: SiteState, graded: Grade) -> bool:
     """Return whether the verdict on the site may change soon."""
     is_returning = site.verdict == DOWN and site.good > 0
-    return site.bad > 0 or graded.level == DEGRADED or is_returning
+    was_bad = site.verdict != DOWN and bool(site.failures)
+    return site.bad > 0 or was_bad or graded.level == DEGRADED or is_returning
 
 
 def _note_record(seen: GuardObservation, state: DecisionState, now: float) -> DecisionState:
     epoch = seen.record.epoch if seen.record else 0
+    read = now if seen.record_read is None else seen.record_read
     if epoch == state.epoch:
-        return state
-    if state.epoch is not None:
-        return replace(state, epoch=epoch, epoch_since=now, epoch_age=0.0)
+        return replace(state, epoch_read=read)
     age = max(0.0, seen.wall - seen.record.at) if seen.record else inf
-    return replace(state, epoch=epoch, epoch_since=now, epoch_age=age)
+    if state.epoch is not None:
+        # The clock of the writer may be wrong, but the last read did not find this epoch.
+        age = min(age, max(0.0, now - state.epoch_read))
+    return replace(state, epoch=epoch, epoch_since=now, epoch_age=age, epoch_read=read)
 
 
 def _is_blind(grades: Mapping[str, Grade]) -> bool:
@@ -244,15 +258,21 @@ def _count(
     """Count a check that was not counted yet, and update the verdict."""
     if now - site.counted > settings.stale:
         # After a suspension, or a long time without data, earlier checks no longer count.
-        site = replace(site, bad=0, good=0, bad_since=None)
+        site = replace(site, bad=0, good=0, bad_since=None, lately=())
     at = seen.services["queue"].tried if "queue" in seen.services else None
     if graded.level == UNKNOWN or is_blind or at is None or at <= site.counted:
         return site
-    if graded.level == BAD:
+    is_bad = graded.level == BAD
+    site = replace(site, lately=(*site.lately, at if is_bad else None)[-settings.window :])
+    if is_bad:
         since = at if site.bad_since is None else site.bad_since
         site = replace(site, counted=at, bad=site.bad + 1, good=0, bad_since=since)
-        if site.bad >= settings.fails and site.verdict != DOWN:
+        if site.verdict == DOWN:
+            return site
+        if site.bad >= settings.fails:
             return replace(site, verdict=DOWN, since=now)
+        if len(site.failures) >= settings.most_bad:  # a throttled site accepts some calls
+            return replace(site, verdict=DOWN, since=now, bad_since=site.failures[0])
         return site
     site = replace(site, counted=at, bad=0, bad_since=None)
     if graded.level == DEGRADED:
@@ -260,7 +280,7 @@ def _count(
     site = replace(site, good=site.good + 1)
     needed = settings.goods if site.verdict == DOWN else settings.fails
     if site.good >= needed and site.verdict != UP:
-        return replace(site, verdict=UP, since=now)
+        return replace(site, verdict=UP, since=now, lately=())
     return site
 
 
@@ -335,8 +355,11 @@ def _leave(
         return _Choice(NOTHING, f"{what}, and no other site can take over", rules=rules)
     # Choose the site with the smallest known lag.
     best = min(fit, key=lambda name: _or(seen.sites[name].lag, inf))
-    bad = state.sites[primary].bad
-    reason = f"{what}, {bad} probes in a row; {best} is healthy"
+    left = state.sites[primary]
+    bad = f"{left.bad} probes in a row"
+    if left.bad < settings.fails:
+        bad = f"{len(left.failures)} of the last {len(left.lately)} probes"
+    reason = f"{what}, {bad}; {best} is healthy"
     return _Choice(FAIL_OVER, reason, best, rules)
 
 

@@ -114,6 +114,8 @@ class Guard:
         self._reported: set[str] = set()
         self.problem = ""
         """The last error; its action is retried."""
+        self._check_problem = ""
+        """The error of the last check, if it failed."""
 
     def run(self, stop: threading.Event, each: Callable[[], None] = lambda: None) -> None:
         """Watch until ``stop``, and call ``each`` after every check."""
@@ -121,8 +123,13 @@ class Guard:
             begun = self._clock()
             try:
                 self.step()
+                if self.problem == self._check_problem:
+                    self.problem = ""
+                self._check_problem = ""
             except Exception as error:  # noqa: BLE001 - a guard must keep running after any error
-                self.problem = f"a check failed: {type(error).__name__}: {error}"
+                self.problem = self._check_problem = (
+                    f"a check failed: {type(error).__name__}: {error}"
+                )
                 self._log.error("%s", self.problem, exc_info=True)
             each()
             stop.wait(max(0.0, begun + self._pause() - self._clock()))
@@ -158,11 +165,12 @@ class Guard:
         before = self._state
         decision = decide(seen, before, self._settings, self._clock())
         self._state = decision.state
-        if not decision.is_suspicious:
+        is_suspicious = decision.is_suspicious or self._watch.is_late
+        if not is_suspicious:
             self._suspicious_since = inf
         elif not self._is_suspicious:
             self._suspicious_since = self._clock()
-        self._is_suspicious = decision.is_suspicious
+        self._is_suspicious = is_suspicious
         if remember(self.history, decision, self._wall()):
             what = f"{decision.action} {decision.site}".strip()
             self._log.info("%s: %s", what, decision.reason)
@@ -359,5 +367,10 @@ class Guard:
         return site is not None and site.verdict == UP
 
     def _pause(self) -> float:
-        hurries = self._is_suspicious and self._clock() - self._suspicious_since < HURRY
-        return self._settings.suspect_interval if hurries else self._settings.interval
+        settings = self._settings
+        if not (self._is_suspicious and self._clock() - self._suspicious_since < HURRY):
+            return settings.interval
+        is_late = self._watch.is_late
+        return (
+            max(settings.late, settings.suspect_interval) if is_late else settings.suspect_interval
+        )

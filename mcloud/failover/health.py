@@ -24,7 +24,7 @@ from mcloud.clouds.observation import (
 )
 from mcloud.clouds.ports import SERVICES, ControlRecord, Depth, Lag, Site, SiteService
 from mcloud.clouds.resources import Cloud
-from mcloud.deadline import Asker, gather
+from mcloud.deadline import OverlappingAsker, gather
 from mcloud.documents import Damaged, Kind, damaged, sound
 from mcloud.errors import Unavailable
 from mcloud.failover import debts, pause, shared_notes
@@ -58,8 +58,9 @@ class HealthWatch:
         self._settings = settings
         self._clock = clock
         self._wall = wall
-        self._asker: Asker[tuple[str, str]] = Asker()
+        self._asker: OverlappingAsker[tuple[str, str]] = OverlappingAsker()
         self._due: dict[str, float] = {}
+        self._is_to_be_read_again = False
         self._unheard: set[tuple[str, str]] = set()
         """Infrequent reads that failed the last time."""
         self._looked: float | None = None
@@ -78,6 +79,8 @@ class HealthWatch:
         self.is_fresh = False
         """Whether the last check read the record and the other documents on the sites."""
         self.view = RecordView({}, known)
+        self._record_read: float | None = None
+        """Time when a site last reported its record."""
         self._canaries = {
             name: Canary(site, clock=clock, count=partial(self._count, site.cloud))
             for name, site in sites.items()
@@ -87,8 +90,9 @@ class HealthWatch:
     def observe(
         self, *, is_suspicious: bool = False, moving: str = "", catching_up: str = ""
     ) -> GuardObservation:
-        """Run the checks that are due, within ``timeout`` seconds, and within FIRST the first
-        time.
+        """Run the checks that are due, and return what is known within ``settings.late`` seconds,
+        and within FIRST the first time. A probe that is not over by then counts with its result, or
+        as failed ``timeout`` seconds after its start, in a later observation.
         """
         is_first = not self._due
         now = self._clock()
@@ -105,18 +109,38 @@ class HealthWatch:
             for service in services:
                 calls[name, service] = partial(self._probe, site, service)
         self.is_fresh = self._is_due("look", self._settings.look_every)
+        # Somebody may have moved the traffic since the last look.
+        is_record_due = is_suspicious and self._is_due("record", self._settings.interval)
         for name, site in self._sites.items():
             for what in SLOW:
-                if self.is_fresh or self._is_to_be_asked_again(name, what):
+                if (
+                    self.is_fresh
+                    or (is_record_due and what == "record")
+                    or self._is_to_be_asked_again(name, what)
+                ):
                     calls[name, what] = partial(self._ask, site, what)
-        answers = self._asker.gather(calls, FIRST / 2 if is_first else self._settings.timeout)
+        seconds = FIRST / 2 if is_first else self._settings.timeout
+        answers = self._asker.gather(
+            calls,
+            seconds,
+            self._settings.late,
+            # What was read before a refresh must not count any more.
+            wait_for_all=is_first or self._is_to_be_read_again,
+        )
+        self._is_to_be_read_again = False
         self._note(answers)
         self._launch(is_suspicious)
         return self._observe(moving, catching_up)
 
+    @property
+    def is_late(self) -> bool:
+        """Whether a probe has been waiting for longer than usual."""
+        return any(what in SERVICES for _, what in self._asker.waiting)
+
     def refresh(self) -> None:
-        """Make the next check read everything."""
+        """Make the next check read everything, and wait for it."""
         self._due = dict.fromkeys(self._due, -inf)
+        self._is_to_be_read_again = True
 
     def flights(self) -> dict[str, Flight]:
         """The last canary of each site."""
@@ -203,6 +227,8 @@ class HealthWatch:
                 if what == "lags" and self._leader_is_up():
                     self._lags[name] = _lag(sound(answer), self._wall())
         told = {name: a for (name, what), a in answers.items() if what == "record"}
+        if any(not isinstance(answer, Exception) for answer in told.values()):
+            self._record_read = now
         if told:
             self.view = RecordView({**self.view.by_site, **told}, self.view.record)
 
@@ -244,6 +270,7 @@ class HealthWatch:
         return GuardObservation(
             sites={name: self._site(name) for name in self._sites},
             record=self.view.record,
+            record_read=self._record_read,
             wall=self._wall(),
             paused=pause.paused(shared_notes.newest(self.notes(pause.KIND).values())),
             debts=debts.debts(shared_notes.newest(self.notes(debts.KIND).values())),

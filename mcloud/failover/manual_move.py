@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from mcloud.clouds.ports import Site
+from mcloud.clouds.ports import ControlRecord, Site
 from mcloud.documents import Damaged
 from mcloud.errors import McloudError
 from mcloud.failover import debts, record
@@ -67,6 +67,18 @@ def prepare(
         # It is another move, or the traffic has been moved since.
         return PreparedMove(found, there, journal_damage=damage)
     return PreparedMove(found, there, unfinished=order, journal_damage=damage)
+
+
+def leading(sites: Mapping[str, Site], target: str, use: Tools) -> ControlRecord | None:
+    """Return the control record if the target is the primary already, and no move to it has to be
+    completed. None if a site does not answer, because it may have a newer record.
+    """
+    view = record.read(sites, record.DEADLINE)
+    if len(view.readable) < len(sites) or view.is_split:
+        return None
+    found = view.record
+    is_done = found is not None and found.primary == target and unfinished(use) is None
+    return found if is_done else None
 
 
 def new_order(

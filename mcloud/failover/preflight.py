@@ -13,19 +13,19 @@ from mcloud.clouds.ports import SERVICES, ControlRecord, Depth, Lag, Site
 from mcloud.config import unknown
 from mcloud.deadline import gather
 from mcloud.documents import sound
-from mcloud.errors import reason_of
+from mcloud.durations import duration
+from mcloud.errors import McloudError, reason_of
 from mcloud.failover.decide import Debt
+from mcloud.failover.newest import compare_newest
 from mcloud.failover.settings import GuardSettings
 
 DEADLINE = 8.0  # seconds; a cold start of a cloud's client takes up to two
 CANARY = 20.0  # seconds that a canary may take
+MINUTE = 60.0
+LONGEST = 3600.0  # maximum seconds of candles that are compared
 
 CHECKS = ("health", "canary", "lag", "backlog", "quotas", "debt")
 """Names of the checks that can be overridden."""
-
-Quotas = Mapping[str, Callable[[], AccessFinding]]
-Answer = float | Flight | Depth | AccessFinding | list[Lag]
-"""Answer to a check: seconds of a probe, a canary, the depth of a queue, a quota, or the lags."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,11 @@ class PreflightCheck:
     @property
     def subject(self) -> str:
         return self.check.partition(" ")[0]
+
+
+Quotas = Mapping[str, Callable[[], AccessFinding]]
+Answer = float | Flight | Depth | AccessFinding | PreflightCheck
+"""Answer to a check: seconds of a probe, a canary, the depth of a queue, a quota, or the check."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +107,7 @@ def preflight(
     calls: dict[str, Callable[[], Answer]] = {
         f"health {each}": partial(probe_seconds, site, each, DEADLINE) for each in SERVICES
     }
-    calls["lag"] = lambda: sound(site.control.lags())
+    calls["lag"] = partial(_replicas, site, primary, sites.get(primary), settings)
     calls["backlog"] = lambda: site.queue.depth()
     calls |= {f"quotas {name}": ask for name, ask in quotas.items()}
     if primary in sites and primary != target:
@@ -143,23 +148,55 @@ def _check(name: str, answer: Answer | Exception, settings: GuardSettings) -> Pr
         return _backlog(answer)
     if isinstance(answer, AccessFinding):
         return PreflightCheck(name, answer.state, answer.text)
-    return _lag(answer, settings)
+    return answer
 
 
-def _lag(lags: Sequence[Lag], settings: GuardSettings) -> PreflightCheck:
+def _replicas(
+    site: Site, primary: str, leader: Site | None, settings: GuardSettings
+) -> PreflightCheck:
+    """Compare the site with the primary. If that does not answer, use the last report of a
+    replicator.
+    """
+    if leader is None:
+        return _reported(sound(site.control.lags()), primary, settings)
+    if leader is site:
+        return PreflightCheck("lag", OK, "it is the primary")
+    minutes = min(LONGEST, settings.max_lag + MINUTE)
+    try:
+        found = compare_newest(leader, site, minutes)
+    except McloudError:  # of either site; its control records may still be read
+        return _reported(sound(site.control.lags()), primary, settings)
+    compared = f"the newest {minutes / 60:.0f} minutes of {found.symbols} symbols were compared"
+    if not found.missing:
+        said = "nothing is missing" if found.symbols else f"{primary} has no trades"
+        return PreflightCheck("lag", OK, f"{compared}: {said}")
+    text = (
+        f"it lacks {found.missing:,} trades of {primary}, the oldest from {found.behind_s:.0f} s"
+        f" before the newest ({compared})"
+    )
+    if found.behind_s > settings.max_lag:
+        text = f"{text}, max_lag is {settings.max_lag:g} s; `mcloud replicate --once` copies them"
+        return PreflightCheck("lag", FAULT, text)
+    return PreflightCheck("lag", OK, text)
+
+
+def _reported(lags: Sequence[Lag], primary: str, settings: GuardSettings) -> PreflightCheck:
+    """Judge the last lag of a replicator from the primary, which no longer answers."""
     now = time.time()
     known = [
-        lag.candles_s + max(0.0, now - lag.at)
+        lag
         for lag in lags
-        if lag.candles_s is not None and now - lag.at >= -AHEAD
+        if lag.source == primary and lag.candles_s is not None and now - lag.at >= -AHEAD
     ]
+    gone = f"{primary} cannot be compared"
     if not known:
-        text = "no replicator has reported its lag"
-        return PreflightCheck("lag", WARNING, text)
-    if max(known) > settings.max_lag:
-        text = f"its replicas may be {max(known):.0f} s behind, max_lag is {settings.max_lag:g} s"
-        return PreflightCheck("lag", FAULT, text)
-    return PreflightCheck("lag", OK, f"its replicas are at most {max(known):.0f} s behind")
+        return PreflightCheck("lag", WARNING, f"{gone}; no replicator has reported its lag")
+    last = max(known, key=lambda lag: lag.at)
+    behind, ago = last.candles_s or 0.0, duration(max(0.0, now - last.at))
+    text = f"{gone}; it was {behind:.0f} s behind when a replicator last reported, {ago} ago"
+    if behind > settings.max_lag:
+        return PreflightCheck("lag", FAULT, f"{text}, max_lag is {settings.max_lag:g} s")
+    return PreflightCheck("lag", WARNING, text)
 
 
 def _backlog(depth: Depth) -> PreflightCheck:

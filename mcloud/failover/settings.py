@@ -5,15 +5,18 @@ from dataclasses import dataclass
 from mcloud.config import Config, setting, settings
 from mcloud.errors import ConfigError
 
+LATE = 0.7  # share of the timeout; three probes that hang must not be due to one short pause
+
 
 @dataclass(frozen=True)
 class GuardSettings:
     """Settings of a guard, in seconds unless stated otherwise."""
 
-    interval: float = setting(2.0, least=0.5, most=300)
+    interval: float = setting(1.8, least=0.5, most=300)
     """Seconds between two probes of every queue."""
-    suspect_interval: float = setting(0.5, least=0.1, most=300)
-    """Seconds between two probes of every queue after one of them failed."""
+    suspect_interval: float = setting(0.4, least=0.1, most=300)
+    """Seconds between two probes of every queue after one of them failed. A probe that takes longer
+    than most of ``timeout`` is followed by the next one meanwhile."""
     timeout: float = setting(1.0, least=0.1, most=60)
     """Maximum duration of a probe."""
     fails: int = setting(3, least=1, most=100)
@@ -54,10 +57,23 @@ class GuardSettings:
     def detection(self) -> float:
         """Maximum number of seconds from the start of an outage to the last bad probe needed."""
         return (
-            self.interval
-            + self.timeout
-            + (self.fails - 1) * max(self.timeout, self.suspect_interval)
+            self.interval + self.timeout + (self.fails - 1) * max(self.late, self.suspect_interval)
         )
+
+    @property
+    def late(self) -> float:
+        """Seconds after which a probe that is not over is followed by another one."""
+        return LATE * self.timeout
+
+    @property
+    def window(self) -> int:
+        """Number of the last checks that count for a site that fails only most of the time."""
+        return 2 * self.fails + 1
+
+    @property
+    def most_bad(self) -> int:
+        """Number of bad checks in the window with which a site is down."""
+        return 2 * self.fails - 1
 
 
 def guard_settings(config: Config) -> GuardSettings:
@@ -79,7 +95,7 @@ def problem_of(settings: GuardSettings) -> str:
     of retries. [Patroni: dynamic configuration]
     """
     if settings.detection > settings.lease:
-        probe = max(settings.timeout, settings.suspect_interval)
+        probe = max(settings.late, settings.suspect_interval)
         return (
             f"an outage takes up to {settings.detection:g} s to find (interval"
             f" {settings.interval:g}, {settings.fails} probes of {probe:g} s),"

@@ -50,6 +50,8 @@ class SiteStatement:
     waiting_s: Seconds | None = None
     """Maximum number of seconds for which messages have been waiting."""
     lag_s: Seconds | None = None
+    bad_s: Seconds | None = None
+    """Seconds since the first of the bad checks in a row. None if the last check was not bad."""
 
 
 @dataclass(frozen=True)
@@ -131,6 +133,7 @@ def site(seen: SiteObservation, state: SiteState | None, now: float) -> SiteStat
         waiting_s=None if seen.waiting_since is None else round(now - seen.waiting_since, 1),
         backlog=seen.backlog,
         lag_s=seen.lag,
+        bad_s=None if state is None or state.bad_since is None else round(now - state.bad_since, 1),
     )
 
 

@@ -78,6 +78,8 @@ class FeedReport:
     """Requested symbols without a trade. If the input consists of several files, also the files
     without a trade.
     """
+    done: float | None = field(default=None, compare=False)
+    """Share of the input that was read, from 0 to 1; None if the input has no known end."""
 
     @property
     def complete(self) -> bool:

@@ -4,8 +4,9 @@ import gzip
 import lzma
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from os import SEEK_END
 from pathlib import Path, PurePosixPath
 from typing import IO, Protocol, cast
 
@@ -38,17 +39,32 @@ class Lines:
         self.member: str | None = None
         """The name of the file inside the zip, once it is open."""
         self.truncated: str | None = None
+        self._size = 0
+        """Bytes of the content, or of the file if its content has no known size."""
+        self._passed = 0
+        """Those of them that were read."""
+
+    @property
+    def share(self) -> float | None:
+        """Share of the content that was read, from 0 to 1; None if its size is unknown. It is
+        approximate for a gzip file of several members.
+        """
+        return min(1.0, self._passed / self._size) if self._size else None
 
     def __iter__(self) -> Iterator[tuple[int, bytes]]:
         number = 0
         rest = b""
         overlong = False
-        with self._open() as stream:
+        self._passed = 0
+        with self._open() as (stream, position):
             while chunk := self._read(stream, after=number):
                 if number == 0 and not rest:
                     chunk = chunk.removeprefix(_BOM)
                 *whole, rest = (rest + chunk).split(b"\n")
+                if position is not None:
+                    self._passed = position()
                 for line in whole:
+                    self._passed += len(line) + 1 if position is None else 0
                     if overlong:
                         overlong = False
                         continue
@@ -75,7 +91,10 @@ class Lines:
         return b""
 
     @contextmanager
-    def _open(self) -> Iterator[_Stream]:
+    def _open(self) -> Iterator[tuple[_Stream, Callable[[], int] | None]]:
+        """Yield the content, and how to get the position in the file if the content has no known
+        size.
+        """
         path = self.path
         if not path.exists():
             raise UsageError(f"there is no file {path}", remedy="check the path")
@@ -89,15 +108,18 @@ class Lines:
             ) from None
         with file:
             magic = file.read(4)
-            file.seek(0)
+            self._size = packed = file.seek(0, SEEK_END)
             if magic.startswith(b"\x1f\x8b"):
+                self._size = max(packed, _gzip_size(file))
+                file.seek(0)
                 with gzip.GzipFile(fileobj=file) as stream:
-                    yield stream
+                    yield stream, file.tell if self._size == packed else None
             elif magic in (b"PK\x03\x04", b"PK\x05\x06"):
                 with self._open_member(file) as member:
-                    yield member
+                    yield member, None
             else:
-                yield file
+                file.seek(0)
+                yield file, None
 
     @contextmanager
     def _open_member(self, file: IO[bytes]) -> Iterator[_Stream]:
@@ -114,14 +136,27 @@ class Lines:
             raise UsageError(
                 f"{self.path} is not a readable zip file ({error})", remedy="download it again"
             ) from None
-        except (RuntimeError, NotImplementedError) as error:
+        except RuntimeError as error:
             # zipfile raises these errors for a password and for an unknown compression.
             raise UsageError(
                 f"{self.path} cannot be unpacked: {error}", remedy="unpack it with another tool"
             ) from None
         self.member = names[0]
+        self._size = archive.getinfo(names[0]).file_size
         with archive, member:
             yield member
+
+
+def _gzip_size(file: IO[bytes]) -> int:
+    """Return the size that the end of a gzip file gives for its content.
+
+    It is that of the last member only, and modulo 4 GiB (RFC 1952). A size below that of the file
+    is therefore not that of its content.
+    """
+    if file.seek(0, SEEK_END) < 4:
+        return 0
+    file.seek(-4, SEEK_END)
+    return int.from_bytes(file.read(4), "little")
 
 
 def _is_data(member: zipfile.ZipInfo) -> bool:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice, pairwise
 from pathlib import Path
@@ -104,6 +104,8 @@ class Replay:
         self._wanted = wanted
         self._header = header
         self._holds = holds
+        self.size = path.stat().st_size if path.is_file() else 0
+        """Bytes of the file."""
         self._begins_with: tuple[str, ...] = ()
         self._start()
 
@@ -129,6 +131,7 @@ class Replay:
             bad_examples=tuple(self._bad_examples),
             truncated=self._lines.truncated,
             absent=tuple(each for each in self._wanted or () if each not in self._seen),
+            done=1.0 if self._ended else self._lines.share,
         )
 
     def __iter__(self) -> Iterator[Trade]:
@@ -163,6 +166,7 @@ class Replay:
                 self._meet(trade.symbol, met)
             self._trades += 1
             yield trade
+        self._ended = lines is None
 
     def peek(self, met: dict[str, Path]) -> None:
         """Read the first lines, so that their errors are raised before any trade is returned."""
@@ -173,8 +177,11 @@ class Replay:
 
     def _start(self) -> None:
         self._lines = Lines(self.path)
+        self._ended = False
         self._seen: dict[str, None] = {}
-        self._trades = self._skipped = self._bad = 0
+        self._trades: int = 0
+        self._skipped: int = 0
+        self._bad: int = 0
         self._bad_examples: list[BadLine] = []
 
     def _meet(self, symbol: str, met: dict[str, Path]) -> None:
@@ -215,7 +222,11 @@ class Replays:
 
     @property
     def report(self) -> FeedReport:
-        return joined([(each.path.name, each.report) for each in self._replays])
+        whole = joined([(each.path.name, each.report) for each in self._replays])
+        sizes = sum(each.size for each in self._replays)
+        # Files that are not open yet have no share.
+        done = sum((each.report.done or 0.0) * each.size for each in self._replays)
+        return replace(whole, done=done / sizes if sizes else None)
 
     def __iter__(self) -> Iterator[Trade]:
         met: dict[str, Path] = {}

@@ -100,7 +100,9 @@ class Simulate:
 
     @property
     def report(self) -> FeedReport:
-        return FeedReport(trades=self._trades)
+        return FeedReport(
+            trades=self._trades, done=self._trades / self._count if self._count else None
+        )
 
     def __iter__(self) -> Iterator[Trade]:
         streams = [self._stream(symbol) for symbol in self.symbols]

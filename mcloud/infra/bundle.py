@@ -36,10 +36,11 @@ _SHARED = (
     "clouds/positions.py",
     "clouds/resources.py",
     "clouds/spans.py",
+    "clouds/staged.py",
 )
 _ADAPTERS = (
     *("__init__", "archive", "candles", "causes", "changes"),
-    *("client", "conditional", "control", "queue", "shards", "spans"),
+    *("client", "conditional", "control", "delivery", "queue", "shards", "spans"),
 )
 """Modules of ``clouds/aws`` and ``clouds/gcp`` that functions use; the others are for operators."""
 

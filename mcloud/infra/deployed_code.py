@@ -1,4 +1,4 @@
-"""Comparison of the code that a function runs with the bundle that this mcloud deploys."""
+"""Comparison of the code that functions run with the bundle that this mcloud deploys."""
 
 import hashlib
 from dataclasses import dataclass
@@ -10,6 +10,8 @@ from mcloud.infra.bundle import build
 
 @dataclass(frozen=True)
 class DeployedCode:
+    function: str
+    """Name of the function."""
     is_current: bool | None
     """Whether the deployed bundle is the one that this mcloud builds. None if the function does
     not say which bundle it has.
@@ -18,15 +20,20 @@ class DeployedCode:
     """Reason why the last update failed and the earlier code still runs; empty if it succeeded."""
 
 
-def deployed_code(site: Site, timeout: float) -> DeployedCode:
-    """Ask the cloud for the function's code, within ``timeout`` seconds, and compare it.
+def deployed_code(site: Site, timeout: float) -> list[DeployedCode]:
+    """Ask the cloud for the code of each function, within ``timeout`` seconds, and compare it.
 
     Raises:
         McloudError: the cloud did not answer, or refused.
     """
-    found = site.probe.code(timeout)
-    is_current = found.digest == _digest(site.cloud) if found.digest else None
-    return DeployedCode(is_current, found.failure)
+    return [
+        DeployedCode(
+            found.function,
+            found.digest == _digest(site.cloud) if found.digest else None,
+            found.failure,
+        )
+        for found in site.probe.code(timeout)
+    ]
 
 
 @cache  # what this process deploys does not change while it runs, and a dashboard asks often

@@ -5,10 +5,12 @@ Format: https://developer.hashicorp.com/terraform/internals/json-format
 
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
 from mcloud.errors import McloudError
+
+_Entry = Mapping[str, Any]
 
 ChangeAction = Literal["create", "change", "replace", "destroy"]
 
@@ -28,22 +30,19 @@ _ACTIONS: Mapping[tuple[str, ...], ChangeAction] = {
 
 # Resources that hold data, by kind: the data that is lost with one, and the attribute with its
 # name. Messages wait in a queue or a subscription; a topic passes them to its subscriptions.
-_GRANTED = ("google_cloudfunctions2_function",)
-_GRANTS = {
-    "google_cloud_run_v2_service_iam_member": "name",
-    "google_cloudfunctions2_function_iam_member": "cloud_function",
-}
-"""Types of grants on a function, each with the attribute that names the function."""
-
 _STORES = {
     "aws_dynamodb_table": ("candles or control records", "name"),
     "aws_s3_bucket": ("raw trades", "bucket"),
     "aws_sqs_queue": ("waiting messages", "name"),
+    "aws_kinesis_firehose_delivery_stream": ("trades that are not written yet", "name"),
     "google_firestore_database": ("candles and control records", "name"),
     "google_storage_bucket": ("raw trades", "name"),
     "google_pubsub_subscription": ("waiting messages", "name"),
     "google_pubsub_topic": ("waiting messages", "name"),
 }
+# What is replaced so that the functions are built again in place, which keeps the code that still
+# serves, and the grants and triggers.
+_BUILD = "terraform_data.build"
 # Function sources, which can be rebuilt at any time.
 _REBUILT = {"google_storage_bucket.source"}
 
@@ -93,7 +92,7 @@ class Change:
         if self.unfinished:
             return "was created only in part"
         if self.asked:
-            return "the last update of its code failed"
+            return "the last update of a function failed"
         if self.action == REPLACE and self.because:
             return f"cannot be changed in place: {', '.join(self.because)}"
         more = len(self.changed) - _MANY
@@ -135,6 +134,9 @@ class StackPlan:
     """Changes and deletions made outside mcloud since the last apply. Applying reverts them."""
     outputs: tuple[str, ...] = ()
     """Names of the outputs that change."""
+    moved: Mapping[str, str] = field(default_factory=dict)
+    """Earlier addresses of resources to which the module now gives other addresses, by the new
+    address."""
 
     @property
     def empty(self) -> bool:
@@ -192,31 +194,23 @@ def parse(shown: Mapping[str, Any]) -> StackPlan:
             for name, output in shown.get("output_changes", {}).items()
             if output["actions"] != ["no-op"]
         ),
+        moved={
+            entry["address"]: entry["previous_address"]
+            # A plan that only refreshes lists them as drift.
+            for entry in (*shown.get("resource_changes", ()), *shown.get("resource_drift", ()))
+            if "previous_address" in entry
+        },
     )
 
 
-def failed_functions(shown: Mapping[str, Any]) -> list[str]:
-    """Return the addresses of functions that do not run the deployed code and that a plan does not
-    change, and those of their grants, which are lost with a function.
+def to_build_again(shown: Mapping[str, Any]) -> list[str]:
+    """Return the addresses to replace, so that functions that do not run the deployed code are
+    built again; empty if the plan changes every such function anyway.
 
-    Terraform notes new code as deployed also if its update failed. If a plan is to replace several
-    functions by request, Terraform 1.11 follows only some of the ``replace_triggered_by`` of their
-    grants, and not the same ones each time.
+    Terraform notes new code as deployed also if its update failed.
     """
-    unchanged = [
-        entry
-        for entry in shown.get("resource_changes", ())
-        if entry["change"]["actions"] == ["no-op"]
-    ]
-    failed = [entry for entry in unchanged if _failed(entry["type"], entry["change"])]
-    names = {entry["change"]["before"].get("name") for entry in failed if entry["type"] in _GRANTED}
-    grants = [
-        entry
-        for entry in unchanged
-        if (attribute := _GRANTS.get(entry["type"]))
-        and entry["change"]["before"][attribute].rpartition("/")[2] in names
-    ]
-    return [entry["address"] for entry in (*failed, *grants)]
+    changes = shown.get("resource_changes", ())
+    return [_BUILD] if any(_keeps_earlier_code(entry) for entry in changes) else []
 
 
 def held_channel(shown: Mapping[str, Any]) -> HeldChannel | None:
@@ -236,11 +230,20 @@ def held_channel(shown: Mapping[str, Any]) -> HeldChannel | None:
     return None
 
 
-def _failed(kind: str, how: Mapping[str, Any]) -> bool:
-    before = how["before"]
-    if kind == "google_cloudfunctions2_function":
-        return bool(before["state"] == "FAILED")
-    return kind == "aws_lambda_function" and before["code_sha256"] != before["source_code_hash"]
+def _keeps_earlier_code(entry: _Entry) -> bool:
+    """Return whether the last update of a function failed, and the plan does not repeat it."""
+    actions, before, after = (entry["change"][each] for each in ("actions", "before", "after"))
+    if entry["type"] == "google_cloudfunctions2_function" and actions in (["no-op"], ["update"]):
+        is_built_again = after.get("build_config") != before.get("build_config")
+        return bool(before["state"] == "FAILED" and not is_built_again)
+    if entry["type"] == "aws_lambda_function" and actions in (["no-op"], ["update"]):
+        noted = before["source_code_hash"] or ""  # null in a state that an import made
+        # After the digest comes the time for which the code was built again; see functions.tf.
+        digest = noted.partition(" ")[0]
+        return bool(
+            (after.get("source_code_hash") or "") == noted and before["code_sha256"] != digest
+        )
+    return False
 
 
 def change(
@@ -302,8 +305,6 @@ _WITHIN = {
     REPLACE: (CREATE, UPDATE, REPLACE, DELETE),
     DELETE: (DELETE,),
 }
-
-_Entry = Mapping[str, Any]
 
 
 def _changes(entries: Iterable[_Entry]) -> Iterator[tuple[Change, _Entry]]:

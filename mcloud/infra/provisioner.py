@@ -58,6 +58,19 @@ class Provisioner(Protocol):
         """
         ...
 
-    def apply(self) -> dict[str, str]:
-        """Apply the plan, store the site's outputs and return them; empty after a destroy."""
+    def backups(self) -> str:
+        """Return a sentence about backups that outlive what the last plan destroys; empty if there
+        are none.
+
+        Raises:
+            McloudError: they cannot be listed.
+        """
+        ...
+
+    def apply(self, *, delete_backups: bool = False) -> dict[str, str]:
+        """Apply the plan, store the site's outputs and return them; empty after a destroy.
+
+        Args:
+            delete_backups: whether to delete the backups of a destroyed database as well.
+        """
         ...

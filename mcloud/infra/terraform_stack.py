@@ -5,19 +5,22 @@ import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from python_terraform import IsFlagged  # type: ignore[import-untyped]
 
 from mcloud import files
+from mcloud.clouds.access import Target
 from mcloud.clouds.factory import open_bucket
 from mcloud.clouds.resources import AwsResources, GcpResources
 from mcloud.config import REGIONS, Config, SiteConfig
 from mcloud.errors import McloudError, UsageError
 from mcloud.infra import environment
 from mcloud.infra.emptying import empty
+from mcloud.infra.foundation import ACCOUNTS, APIS, SETTLE, created
 from mcloud.infra.plan import (
     CHANGED,
     CREATED,
@@ -28,9 +31,9 @@ from mcloud.infra.plan import (
     HeldChannel,
     StackPlan,
     exceeding,
-    failed_functions,
     held_channel,
     parse,
+    to_build_again,
 )
 from mcloud.infra.provisioner import Hooks, ProvisioningStep
 from mcloud.infra.saved_plan import Basis, SitePlan, stale
@@ -43,10 +46,10 @@ from mcloud.infra.terraform import (
     find_binary,
     version,
 )
-from mcloud.infra.transient import ATTEMPTS, TransientError, Wait
+from mcloud.infra.transient import ATTEMPTS, TransientError
 from mcloud.infra.workspace import Deployment, Workspace
 
-PLAN, UNLOCK = "plan.tfplan", "unlock.tfplan"
+PLAN, UNLOCK, PART = "plan.tfplan", "unlock.tfplan", "part.tfplan"
 
 _BUCKETS = ("aws_s3_bucket", "google_storage_bucket")
 
@@ -59,6 +62,13 @@ _WORDS = {
     "apply_complete": {"create": CREATED, "update": CHANGED, "delete": DESTROYED},
     "apply_errored": {"create": "failed", "update": "failed", "delete": "failed"},
 }
+
+
+class _Database(NamedTuple):
+    """A Firestore database."""
+
+    project: str
+    database: str
 
 
 class TerraformStack:
@@ -103,15 +113,21 @@ class TerraformStack:
 
     def plan(self, *, destroy: bool = False) -> StackPlan:
         self._prepare(destroy=destroy)
-        shown = self._shown(PLAN, destroy=destroy)
-        if not destroy and (failed := failed_functions(shown)):
-            shown = self._shown(PLAN, replace=failed)
+        shown = self._shown_whole(destroy=destroy)
         plan = parse(shown)
         if destroy:
+            plan = replace(plan, moved=self._moves(plan))
             self._check_destroys(plan)
         self._held = None if destroy else held_channel(shown)
         self._plan, self._destroys = plan, destroy
         return plan
+
+    def _shown_whole(self, *, destroy: bool) -> dict[str, Any]:
+        """Plan the whole site. Functions whose last update failed are built again."""
+        shown = self._shown(PLAN, destroy=destroy)
+        if not destroy and (again := to_build_again(shown)):
+            shown = self._shown(PLAN, replace=again)
+        return shown
 
     def save(self) -> SitePlan:
         assert self._plan is not None, "nothing is planned"
@@ -151,13 +167,26 @@ class TerraformStack:
             files=self._workspace.digests(),
         )
 
-    def apply(self) -> dict[str, str]:
+    def backups(self) -> str:
         assert self._plan is not None, "nothing is planned"
+        known = self._with_backups(self._plan, self._known()) if self._destroys else None
+        if known is None:
+            return ""
+        from mcloud.clouds.gcp.client import make_session
+        from mcloud.clouds.gcp.database import backups, described
+
+        found = list(backups(make_session(), known.project, known.database))
+        return described(found, known.database) if found else ""
+
+    def apply(self, *, delete_backups: bool = False) -> dict[str, str]:
+        assert self._plan is not None, "nothing is planned"
+        if self._plan.moved:
+            self._plan = self._note_moves(self._plan)
         try:
             if self._destroys:
                 self._unprotect(self._plan)
                 self._terraform.confirm_loss()
-                self._empty_buckets(self._plan)
+            self._empty_buckets(self._plan)
             self._apply(self._plan)
         except McloudError as error:
             if not self._is_unprotected:
@@ -169,7 +198,7 @@ class TerraformStack:
         if self._destroys:
             known = self._known()  # before the outputs are set aside
             self._set_aside()
-            self._report_backups(self._plan, known)
+            self._settle_backups(self._with_backups(self._plan, known), delete=delete_backups)
             return {}
         state = self._terraform.pull()
         if state is None:
@@ -184,13 +213,30 @@ class TerraformStack:
         self._config.outputs.write(self._site.name, found)
         return found
 
+    def _moves(self, plan: StackPlan) -> Mapping[str, str]:
+        """Return the earlier addresses of what a plan destroys. The plan itself omits them."""
+        known = self._state.addresses if self._state is not None else frozenset()
+        if known.issuperset(change.address for change in plan.changes):
+            return {}
+        return self._planned(PART, refresh_only=IsFlagged).moved
+
+    def _note_moves(self, confirmed: StackPlan) -> StackPlan:
+        """Write the new addresses into the state, and plan again.
+
+        Terraform plans a part of a stack only if its state has the addresses of the module.
+        """
+        self._shown(PART, refresh_only=IsFlagged)
+        self._terraform.apply(PART, self._tell)
+        return self._continued(confirmed, is_shown=False)
+
     def _apply(self, confirmed: StackPlan) -> None:
         """Apply the plan, and continue after transient faults within what was confirmed."""
         plan = confirmed
         for attempt in range(ATTEMPTS + 1):
             try:
-                if attempt or self._free_channel():
-                    plan = self._continued(confirmed)
+                is_stale = self._lay_foundation(plan)
+                if self._free_channel() or is_stale or attempt:
+                    plan = self._continued(confirmed, is_shown=attempt > 0)
                 if not plan.empty:
                     self._terraform.apply(PLAN, self._tell)
                 return
@@ -198,7 +244,49 @@ class TerraformStack:
                 if attempt == ATTEMPTS:
                     raise
                 self._say(f"{error.message}; this is a temporary problem")
-                self._wait_for(error.wait, attempt + 1)
+                self._pause(
+                    error.wait.seconds,
+                    f"waiting for {error.wait.reason} before attempt {attempt + 1} of {ATTEMPTS}"
+                    " to continue",
+                )
+
+    def _lay_foundation(self, plan: StackPlan) -> bool:
+        """Create what the rest of a stack on Google Cloud needs, and wait until Google's servers
+        know it. Return whether the plan has to be made again."""
+        known = self._known() if created(plan, APIS + ACCOUNTS) else {}
+        if not known or known.get("pubsub_endpoint"):
+            return False  # nothing to create, or embedded: then there is nothing to wait for
+        from mcloud.clouds.gcp.access import GcpAccess
+
+        site, region = self._site, known.get("region", REGIONS["gcp"])
+        access = GcpAccess(Target(site.stack, region, known["project"], variables=site.variables))
+        try:
+            are_off = bool(access.disabled_apis())
+        except McloudError as error:
+            self._say(f"it is unknown which APIs are disabled: {error.message}")
+            are_off = True
+        has_apis = self._create_part(APIS, plan)
+        try:
+            access.request_agent("pubsub")
+        except McloudError as error:
+            self._say(f"the service agent of Pub/Sub cannot be requested: {error.message}")
+        if has_apis and are_off:
+            self._pause(SETTLE, "waiting for the APIs that were just enabled")
+        has_accounts = self._create_part(ACCOUNTS, plan)
+        if has_accounts:
+            self._pause(SETTLE, "waiting for the accounts that were just created")
+        return has_apis or has_accounts
+
+    def _create_part(self, part: tuple[str, ...], confirmed: StackPlan) -> bool:
+        """Create a part of the foundation, within the confirmed plan. Return whether something had
+        to be created."""
+        addresses = created(confirmed, part)
+        plan = self._planned(PART, target=addresses) if addresses else confirmed
+        # If something else has changed, the plan to continue will show it.
+        if not created(plan, part) or not addresses or exceeding(plan, confirmed):
+            return False
+        self._terraform.apply(PART, self._tell)
+        return True
 
     def _free_channel(self) -> bool:
         """Make it possible for Google to delete the held channel. Return whether the plan has to be
@@ -213,8 +301,8 @@ class TerraformStack:
         self._terraform.apply(UNLOCK, self._tell)
         return True
 
-    def _continued(self, confirmed: StackPlan) -> StackPlan:
-        plan = self._planned(PLAN, destroy=self._destroys)
+    def _continued(self, confirmed: StackPlan, *, is_shown: bool) -> StackPlan:
+        plan = parse(self._shown_whole(destroy=self._destroys))
         beyond = exceeding(plan, confirmed)
         if beyond:
             self._hooks.replanned(self._site.name, plan)
@@ -223,18 +311,18 @@ class TerraformStack:
                 f" {_some([f'{each.action} {each.address}' for each in beyond])}",
                 remedy="run the same command again, and review the new plan",
             )
-        if not plan.empty:
+        if is_shown and not plan.empty:
             self._hooks.replanned(self._site.name, plan)
         return plan
 
-    def _wait_for(self, wait: Wait, attempt: int) -> None:
-        what = f"waiting for {wait.reason} before attempt {attempt} of {ATTEMPTS} to continue"
-        self._say(f"{what}: {wait.seconds:.0f} s")
-        end = time.monotonic() + wait.seconds
+    def _pause(self, seconds: float, what: str) -> None:
+        """Wait, and show the time that is left; ``what`` begins with "waiting"."""
+        self._say(f"{what}: {seconds:.0f} s")
+        end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
             self._hooks.wait(f"{self._site.name}: {what}, {left:.0f} s left")
             if self._hooks.stop.wait(min(left, 1.0)):
-                raise Interrupted(f"interrupted while waiting for {wait.reason}")
+                raise Interrupted(f"interrupted while {what}")
 
     def _check_place(self) -> None:
         """Refuse a variable of the shell that would move the stack, because Terraform would create
@@ -291,7 +379,11 @@ class TerraformStack:
     def _check_destroys(self, plan: StackPlan) -> None:
         """Raise McloudError if a plan to destroy has nothing in common with the state."""
         known = self._state.addresses if self._state is not None else frozenset()
-        found = {change.address for change in plan.changes if change.action == DELETE}
+        found = {
+            plan.moved.get(change.address, change.address)
+            for change in plan.changes
+            if change.action == DELETE
+        }
         if not found <= known:
             raise McloudError(
                 f"the plan would destroy {_some(sorted(found - known))}, which the state of"
@@ -420,8 +512,8 @@ class TerraformStack:
             )
 
     def _empty_buckets(self, plan: StackPlan) -> None:
-        for change in plan.changes:
-            if change.action == DELETE and change.kind in _BUCKETS and change.name:
+        for change in plan.at_risk:
+            if change.kind in _BUCKETS and change.name:
                 self._empty(change)
 
     def _empty(self, change: Change) -> None:
@@ -451,15 +543,43 @@ class TerraformStack:
         """Return the outputs of the last deployment, with the settings of the site."""
         return {**self._deployed(), **self._site.settings}
 
-    def _report_backups(self, plan: StackPlan, known: Mapping[str, Any]) -> None:
-        is_gone = any(change.kind == "google_firestore_database" for change in plan.changes)
+    def _with_backups(self, plan: StackPlan, known: Mapping[str, Any]) -> _Database | None:
+        """Return the database that a plan destroys, if Google Cloud keeps backups of it."""
+        is_gone = any(
+            change.kind == "google_firestore_database" and change.action == DELETE
+            for change in plan.changes
+        )
         if not is_gone or known.get("firestore_endpoint") or "database" not in known:
-            return
-        from mcloud.clouds.gcp.client import make_session
-        from mcloud.clouds.gcp.database import backups_left
+            return None
+        return _Database(known["project"], known["database"])
 
-        for words in backups_left(make_session(), known["project"], known["database"]):
-            self._say(words)
+    def _settle_backups(self, of: _Database | None, *, delete: bool) -> None:
+        """Delete the backups of a destroyed database, or report what is left of them."""
+        if of is None:
+            return
+        from mcloud.clouds.gcp import database
+        from mcloud.clouds.gcp.client import make_session
+
+        session = make_session()
+        deleted = 0
+        try:
+            found = list(database.backups(session, of.project, of.database))
+        except McloudError as error:
+            self._say(database.not_listed(error, of.project, of.database))
+            return
+        try:
+            while delete and deleted < len(found):
+                database.delete_backup(session, found[deleted])
+                deleted += 1
+        except McloudError as error:
+            self._say(f"a backup of the database {of.database} cannot be deleted: {error}")
+        if deleted:
+            self._say(f"deleted {database.counted(deleted)} of the database {of.database}")
+        left = found[deleted:]
+        if left:
+            self._say(f"{database.described(left, of.database)}; delete what you do not need with:")
+        for each in left:
+            self._say(f"`{database.deletion(of.project, each)}`")
 
     def _planned(self, to: str, *, destroy: bool = False, **options: Any) -> StackPlan:
         return parse(self._shown(to, destroy=destroy, **options))
@@ -472,7 +592,7 @@ class TerraformStack:
         return self._terraform.plan(to, self._tell, **flags, **options)
 
     def _remove_plans(self) -> None:
-        for name in (PLAN, UNLOCK):
+        for name in (PLAN, UNLOCK, PART):
             self._path(name).unlink(missing_ok=True)
 
     def _tell(self, event: dict[str, Any]) -> None:

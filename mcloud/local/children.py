@@ -118,13 +118,20 @@ def answers(address: str) -> bool:
         return False
 
 
-def aws(port: int, home: Path, data: Path) -> Child:
-    """ministack: SQS, Lambda, DynamoDB, S3, CloudWatch and more on one port."""
+def aws(port: int, home: Path, data: Path, export_seconds: float | None = None) -> Child:
+    """ministack: SQS, Lambda, DynamoDB, S3, CloudWatch and more on one port.
+
+    Args:
+        export_seconds: see ``supervisor.Options``.
+    """
     state, scratch = data / "aws", data / "aws-tmp"
     scratch.mkdir(parents=True, exist_ok=True)
     return Child(
         "aws",
-        (sys.executable, "-m", "mcloud.local.aws.server", "--home", str(home)),
+        (
+            *(sys.executable, "-m", "mcloud.local.aws.server", "--home", str(home)),
+            *(() if export_seconds is None else ("--export-seconds", str(export_seconds))),
+        ),
         port,
         {
             "BIND_HOST": HOST,
@@ -144,16 +151,28 @@ def aws(port: int, home: Path, data: Path) -> Child:
 
 
 def gcp(
-    port: int, home: Path, data: Path, proxies: Mapping[str, tuple[int, int]], storage: str
+    port: int,
+    home: Path,
+    data: Path,
+    proxies: Mapping[str, tuple[int, int]],
+    storage: str,
+    export_seconds: float | None,
+    bridge: str = "",
 ) -> Child:
     """Return the process of the embedded Google services, and of the proxies of the other children.
 
-    ``proxies`` are the front port of ``storage`` and of ``function``, and the port behind it.
-    ``storage`` is the address of Cloud Storage, HOST:PORT.
+    Args:
+        proxies: the front port of ``storage`` and of ``function``, and the port behind it.
+        storage: the address of Cloud Storage, HOST:PORT.
+        export_seconds: see ``supervisor.Options``.
+        bridge: options of the bridge from another Pub/Sub that is used in place of this one; see
+            ``gcp.pubsub_bridge``.
     """
     command = (
         *(sys.executable, "-m", "mcloud.local.gcp.server", "--port", str(port)),
         *("--storage-url", f"http://{storage}"),
+        *(() if export_seconds is None else ("--export-seconds", str(export_seconds))),
+        *(("--bridge", bridge) if bridge else ()),
     )
     words = [
         word
@@ -194,11 +213,21 @@ def storage(port: int, front: int, data: Path) -> Child:
     return Child("storage", (str(binary), *words), port, environment, front=front)
 
 
-def function(port: int, front: int, folder: Path, to: GcpResources, thresholds: str = "") -> Child:
+def function(
+    port: int,
+    front: int,
+    folder: Path,
+    to: GcpResources,
+    thresholds: str = "",
+    *,
+    exported_since: str = "",
+) -> Child:
     """Return the process of Google's functions-framework with the real bundle, unpacked into
     ``folder``.
 
-    ``thresholds`` are those of the anomaly function, which runs beside the processor.
+    Args:
+        thresholds: those of the anomaly function, which runs beside the processor.
+        exported_since: see ``deployment.function_environment``.
     """
     unpack_function(folder)
     return Child(
@@ -209,7 +238,7 @@ def function(port: int, front: int, folder: Path, to: GcpResources, thresholds: 
         ),
         port,
         {
-            **function_environment(to),
+            **function_environment(to, exported_since),
             "ANOMALY_THRESHOLDS": thresholds,
         },
         folder,

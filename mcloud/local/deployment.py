@@ -19,24 +19,25 @@ from mcloud.clouds.aws.client import make_client
 from mcloud.clouds.aws.client import translated as aws_errors
 from mcloud.clouds.gcp import client as gcp_client
 from mcloud.clouds.gcp.client import translated as gcp_errors
-from mcloud.clouds.resources import AwsResources, GcpResources
+from mcloud.clouds.resources import AwsResources, GcpResources, functions_of
 from mcloud.infra.bundle import build
+from mcloud.market.staged import PREFIX as STAGED
+from mcloud.market.staged import WINDOW
 
 PREFIX = "mcloud"
+SCHEDULED_FUNCTIONS = ",".join(functions_of(f"{PREFIX}-processor")[1:])
 REGION = "us-east-1"
 ACCOUNT = "000000000000"
 PROJECT = "mcloud-local"
 GCP_REGION = "us-central1"
 
-# Time for which the processor may be busy or unavailable before its messages are delivered again
-# and finally become dead letters. It is longer than a busy laptop needs, and shorter than an
-# operator wants to wait. On real clouds these are minutes. A message that cannot be processed
-# becomes a dead letter within half a minute; a valid one survives a minute without its stores (see
+# Time after a failed call until its messages are delivered again, and finally become dead letters.
+# On real clouds it is minutes, but an operator does not want to wait for them. A message that
+# cannot be processed becomes a dead letter within half a minute; a valid one survives a minute
+# without its stores. A call may take longer: its messages stay hidden meanwhile (see
 # ``mcloud.local.aws.mapping``).
 VISIBILITY = 8  # seconds
-# timeout of the function; below VISIBILITY, or a batch would be delivered again before the call
-# ends
-TIMEOUT = 7
+TIMEOUT = 60  # seconds; as in terraform/aws, since a busy laptop may need almost as long
 RECEIVES = 5
 BACKOFF, LONGEST_BACKOFF = 0.1, 4  # seconds
 DELIVERIES = 10
@@ -71,16 +72,21 @@ def aws_resources(endpoint_url: str) -> AwsResources:
         control_table=f"{PREFIX}-control",
         raw_bucket=f"{PREFIX}-raw-{ACCOUNT}",
         function=f"{PREFIX}-processor",
+        scheduled_functions=SCHEDULED_FUNCTIONS,
+        staging_bucket=f"{PREFIX}-staging-{ACCOUNT}",
+        delivery_stream=f"{PREFIX}-trades",
         endpoint_url=endpoint_url,
     )
 
 
-def deploy_aws(endpoint_url: str) -> AwsResources:
-    """Create or complete the AWS resources on the embedded AWS at ``endpoint_url``."""
-    to = aws_resources(endpoint_url)
+def deploy_aws(to: AwsResources) -> None:
+    """Create or complete the AWS resources.
+
+    Embedded clouds that an earlier release started have no delivery stream. There the function
+    writes the raw archive itself.
+    """
     with aws_errors("the embedded AWS"):
         _deploy_aws(to)
-    return to
 
 
 def aws_parts(to: AwsResources) -> list[StackPart]:
@@ -94,6 +100,7 @@ def aws_parts(to: AwsResources) -> list[StackPart]:
             each["FunctionName"]: each["CodeSha256"]
             for each in lambda_.list_functions()["Functions"]
         }
+        streams = _aws(to, "firehose").list_delivery_streams(Limit=100)["DeliveryStreamNames"]
     ours = base64.b64encode(hashlib.sha256(build("aws")).digest()).decode()
     code = functions.get(to.function)
     return [
@@ -105,7 +112,14 @@ def aws_parts(to: AwsResources) -> list[StackPart]:
             StackPart(f"aws_dynamodb_table.{name}", table, table in tables)
             for name, table in (("candles", to.candles_table), ("control", to.control_table))
         ),
-        StackPart("aws_s3_bucket.raw", to.raw_bucket, to.raw_bucket in buckets),
+        *(
+            StackPart(f"aws_s3_bucket.{name}", bucket, bucket in buckets)
+            for name, bucket in _buckets(to)
+        ),
+        *(
+            StackPart(f"aws_kinesis_firehose_delivery_stream.{name}", stream, stream in streams)
+            for name, stream in _named(("trades", to.delivery_stream))
+        ),
         StackPart(
             "aws_lambda_function.processor", to.function, code is not None, code not in (None, ours)
         ),
@@ -130,11 +144,15 @@ def destroy_aws(to: AwsResources) -> None:
         for name, table in (("candles", to.candles_table), ("control", to.control_table)):
             if f"aws_dynamodb_table.{name}" in there:
                 dynamodb.delete_table(TableName=table)
-        if "aws_s3_bucket.raw" in there:
-            for page in s3.get_paginator("list_objects_v2").paginate(Bucket=to.raw_bucket):
-                for each in page.get("Contents", ()):
-                    s3.delete_object(Bucket=to.raw_bucket, Key=each["Key"])
-            s3.delete_bucket(Bucket=to.raw_bucket)
+        if "aws_kinesis_firehose_delivery_stream.trades" in there:
+            firehose = _aws(to, "firehose")
+            firehose.delete_delivery_stream(DeliveryStreamName=to.delivery_stream)
+        for name, bucket in _buckets(to):
+            if f"aws_s3_bucket.{name}" in there:
+                for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket):
+                    for each in page.get("Contents", ()):
+                        s3.delete_object(Bucket=bucket, Key=each["Key"])
+                s3.delete_bucket(Bucket=bucket)
 
 
 def gcp_parts(to: GcpResources) -> list[StackPart]:
@@ -157,9 +175,12 @@ def gcp_parts(to: GcpResources) -> list[StackPart]:
         StackPart("google_pubsub_topic.dlq", to.dlq_topic, to.dlq_topic in topics),
         *(
             StackPart(f"google_pubsub_subscription.{name}", full, full in subscriptions)
-            for name, full in (("processor", to.subscription), ("dlq", to.dlq_subscription))
+            for name, full in _gcp_subscriptions(to)
         ),
-        StackPart("google_storage_bucket.raw", to.raw_bucket, to.raw_bucket in buckets),
+        *(
+            StackPart(f"google_storage_bucket.{name}", bucket, bucket in buckets)
+            for name, bucket in _buckets(to)
+        ),
         # The database itself always exists; it is listed only if it contains documents.
         *([StackPart("google_firestore_database.this", to.database, True)] if documents else []),
     ]
@@ -171,7 +192,7 @@ def destroy_gcp(to: GcpResources) -> None:
     with gcp_errors("the embedded Google Cloud"):
         publisher = gcp_client.make_publisher(to.pubsub_endpoint)
         subscriber = gcp_client.make_subscriber(to.pubsub_endpoint)
-        for name, full in (("processor", to.subscription), ("dlq", to.dlq_subscription)):
+        for name, full in _gcp_subscriptions(to):
             if f"google_pubsub_subscription.{name}" in there:
                 subscriber.delete_subscription(
                     subscription=f"projects/{to.project}/subscriptions/{full}"
@@ -179,11 +200,12 @@ def destroy_gcp(to: GcpResources) -> None:
         for name, full in (("trades", to.topic), ("dlq", to.dlq_topic)):
             if f"google_pubsub_topic.{name}" in there:
                 publisher.delete_topic(topic=f"projects/{to.project}/topics/{full}")
-        if "google_storage_bucket.raw" in there:
-            bucket = _storage(to).bucket(to.raw_bucket)
-            for blob in bucket.list_blobs():
-                blob.delete()
-            bucket.delete()
+        for name, full in _buckets(to):
+            if f"google_storage_bucket.{name}" in there:
+                bucket = _storage(to).bucket(full)
+                for blob in bucket.list_blobs():
+                    blob.delete()
+                bucket.delete()
         for collection in _collections(to):
             for document in collection.list_documents():
                 document.delete()
@@ -213,6 +235,9 @@ def gcp_resources(
         control_collection="control",
         raw_bucket=f"{PREFIX}-raw-{PROJECT}",
         function=f"{PREFIX}-processor",
+        scheduled_functions=SCHEDULED_FUNCTIONS,
+        staging_bucket=f"{PREFIX}-staging-{PROJECT}",
+        export_subscription=f"{PREFIX}-trades-export",
         pubsub_endpoint=pubsub,
         firestore_endpoint=firestore,
         monitoring_endpoint=monitoring,
@@ -222,11 +247,18 @@ def gcp_resources(
     )
 
 
-def function_environment(to: GcpResources) -> dict[str, str]:
-    """Return the environment of the embedded Cloud Functions."""
+def function_environment(to: GcpResources, exported_since: str = "") -> dict[str, str]:
+    """Return the environment of the embedded Cloud Functions.
+
+    Args:
+        exported_since: time since when the export subscription has all messages; empty if it had
+            them from the beginning.
+    """
     return {
         "GOOGLE_CLOUD_PROJECT": to.project,
         "RAW_BUCKET": to.raw_bucket,
+        "STAGING_BUCKET": to.staging_bucket,
+        "EXPORTED_SINCE": exported_since,
         "FIRESTORE_DATABASE": to.database,
         "CANDLES_COLLECTION": to.candles_collection,
         "CONTROL_COLLECTION": to.control_collection,
@@ -242,11 +274,15 @@ def function_environment(to: GcpResources) -> dict[str, str]:
 def deploy_gcp(to: GcpResources) -> None:
     """Create or complete the Google Cloud resources. The function is already running (see
     ``mcloud.local``).
+
+    Embedded clouds that an earlier release started have no export subscription. There the function
+    writes the raw archive itself.
     """
     with gcp_errors("the embedded Google Cloud"):
-        _deploy_pubsub(to)
         storage = _storage(to)
-        _unless_there(lambda: storage.create_bucket(to.raw_bucket))
+        for _, bucket in _buckets(to):
+            _unless_there(partial(storage.create_bucket, bucket))
+        _deploy_pubsub(to)
 
 
 def _aws(to: AwsResources, service: str) -> Any:
@@ -267,7 +303,10 @@ def _deploy_aws(to: AwsResources) -> None:
     dynamodb = _aws(to, "dynamodb")
     deploy_table(dynamodb, to.candles_table, "symbol", "timestamp", streamed=True)
     deploy_table(dynamodb, to.control_table, "kind", "key", streamed=False)
-    _deploy_bucket(_aws(to, "s3"), to.raw_bucket)
+    for _, bucket in _buckets(to):
+        _deploy_bucket(_aws(to, "s3"), bucket)
+    if to.delivery_stream:
+        _deploy_stream(_aws(to, "firehose"), to)
     _deploy_lambda(_aws(to, "lambda"), to)
 
 
@@ -295,6 +334,23 @@ def _deploy_bucket(s3: Any, name: str) -> None:
         return
 
 
+def _deploy_stream(firehose: Any, to: AwsResources) -> None:
+    try:
+        firehose.create_delivery_stream(
+            DeliveryStreamName=to.delivery_stream,
+            ExtendedS3DestinationConfiguration={
+                "RoleARN": f"arn:aws:iam::{ACCOUNT}:role/{to.delivery_stream}-delivery",
+                "BucketARN": f"arn:aws:s3:::{to.staging_bucket}",
+                "Prefix": STAGED + "!{timestamp:yyyy/MM/dd/HH/}",
+                "ErrorOutputPrefix": "errors/!{firehose:error-output-type}/",
+                # as in terraform/aws; the embedded Firehose does not wait that long
+                "BufferingHints": {"IntervalInSeconds": int(WINDOW), "SizeInMBs": 64},
+            },
+        )
+    except firehose.exceptions.ResourceInUseException:
+        return
+
+
 def deploy_table(dynamodb: Any, name: str, hash_: str, range_: str, *, streamed: bool) -> None:
     try:
         dynamodb.create_table(
@@ -319,6 +375,16 @@ def deploy_table(dynamodb: Any, name: str, hash_: str, range_: str, *, streamed:
 
 def _deploy_lambda(lambda_: Any, to: AwsResources) -> None:
     code = build("aws")
+    variables = {
+        **(
+            {"DELIVERY_STREAM": to.delivery_stream}
+            if to.delivery_stream
+            else {"RAW_BUCKET": to.raw_bucket}
+        ),
+        "CANDLES_TABLE": to.candles_table,
+        "CONTROL_TABLE": to.control_table,
+        "HEARTBEAT_SECONDS": HEARTBEAT_SECONDS,
+    }
     try:
         lambda_.create_function(
             FunctionName=to.function,
@@ -328,17 +394,14 @@ def _deploy_lambda(lambda_: Any, to: AwsResources) -> None:
             Code={"ZipFile": code},
             Timeout=TIMEOUT,
             MemorySize=512,  # as in terraform/aws
-            Environment={
-                "Variables": {
-                    "RAW_BUCKET": to.raw_bucket,
-                    "CANDLES_TABLE": to.candles_table,
-                    "CONTROL_TABLE": to.control_table,
-                    "HEARTBEAT_SECONDS": HEARTBEAT_SECONDS,
-                }
-            },
+            Environment={"Variables": variables},
         )
     except lambda_.exceptions.ResourceConflictException:
+        # The code comes first: it understands the variables of the release before.
         lambda_.update_function_code(FunctionName=to.function, ZipFile=code)
+        lambda_.update_function_configuration(
+            FunctionName=to.function, Timeout=TIMEOUT, Environment={"Variables": variables}
+        )
     # AWS updates the function for a moment after either call. The SDK's own waiter checks only once
     # per second.
     while lambda_.get_function_configuration(FunctionName=to.function)["State"] == "Pending":
@@ -384,11 +447,56 @@ def _deploy_pubsub(to: GcpResources) -> None:
             "max_delivery_attempts": DELIVERIES,
         },
     }
+    # Before the subscription of the function, so that each message that it gets is exported.
+    if to.export_subscription:
+        _deploy_export(to, subscriber, topic, patience)
     _unless_there(lambda: subscriber.create_subscription(request=subscription, **patience))
     # A restarted function may listen on another port.
     subscriber.modify_push_config(
         subscription=subscription["name"], push_config=subscription["push_config"], **patience
     )
+
+
+def _deploy_export(to: GcpResources, subscriber: Any, topic: str, patience: Any) -> None:
+    from google.pubsub_v1.types import CloudStorageConfig
+
+    export = {
+        "name": f"projects/{to.project}/subscriptions/{to.export_subscription}",
+        "topic": topic,
+        "ack_deadline_seconds": 600,
+        "cloud_storage_config": CloudStorageConfig.from_json(json.dumps(export_config(to))),
+    }
+    _unless_there(lambda: subscriber.create_subscription(request=export, **patience))
+
+
+def export_config(to: GcpResources) -> dict[str, str]:
+    """Return the settings of the export subscription, in the JSON of Google's API."""
+    return {
+        "bucket": to.staging_bucket,
+        "filename_prefix": STAGED,
+        # as in terraform/gcp; the embedded Pub/Sub does not wait that long
+        "filename_datetime_format": "YYYY/MM/DD/hh/mm_ss",
+        "max_duration": f"{WINDOW:.0f}s",
+    }
+
+
+def _buckets(to: AwsResources | GcpResources) -> list[tuple[str, str]]:
+    """Return the buckets by their names in ``terraform/``."""
+    return _named(("raw", to.raw_bucket), ("staging", to.staging_bucket))
+
+
+def _gcp_subscriptions(to: GcpResources) -> list[tuple[str, str]]:
+    """Return the subscriptions by their names in ``terraform/gcp``."""
+    return _named(
+        ("processor", to.subscription),
+        ("export", to.export_subscription),
+        ("dlq", to.dlq_subscription),
+    )
+
+
+def _named(*resources: tuple[str, str]) -> list[tuple[str, str]]:
+    """Return the resources that the embedded clouds have."""
+    return [(name, full) for name, full in resources if full]
 
 
 def _unless_there(create: Callable[[], object]) -> None:

@@ -6,7 +6,9 @@ that it imports only the mcloud in the bundle beside MAIN.
 """
 
 import argparse
+import io
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import functions_framework
@@ -19,7 +21,19 @@ SCHEDULED = ("anomaly", "compact")
 """Functions that a schedule calls, each under a path of its name."""
 
 
+class Stamped(io.TextIOWrapper):
+    """Standard output on which each JSON object gets the time at which it is written, as Cloud
+    Logging gives it to a line.
+    """
+
+    def write(self, text: str) -> int:
+        if text.startswith('{"'):
+            text = f'{{"time": "{datetime.now(UTC).isoformat()}", {text[1:]}'
+        return super().write(text)
+
+
 def main() -> None:
+    sys.stdout = Stamped(sys.stdout.buffer, encoding="utf-8", errors="replace")
     parser = argparse.ArgumentParser()
     for option in ("--source", "--host"):
         parser.add_argument(option, required=True)

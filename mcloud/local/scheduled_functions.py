@@ -48,7 +48,11 @@ def deploy(to: AwsResources, thresholds: str, *, scheduled: bool = True) -> None
             "CONTROL_TABLE": to.control_table,
             "ANOMALY_THRESHOLDS": thresholds,
         },
-        COMPACT: {"RAW_BUCKET": to.raw_bucket, "CONTROL_TABLE": to.control_table},
+        COMPACT: {
+            "RAW_BUCKET": to.raw_bucket,
+            "STAGING_BUCKET": to.staging_bucket,
+            "CONTROL_TABLE": to.control_table,
+        },
     }
     lambda_, scheduler = _client(to, "lambda"), _client(to, "scheduler")
     for function in SCHEDULED:

@@ -92,7 +92,10 @@ class EmbeddedStack:
     def load(self, saved: SitePlan, origin: Path) -> StackPlan:
         raise _unsavable()
 
-    def apply(self) -> dict[str, str]:
+    def backups(self) -> str:
+        return ""
+
+    def apply(self, *, delete_backups: bool = False) -> dict[str, str]:
         from mcloud.local import deployment, scheduled_functions
 
         if self._plan.empty and self._destroys:
@@ -110,7 +113,7 @@ class EmbeddedStack:
         if not self._plan.empty:
             with self._told():
                 if isinstance(to, AwsResources):
-                    deployment.deploy_aws(to.endpoint_url)
+                    deployment.deploy_aws(to)
                     thresholds = settings(self._config, "anomalies", Thresholds)
                     scheduled_functions.deploy(to, thresholds.to_json())
                 else:

@@ -16,6 +16,7 @@ import time
 import traceback
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from queue import SimpleQueue
 
@@ -52,6 +53,9 @@ class Options:
     """Addresses of services that the user runs: ``aws``, ``pubsub``, ``firestore``, ``storage``."""
     thresholds: str = ""
     """Thresholds of the anomaly functions, as ``Thresholds.to_json`` writes them."""
+    export_seconds: float | None = 1.0
+    """Longest time in seconds for which the export services collect messages for an object, if the
+    subscription or the stream allows more; None if they wait as long as the real ones."""
     scheduled: bool = True
     """Whether the anomaly and the compaction functions are called on a schedule."""
 
@@ -122,9 +126,9 @@ class Supervisor:
         if "storage" not in options.external:
             proxies["storage"] = (options.storage_port, storage_port)
         bucket_address = options.external.get("storage", f"{children.HOST}:{options.storage_port}")
-        planned: list[Child] = [children.gcp(options.gcp_port, home, data, proxies, bucket_address)]
+        planned: list[Child] = []
         if "aws" not in options.external:
-            planned.append(children.aws(options.aws_port, home, data))
+            planned.append(children.aws(options.aws_port, home, data, options.export_seconds))
         if "storage" not in options.external:
             planned.append(children.storage(storage_port, options.storage_port, data))
         if options.official:
@@ -134,21 +138,53 @@ class Supervisor:
             if "firestore" not in options.external:
                 planned.append(children.official_firestore(firestore_port, data))
         addresses = {child.name: child.front_address for child in planned} | options.external
+        own = f"{children.HOST}:{options.gcp_port}"
         self._gcp = deployment.gcp_resources(
-            pubsub=addresses.get("pubsub", addresses["gcp"]),
-            firestore=addresses.get("firestore", addresses["gcp"]),
-            monitoring=addresses["gcp"],
-            storage=f"http://{addresses['storage']}",
+            pubsub=addresses.get("pubsub", own),
+            firestore=addresses.get("firestore", own),
+            monitoring=own,
+            storage=f"http://{bucket_address}",
             function_url=f"http://{children.HOST}:{options.function_port}",
             function_log=str(self._home.logs / "function.log"),
         )
+        gcp = children.gcp(
+            options.gcp_port,
+            home,
+            data,
+            proxies,
+            bucket_address,
+            options.export_seconds,
+            self._bridge() if "pubsub" in addresses else "",
+        )
+        planned.insert(0, gcp)
         folder = self._home.folder / "function"
         planned.append(
             children.function(
-                function_port, options.function_port, folder, self._gcp, options.thresholds
+                function_port,
+                options.function_port,
+                folder,
+                self._gcp,
+                options.thresholds,
+                exported_since=self._exported_since(),
             )
         )
         return {child.name: child for child in planned}
+
+    def _bridge(self) -> str:
+        """Return the options of the bridge from another Pub/Sub, which exports nothing itself."""
+        from mcloud.local.gcp.pubsub_bridge import BridgeOptions
+
+        to = self._gcp
+        name = f"projects/{to.project}/subscriptions/{to.export_subscription}"
+        config = deployment.export_config(to)
+        return BridgeOptions(to.pubsub_endpoint, name, config).encode()
+
+    def _exported_since(self) -> str:
+        """Return the time since when the export subscription has all messages.
+
+        Kept data may be from a release without that subscription, and have earlier messages.
+        """
+        return datetime.now(UTC).isoformat() if self._home.kept.exists() else ""
 
     def _provision(self) -> None:
         """Provision both sides at once, in threads that are abandoned on a request to stop."""
@@ -172,7 +208,8 @@ class Supervisor:
                 raise error
 
     def _provision_aws(self) -> None:
-        resources = deployment.deploy_aws(f"http://{self._address('aws')}")
+        resources = deployment.aws_resources(f"http://{self._address('aws')}")
+        deployment.deploy_aws(resources)
         scheduled_functions.deploy(
             resources, self._options.thresholds, scheduled=self._options.scheduled
         )

@@ -89,7 +89,16 @@ def unpack(body: bytes) -> list[Trade]:
     Raises:
         BadArchive: it is damaged, too large, or has a line that is not a trade.
     """
-    return [_trade(line, n) for n, line in enumerate(inflate(body).splitlines(), start=1)]
+    return parse(inflate(body))
+
+
+def parse(text: bytes) -> list[Trade]:
+    """Read the lines of an object.
+
+    Raises:
+        BadArchive: one of them is not a trade.
+    """
+    return [_trade(line, n) for n, line in enumerate(text.splitlines(), start=1)]
 
 
 def parse_key(key: str) -> Holding | None:

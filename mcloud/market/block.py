@@ -23,6 +23,7 @@ import json
 import re
 import zlib
 from collections.abc import Iterable, Mapping
+from itertools import pairwise
 from typing import NamedTuple
 
 from mcloud.market.archive import HOUR, ArchiveObject, BadArchive, inflate, line, order, prefix
@@ -44,6 +45,16 @@ _LINE = re.compile(
     rb'\{"s":"(?P<symbol>[^"]+)","t":(?P<id>\d{1,19}),"p":"[\d.]+","q":"[\d.]+",'
     rb'"T":(?P<time>\d{1,15}),"m":(?:true|false)(?:,"X":"NA")?\}\n'
 )
+# A line of a trade that is no void, as ``archive.line`` writes it. It is much faster to compare
+# such lines than to parse them.
+_NUMBER = rb"(?:0|[1-9]\d{0,15})(?:\.\d{0,11}[1-9])?"
+_PLAIN = (
+    rb'(\{"s":"%%b","t":(0|[1-9]\d{0,18}),"p":"(?!0")%b","q":"%b",'
+    rb'"T":(0|[1-9]\d{0,14}),"m":(?:true|false)\}\n)'
+) % (_NUMBER, _NUMBER)
+
+PlainLines = dict[int, bytes]
+"""Lines of trades that are no voids, by id, each with its line break."""
 
 
 class BlockKey(NamedTuple):
@@ -94,8 +105,29 @@ class Block:
         """
         self._hours: dict[int, list[bytes]] = {}
         self._ids: dict[int, list[int]] = {}
-        symbol, latest, number, end = key.symbol.encode(), key.first_id, 1, 0
         text = inflate(body)
+        if not self._read_plain(key, text):
+            self._read(key, text)
+
+    def _read_plain(self, key: BlockKey, text: bytes) -> bool:
+        """Read the usual lines, or return False and read nothing."""
+        rows = _find_plain(key.symbol, text)
+        if not rows:
+            return False
+        ids = [int(id_) for _, id_, _ in rows]
+        is_sorted = all(id_ <= after for id_, after in pairwise(ids))
+        if not (is_sorted and key.first_id <= ids[0] and ids[-1] <= key.last_id):
+            return False
+        for id_, (line_, _, time) in zip(ids, rows, strict=True):
+            hour = int(time) // HOUR * HOUR
+            if hour not in self._hours:
+                self._hours[hour], self._ids[hour] = [], []
+            self._hours[hour].append(line_)
+            self._ids[hour].append(id_)
+        return True
+
+    def _read(self, key: BlockKey, text: bytes) -> None:
+        symbol, latest, number, end = key.symbol.encode(), key.first_id, 1, 0
         while end < len(text) or number == 1:
             match = _LINE.match(text, end)
             if match is None:
@@ -168,6 +200,25 @@ def pack_block(trades: Iterable[Trade]) -> ArchiveObject:
     return ArchiveObject(str(key), zlib.compress(text, wbits=_GZIP))
 
 
+def plain_lines(symbol: str, text: bytes) -> PlainLines | None:
+    """Return the lines of an object or a block, in any order.
+
+    Return None if one of them is not as ``pack_block`` writes it, is a void or belongs to another
+    symbol, or if an id has two lines. The trades have to be parsed then.
+    """
+    rows = _find_plain(symbol, text)
+    if rows is None:
+        return None
+    lines = {int(id_): line_ for line_, id_, _ in rows}
+    return lines if len(lines) == len(rows) else None
+
+
+def pack_lines(key: BlockKey, lines: PlainLines) -> ArchiveObject:
+    """Make the block that ``pack_block`` would make of the trades in these lines."""
+    text = b"".join(lines[id_] for id_ in sorted(lines))
+    return ArchiveObject(str(key), zlib.compress(text, wbits=_GZIP))
+
+
 def index_key(block: BlockKey) -> str:
     """Return the key of the index that describes a block."""
     first_id = block.first_id // (BLOCK * INDEXED) * BLOCK * INDEXED
@@ -227,6 +278,12 @@ def runs_of(ids: Iterable[int]) -> tuple[Run, ...]:
         else:
             runs.append((id_, id_))
     return tuple(runs)
+
+
+def _find_plain(symbol: str, text: bytes) -> list[tuple[bytes, bytes, bytes]] | None:
+    """Return each line with its id and its time, or None if a line is not plain."""
+    rows: list[tuple[bytes, bytes, bytes]] = re.findall(_PLAIN % re.escape(symbol.encode()), text)
+    return rows if sum(len(row[0]) for row in rows) == len(text) else None
 
 
 def _runs_text(runs: Iterable[Run]) -> str:

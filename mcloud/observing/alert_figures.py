@@ -7,7 +7,8 @@ it. Two parts differ from ``mcloud status``: ``anomalies`` has texts by symbol, 
 
 More figures are computed here from the snapshot:
 
-- ``symbols.SYMBOL.silent_s``: seconds since the function of any site last processed its trades;
+- ``symbols.SYMBOL.silent_s``: seconds since the function of any site last processed its trades. It
+  is over if all of them came from sources that have ended, such as a replay;
 - ``symbols.SYMBOL.anomalies``: anomalies of the last hour;
 - ``sites.SITE.function.error_rate``: errors divided by calls;
 - ``producers.NAME.waiting`` and ``left_behind``: trades in the spool of a running producer, and of
@@ -75,7 +76,7 @@ def alert_figures(
             sites=AlertPart(
                 {name: _site(sites[name], part, at) for name, part in found.sites.items()}
             ),
-            symbols=_symbols(sites.values(), anomalies, at),
+            symbols=_symbols(sites.values(), machine, anomalies, at),
             producers=AlertPart({each.name: _producer(each, at) for each in machine.producers}),
             replicators=AlertPart({each.name: _run(each, at) for each in machine.replicators}),
             guards=AlertPart({each.name: _guard(each, at) for each in machine.guards}),
@@ -207,7 +208,10 @@ def _error_rate(measured: Figures, cloud: str, now: float) -> AlertFigure:
 
 
 def _symbols(
-    sites: Collection[SiteSnapshot], anomalies: Anomalies | Unknown, now: float
+    sites: Collection[SiteSnapshot],
+    machine: Machine,
+    anomalies: Anomalies | Unknown,
+    now: float,
 ) -> AlertPart:
     newest: dict[str, float] = {}
     damaged: dict[str, str] = {}
@@ -229,12 +233,13 @@ def _symbols(
             # A site that does not answer, or has a damaged heartbeat, may have had a newer trade.
             lacking = unknown or damaged.get(symbol, "")
             why = lacking if silent >= CERTAIN else _from_the_future(at, now)
-            found[symbol] = AlertPart(
-                {
-                    "silent_s": AlertFigure(None if why else silent, now, why),
-                    "anomalies": _anomalies(anomalies, symbol, now),
-                }
-            )
+            parts: dict[str, AlertPart | AlertFigure] = {
+                "anomalies": _anomalies(anomalies, symbol, now)
+            }
+            is_over = machine.has_ended(symbol, at)
+            if not is_over:
+                parts["silent_s"] = AlertFigure(None if why else silent, now, why)
+            found[symbol] = AlertPart(parts, is_over=is_over)
     return AlertPart(found, "" if found else unknown, now)
 
 

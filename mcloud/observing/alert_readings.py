@@ -79,7 +79,7 @@ def _cost(config: Config, sites: Mapping[str, Site]) -> CostPart | Unknown | Non
         cost = current(config, sites)
     except McloudError as error:
         return Unknown(str(error))
-    if cost.month_to_date is None or cost.expected is None:
+    if cost.month_to_date is None:
         return Unknown(cost.source)
     return cost_part(cost)
 

@@ -2,8 +2,9 @@
 
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 from mcloud.backoff import grown
@@ -12,7 +13,7 @@ from mcloud.clouds.observation import Observation
 from mcloud.deadline import gather
 
 PATIENCE = 5.0  # seconds after which a question counts as not answered
-URGENT = 10.0  # seconds between two tries of an urgent question, whatever its interval
+LATE = 2.0  # the same for a question that is answered quickly, unless its client is being made
 LONGEST = 60.0  # maximum seconds between two tries after failures, unless the interval is longer
 
 Key = tuple[str, str]
@@ -30,6 +31,8 @@ class TimedQuery:
     """Whether the interval can be shortened. False for a question that costs money, or whose answer
     changes by the minute.
     """
+    late: float = PATIENCE
+    """Seconds after which the question counts as not answered, once it has been answered."""
 
 
 class Collector:
@@ -53,16 +56,19 @@ class Collector:
         self._clock = clock
         self._wall = wall
         self._spawn = spawn or _thread
-        self._states = {key: _QueryState() for key in parts}
+        self._states = {key: _QueryState(part.late) for key, part in parts.items()}
 
-    def tick(self, urgent: Collection[Key] = ()) -> None:
-        """Ask the questions that are due and not in progress."""
+    def tick(self, urgent: Mapping[Key, float] = MappingProxyType({})) -> None:
+        """Ask the questions that are due and not in progress.
+
+        ``urgent`` has the maximum number of seconds from one start to the next of some questions,
+        whatever their interval and their failures.
+        """
         now = self._clock()
         for key, part in self._parts.items():
             state = self._states[key]
             wait = self._wait(part, state.failures)
-            if key in urgent:
-                wait = min(wait, URGENT)
+            wait = min(wait, urgent.get(key, wait))
             if not state.is_under_way and now >= state.begun + wait:
                 state.begun, state.is_under_way = now, True
                 state.asked += 1
@@ -109,7 +115,8 @@ class Collector:
 class _QueryState:
     """State of a question. Its fields are set one at a time, so that any thread may read them."""
 
-    def __init__(self) -> None:
+    def __init__(self, late: float) -> None:
+        self._late = late
         self.seen: Observation[Any] = Observation()
         self.answered_at = float("-inf")
         """Time of the last answer by the collector's clock, as for ``begun``."""
@@ -125,7 +132,8 @@ class _QueryState:
         if seen.at is not None and abs(at - seen.at) > SET:
             seen = replace(seen, at=at)
         waited = now - self.begun
-        if self.is_under_way and waited > PATIENCE:
+        # The first answer takes longer: the client is made, and it signs in.
+        if self.is_under_way and waited > (self._late if self.answers else PATIENCE):
             return replace(seen, problem=f"no answer for {waited:.0f} s", waits=waited)
         return seen
 

@@ -25,6 +25,7 @@ from mcloud.clouds.ports import (
 from mcloud.clouds.resources import Cloud
 from mcloud.cost.current import CostFigure
 from mcloud.documents import INLINED, OMITTED
+from mcloud.durations import brief
 from mcloud.failover.debts import DebtNote
 from mcloud.failover.pause import Pause
 from mcloud.failover.statement import GuardState
@@ -34,6 +35,7 @@ from mcloud.notify.silences import ListedSilence
 from mcloud.observing.machine import Machine
 from mcloud.observing.problems import problems
 from mcloud.observing.recent import Recent
+from mcloud.observing.replicated import is_current
 from mcloud.observing.snapshot import SiteCost, SiteSnapshot, Snapshot
 from mcloud.processor.compaction import LastCompaction
 from mcloud.producer.reported_state import ProducerState
@@ -216,11 +218,11 @@ def document(snapshot: Snapshot) -> StatusDocument:
     return StatusDocument(
         at=snapshot.at,
         up=snapshot.up,
-        wrong=tuple(problems(snapshot)),
+        wrong=tuple(map(str, problems(snapshot))),
         primary=leading.primary if leading else None,
         epoch=leading.epoch if leading else None,
         control=leading,
-        sites={name: _site(site) for name, site in snapshot.sites.items()},
+        sites={name: _site(site, snapshot.at) for name, site in snapshot.sites.items()},
         disk=DiskPart(not machine.disk, machine.disk),
         producers=tuple(each.document for each in machine.producers),
         replicators=tuple(each.document for each in machine.replicators),
@@ -244,7 +246,7 @@ def why_missing(cloud: str, unmeasured: Mapping[str, str]) -> str:
     return unmeasured.get(cloud) or f"{_METRICS_SERVICES.get(cloud, cloud)} has no value yet"
 
 
-def _site(site: SiteSnapshot) -> SitePart:
+def _site(site: SiteSnapshot, now: float) -> SitePart:
     return SitePart(
         cloud=site.cloud,
         up=site.up,
@@ -254,7 +256,7 @@ def _site(site: SiteSnapshot) -> SitePart:
         function=_part_of(site.figures, lambda _: _measured(site, "function")),
         store=_part_of(site.figures, lambda _: _measured(site, "store")),
         heartbeats=_part_of(site.heartbeats, lambda beats: _heartbeats(site, beats)),
-        replication=_part_of(site.lags, lambda lags: tuple(map(_lag, lags))),
+        replication=_part_of(site.lags, lambda lags: tuple(_lag(lag, now) for lag in lags)),
         last_candle=_last_candle(site),
         candles=_part_of(
             site.recent, lambda recent: {each.symbol: _recent(each) for each in recent}
@@ -369,7 +371,12 @@ def _why(**reasons: str) -> Why:
     return {name: why for name, why in reasons.items() if why}
 
 
-def _lag(lag: Lag) -> LagPart:
+def _lag(lag: Lag, now: float) -> LagPart:
+    if not is_current(lag, now):
+        # It says nothing about the changes since then.
+        lag = replace(lag, candles_s=None, raw_s=None)
+        late = f"its replicator last reported {brief(max(0.0, now - lag.at))} ago"
+        return LagPart(**vars(lag), unknown_why={"candles_s": late, "raw_s": late})
     why = {
         name: "its replicator has not compared it yet, or excludes it"
         for name in ("candles_s", "raw_s")

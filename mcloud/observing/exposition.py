@@ -87,7 +87,7 @@ def _samples(snapshot: Snapshot) -> Iterator[Sample]:
         if leading:
             yield Sample("primary", site.name == leading.primary, {"site": site.name})
     if snapshot.machine.value is not None:
-        yield from _machine(snapshot.machine.value)
+        yield from _machine(snapshot, snapshot.machine.value)
     if any(site.silences.known for site in snapshot.sites.values()):
         yield Sample("silences", len(snapshot.silenced), {})
     if snapshot.upkeep is not None:
@@ -155,7 +155,7 @@ def _ages(site: SiteSnapshot, now: float) -> Iterator[Sample]:
         yield Sample("figure_age_seconds", max(0.0, now - at), {"site": site.name, "figure": name})
 
 
-def _machine(machine: Machine) -> Iterator[Sample]:
+def _machine(snapshot: Snapshot, machine: Machine) -> Iterator[Sample]:
     for producer in machine.producers:
         yield from _producer(producer)
     for replicator in machine.replicators:
@@ -164,8 +164,10 @@ def _machine(machine: Machine) -> Iterator[Sample]:
         yield Sample("guard_running", guard.runs, {"guard": guard.name})
     watchers = [each for each in machine.alerts if each.runs]
     if watchers:
-        yield Sample("alerts_firing", sum(len(firing(each)) for each in watchers), {})
-        yield Sample("alerts_silenced", sum(len(silenced(each)) for each in watchers), {})
+        fires = sum(len(firing(each, snapshot)) for each in watchers)
+        quiet = sum(len(silenced(each, snapshot)) for each in watchers)
+        yield Sample("alerts_firing", fires, {})
+        yield Sample("alerts_silenced", quiet, {})
 
 
 def _producer(producer: Running[ProducerState]) -> Iterator[Sample]:

@@ -18,7 +18,7 @@ from mcloud.failover import debts, pause
 from mcloud.failover.shared_notes import notes_of
 from mcloud.infra.deployed_code import deployed_code
 from mcloud.notify.silences import silences_of
-from mcloud.observing.collector import PATIENCE, TimedQuery
+from mcloud.observing.collector import LATE, PATIENCE, TimedQuery
 from mcloud.observing.recent import Recent, recent
 from mcloud.processor.compaction import last_compaction
 
@@ -34,8 +34,8 @@ SILENCES = 60.0
 # The metrics services report by the minute, and bill each request. CloudWatch costs fifteen times
 # as much as Cloud Monitoring, which in turn is the only source for the depth of a queue.
 METRICS = {"aws": 300.0, "gcp": 60.0}
-# The cost of the month takes some thirty metrics of each site. The cost per hour is measured over
-# two of these answers, see ``mcloud.cost.current``.
+# The cost of the month takes some thirty-five metrics of each site. The cost per hour is measured
+# over two of these answers, see ``mcloud.cost.current``.
 COST = 3600.0
 WINDOW = 15 * 60.0  # seconds of function calls that are summed
 
@@ -63,18 +63,24 @@ class Costing:
 def queries_of(site: Site, patience: float = PATIENCE) -> dict[str, TimedQuery]:
     """Return all questions to a site by name. The probes are named as in ``ports.SERVICES``."""
     look = _Look(site)
+    # Nothing else is read often from the queue of Google Cloud. Its probe is free of charge.
+    of_queue = FAST if site.cloud == "gcp" else PROBES
     return {
-        service: TimedQuery(partial(probe_seconds, site, service, patience), PROBES)
+        service: TimedQuery(
+            partial(probe_seconds, site, service, patience),
+            of_queue if service == "queue" else PROBES,
+            late=LATE,
+        )
         for service in SERVICES
     } | {
         "code": TimedQuery(partial(deployed_code, site, patience), CODE),
-        "depth": TimedQuery(look.depth, FAST),
-        "dead": TimedQuery(look.dead, STORE),
+        "depth": TimedQuery(look.depth, FAST, late=LATE),
+        "dead": TimedQuery(look.dead, STORE, late=LATE),
         "figures": TimedQuery(look.figures, METRICS[site.cloud], hurries=False),
-        "beats": TimedQuery(look.beats, STORE),
-        "lags": TimedQuery(lambda: site.control.lags(), STORE),
-        "record": TimedQuery(lambda: site.control.record(), STORE),
-        "guard": TimedQuery(partial(notes_of, site, pause.KIND), STORE),
+        "beats": TimedQuery(look.beats, STORE, late=LATE),
+        "lags": TimedQuery(lambda: site.control.lags(), STORE, late=LATE),
+        "record": TimedQuery(lambda: site.control.record(), STORE, late=LATE),
+        "guard": TimedQuery(partial(notes_of, site, pause.KIND), STORE, late=LATE),
         "debts": TimedQuery(partial(notes_of, site, debts.KIND), DEBTS),
         "compaction": TimedQuery(lambda: last_compaction(site.control), COMPACTION),
         "silences": TimedQuery(partial(silences_of, site), SILENCES),

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from mcloud.clouds.observation import CLIENTS, Observation, prepare
 from mcloud.clouds.ports import (
@@ -35,7 +35,8 @@ from mcloud.observing.queries import Costing, queries_of
 from mcloud.observing.recent import Recent
 from mcloud.processor.compaction import LastCompaction
 
-DEADLINE = 8.0  # seconds; a cold start of a cloud's client takes up to two
+# Seconds on a machine that is too busy for the clients. Bounded sites take less than two.
+DEADLINE = 20.0
 HERE = ""  # the name of this machine among the names of the sites
 
 Value = TypeVar("Value")
@@ -53,13 +54,45 @@ class SiteCost:
     """Cost in dollars per hour at the present rate. None if unknown."""
 
 
+Trend = tuple[tuple[float, float | None], ...]
+"""Values of a figure with the time of each. None is unknown."""
+
+
+@dataclass(frozen=True)
+class SiteTrends:
+    """The last values of some figures of a site, the oldest first."""
+
+    rate: Trend = ()
+    """Trades per second that the function has processed, from one heartbeat to the next."""
+    lag: Trend = ()
+    """Age of the newest trade when it was processed, in seconds."""
+    latency: Trend = ()
+    """Duration of the slowest probe in seconds."""
+    price: Trend = ()
+    """Last close of the symbol that traded last."""
+
+
+EventKind = Literal["began", "ended", "moved"]
+"""Whether a problem began or ended, or the traffic was moved."""
+
+
+@dataclass(frozen=True)
+class MonitorEvent:
+    """A change that the monitor has seen."""
+
+    at: float
+    """Time at which it was seen, in seconds since 1970."""
+    kind: EventKind
+    text: str
+
+
 @dataclass(frozen=True)
 class SiteSnapshot:
     name: str
     cloud: Cloud
     health: dict[str, Observation[float]]
     """Duration of the probe in seconds, by service. A problem means that the service is down."""
-    code: Observation[DeployedCode]
+    code: Observation[list[DeployedCode]]
     queue: Observation[Depth]
     dead_letters: Observation[Depth]
     figures: Observation[Figures]
@@ -80,6 +113,8 @@ class SiteSnapshot:
     silences: Observation[SiteSilences] = field(default_factory=Observation)
     compaction: Observation[LastCompaction] = field(default_factory=Observation)
     """The last scheduled compaction. The value is None before the first, and for a damaged note."""
+    trends: SiteTrends = SiteTrends()
+    """Empty for a single snapshot."""
 
     @property
     def up(self) -> bool | None:
@@ -108,8 +143,13 @@ class SiteSnapshot:
 
     @property
     def down(self) -> dict[str, list[str]]:
-        """Services that are down, by reason."""
-        return _by_problem(self.health)
+        """Services that are down, by reason. A reason does not repeat the name of its service."""
+        return _by_problem(
+            {
+                service: replace(seen, problem=seen.problem.removeprefix(f"the {service}: "))
+                for service, seen in self.health.items()
+            }
+        )
 
     @property
     def silent(self) -> dict[str, list[str]]:
@@ -162,6 +202,8 @@ class Snapshot:
     """Cost of all sites."""
     upkeep: Decimal | None = None
     """Cost of this watching at list price, in dollars per month. None for a single snapshot."""
+    events: tuple[MonitorEvent, ...] = ()
+    """Changes since the watching began, the oldest first."""
 
     @property
     def up(self) -> bool:
@@ -187,8 +229,13 @@ class Snapshot:
 
     @property
     def leading(self) -> ControlRecord | None:
-        """The valid control record: the one with the highest epoch among all that are known."""
+        """The valid control record: the one with the highest epoch among all that are known.
+
+        The guards of this machine may know a newer one than the sites have reported.
+        """
         records = [site.record.value for site in self.sites.values() if site.record.value]
+        guards = [guard.state for guard in (self.machine.value or Machine()).guards if guard.runs]
+        records += [state.record for state in guards if state and state.record]
         return max(records, key=lambda record: record.rank, default=None)
 
 

@@ -19,8 +19,10 @@ from mcloud.observing.snapshot import (
     all_queries,
     snapshot_of,
 )
+from mcloud.observing.trends import EventLog, SiteMemory
 
 HISTORY = 240  # depths of a queue that are kept
+URGENT = 2.0  # seconds between two probes of a site with a problem
 
 
 class SnapshotWatch:
@@ -49,6 +51,8 @@ class SnapshotWatch:
         self._histories: dict[str, deque[tuple[float, int | None]]] = {
             name: deque(maxlen=HISTORY) for name in sites
         }
+        self._memories = {name: SiteMemory() for name in sites}
+        self._log = EventLog()
         self.interval = interval
 
     @property
@@ -61,16 +65,24 @@ class SnapshotWatch:
 
     def tick(self) -> None:
         """Ask the questions that are due."""
-        # If a site has a problem, its probes show quickly whether the site is down.
-        troubled = {site for (site, _), seen in self._collector.seen().items() if seen.problem}
-        self._collector.tick({(site, service) for site in troubled for service in SERVICES})
+        seen = self._collector.seen()
+        troubled = {site for (site, _), each in seen.items() if each.problem and site != HERE}
+        machine = seen.get((HERE, "machine"), Observation[Machine]()).value
+        troubled |= (machine or Machine()).failing_sites & self._sites.keys()
+        # If a site has a problem, its probes show quickly whether it is down, and the control
+        # record whether the traffic has been moved.
+        urgent: dict[Key, float] = {(s, service): URGENT for s in troubled for service in SERVICES}
+        if troubled:
+            urgent |= {(site, "record"): self.interval for site in self._sites}
+        self._collector.tick(urgent)
 
     def snapshot(self) -> Snapshot:
         """Return the snapshot from the latest answers."""
         seen = self._collector.seen()
         snapshot = snapshot_of(self._sites, seen, self._wall())
         sites = {name: self._with_past(site) for name, site in snapshot.sites.items()}
-        return replace(snapshot, sites=sites, upkeep=self._upkeep(sites))
+        whole = replace(snapshot, sites=sites, upkeep=self._upkeep(sites))
+        return replace(whole, events=self._log.add(whole))
 
     @property
     def is_complete(self) -> bool:
@@ -93,7 +105,8 @@ class SnapshotWatch:
         depth = site.queue.value
         if depth is not None and (not history or history[-1][0] != depth.as_of):
             history.append((depth.as_of, depth.ready))
-        return replace(site, history=tuple(history))
+        trends = self._memories[site.name].add(site)
+        return replace(site, history=tuple(history), trends=trends)
 
     def _upkeep(self, sites: Mapping[str, SiteSnapshot]) -> Decimal:
         intervals: dict[str, dict[str, float]] = {name: {} for name in sites}

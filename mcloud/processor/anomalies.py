@@ -2,9 +2,10 @@
 
 For a symbol that trades, a check costs one query of one or two candles: those since the newest one
 that the last check saw, and this one if its minute had not ended. Earlier ones are read again only
-while their trade ids do not prove that they are complete. The first check of an instance also reads
-``Thresholds.reach``. Each check also makes two queries for all symbols: one of the heartbeats, and
-one of the anomalies that are not sent yet. A silent symbol costs nothing more.
+while their trade ids do not prove that they are complete, for at most ``SETTLING`` seconds. The
+first check of an instance also reads ``Thresholds.reach``. Each check also makes two queries for
+all symbols: one of the heartbeats, and one of the anomalies that are not sent yet. A silent symbol
+costs nothing more.
 
 Each anomaly is sent at least once: a note is stored before the anomaly, and deleted only after the
 anomaly was sent. If a check is interrupted in between, the next one sends the anomaly.
@@ -118,6 +119,9 @@ KEPT = 7 * 86_400_000  # ms before the newest anomaly
 OVERLAP = 3 * MINUTE
 """Time that is checked again, in ms, because a minute may be incomplete and trades may arrive late.
 Minutes that are proven to be complete are not read again."""
+SETTLING = 600.0
+"""Seconds for which gaps in the trade ids are read again. Messages that have waited in a queue are
+processed in any order, so a check may see the newest minute before the hours in front of it."""
 CATCH_UP = 24 * 60 * MINUTE
 """Longest time that is checked after a pause, in ms. `mcloud anomalies scan` checks any time."""
 NOTED = 10 * MINUTE
@@ -128,6 +132,16 @@ AT_ONCE = 100
 """Maximum number of anomalies in a message. SNS limits a message to 256 KiB."""
 CALM = 2
 """Number of further checks after a symbol's heartbeat stops changing, since it may be late."""
+
+
+@dataclass(frozen=True)
+class _Head:
+    """Time in which the first check of a new symbol found no minutes. They may still arrive."""
+
+    begin: int
+    end: int
+    seen: float
+    """Time of that check, in seconds since 1970."""
 
 
 @dataclass
@@ -144,6 +158,22 @@ class _WatchedSymbol:
     """Number of checks since the symbol's heartbeat stopped changing."""
     kept: dict[str, Anomaly] = field(default_factory=dict)
     """Anomalies of the last minutes that are in the store."""
+    gaps: dict[int, float] = field(default_factory=dict)
+    """Minutes beside which trades are missing, each with the time at which a check first saw it."""
+    head: _Head | None = None
+    """Time before the first known minute; None if an earlier instance has checked it."""
+
+    def note_gaps(self, since: int, now: float) -> None:
+        found = [
+            each.start
+            for index, each in enumerate(self.minutes[:-1])
+            if index and each.start >= since and not is_complete(self.minutes, index)
+        ]
+        self.gaps = {start: self.gaps.get(start, now) for start in found}
+
+    def open_gaps(self, now: float) -> list[int]:
+        """Return the minutes beside which trades may still arrive."""
+        return [start for start, seen in self.gaps.items() if now - seen < SETTLING]
 
 
 class AnomalyWatch:
@@ -227,26 +257,43 @@ class AnomalyWatch:
             known.beat = beat
             if known.calm > CALM:
                 return []
-            since = self._reached(known.minutes[-1].start) - OVERLAP
-            self._read_changes(known, beat.symbol, since)
+            newest = self._reached(known.minutes[-1].start)
+            since = min([newest - OVERLAP, *known.open_gaps(self._clock())])
+            if (head := known.head) and self._has_filled(head, beat.symbol):
+                since = head.begin
+                self._read_on(known, beat.symbol, since, since)
+                known.head = _Head(since, known.minutes[0].start, self._clock())
+            else:
+                self._read_changes(known, beat.symbol, since)
         else:
-            newest = self._candles.last(beat.symbol)
-            if newest is None:
+            last = self._candles.last(beat.symbol)
+            if last is None:
                 return []
             noted = self._written_down().get(beat.symbol, 0)
-            since = max(noted, self._reached(newest.start) - CATCH_UP) - OVERLAP
+            since = max(noted, self._reached(last.start) - CATCH_UP) - OVERLAP
             known = _WatchedSymbol([], noted, beat)
             begin = since - self._thresholds.reach
             self._read_on(known, beat.symbol, begin, begin)
             if not known.minutes:
                 return []
+            if not noted:
+                known.head = _Head(begin, known.minutes[0].start, self._clock())
             self._symbols[beat.symbol] = known
         fresh = self._keep(known, detect(known.minutes, since, self._thresholds))
-        reached = self._reached(known.minutes[-1].start)
+        known.note_gaps(since, self._clock())
+        newest = self._reached(known.minutes[-1].start)
+        # The next instance starts here, and has to read the same gaps again.
+        reached = min([newest, *known.open_gaps(self._clock())])
         if reached >= known.noted + NOTED:
             self._control.keep(WATCH, beat.symbol, {"until": to_timestamp(reached)})
             known.noted = reached
         return fresh
+
+    def _has_filled(self, head: _Head, symbol: str) -> bool:
+        """Return whether minutes have arrived before those that the first check found."""
+        if self._clock() - head.seen >= SETTLING:
+            return False
+        return any(each.has_trades for each in self._candles.range(symbol, head.begin, head.end))
 
     def _reached(self, newest: int) -> int:
         """Return the end of the minutes to check. A minute in the future does not hide current

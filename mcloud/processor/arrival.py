@@ -63,7 +63,7 @@ def fields(arrival: Arrival, done: Ingested) -> dict[str, str | int | None]:
         "messages": arrival.messages,
         "queued": arrival.queued,
         "began": _ms(done.began),
-        "archived": _ms(done.archived),
+        **({} if done.archived is None else {"archived": _ms(done.archived)}),
         "stored": _ms(done.stored),
     }
 

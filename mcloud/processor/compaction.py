@@ -4,10 +4,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from mcloud.archive.blocks import is_settled
 from mcloud.archive.compact import compact
-from mcloud.clouds.ports import Archive, Control
+from mcloud.clouds.ports import Archive, Control, StoredObject
+from mcloud.clouds.staged import StagedArchive
 from mcloud.documents import Count, Damaged, Kind, Seconds, Time, encode
 from mcloud.errors import McloudError
+from mcloud.market.archive import HOUR
 from mcloud.processor.log import log
 
 RESERVE = 60.0
@@ -16,6 +19,11 @@ remove what it was made of and to write the indexes takes less."""
 
 NAMED = 10
 """Maximum number of problems in the document. The log has all of them."""
+
+PART = 32 * 1024 * 1024
+"""Maximum size in bytes of the staged objects that are compacted together, unless a single one is
+larger. These are about 5,000,000 trades, which takes half of the time of a function on AWS. A part
+is repeated as a whole if the time runs out in it."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +49,10 @@ class LastCompaction:
     next_symbol: str = ""
     """Symbol at which the time ran out, and with which the next compaction begins; empty if this
     one was complete."""
+    staged: Count = 0
+    """Number of staged objects that remained."""
+    staged_since: Time | None = None
+    """Time when the oldest of these was written. None if none remained."""
 
 
 COMPACTIONS, LAST = Kind("compaction", LastCompaction), "last"
@@ -51,6 +63,25 @@ def last_compaction(control: Control) -> LastCompaction | Damaged | None:
     """Return the outcome of the last scheduled compaction, or None if there was none."""
     document = control.get(COMPACTIONS.name, LAST)
     return None if document is None else COMPACTIONS.decode(LAST, document)
+
+
+SMALL = 1024 * 1024
+"""Size in bytes up to which it is cheap to read a staged object that cannot be compacted yet."""
+
+
+def staged_view(
+    archive: Archive, staging: Archive, clock: Callable[[], float] = time.time
+) -> StagedArchive:
+    """Return the view of a site's archive for a compaction. It shows staged objects in parts, and
+    no large ones that were written in an hour whose trades are not compacted yet.
+    """
+
+    def is_ready(stored: StoredObject) -> bool:
+        if stored.written is None or stored.size <= SMALL:
+            return True
+        return is_settled(int(stored.written * 1000) // HOUR * HOUR, clock)
+
+    return StagedArchive(archive, staging, limit=PART, is_ready=is_ready)
 
 
 def compact_scheduled(
@@ -79,6 +110,8 @@ def compact_scheduled(
     done = compact(archive, begin=begin, is_time_left=lambda: clock() < end, clock=clock)
     for problem in done.problems:
         log("ERROR", "cannot compact", problem=problem)
+    for key in done.foreign:
+        log("WARNING", "kept lines that are no messages", key=key)
     ended = clock()
     last = LastCompaction(
         at=ended,
@@ -90,6 +123,8 @@ def compact_scheduled(
         problems=len(done.problems),
         named=tuple(done.problems[:NAMED]),
         next_symbol=done.next_symbol,
+        staged=done.staged,
+        staged_since=done.staged_since,
     )
     control.keep(COMPACTIONS.name, LAST, encode(last))
     log("INFO", "compacted", **encode(last))

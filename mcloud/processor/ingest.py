@@ -1,5 +1,5 @@
 """Archive trades, then fold them into candles. The caller acknowledges last, so that a crash before
-that only repeats work.
+that only repeats work. At a site whose export service archives the trades, only the candles remain.
 """
 
 import time
@@ -22,9 +22,8 @@ AT_ONCE = 16
 """Maximum number of concurrent requests to the stores, over all calls of this process."""
 
 PART = 128
-"""Number of requests that are prepared together: raw objects first, then the candles that they
-cover.
-"""
+"""Number of requests that are prepared together: raw objects, if they are archived, and then the
+candles that they cover."""
 
 LASTING = (ArithmeticError, Refused, Contention)
 """Errors of one candle that would occur again in another attempt."""
@@ -38,8 +37,8 @@ class Ingested(NamedTuple):
 
     disagreements: list[Disagreement]
     began: float
-    archived: float
-    """Time when the raw trades were in the archive."""
+    archived: float | None
+    """Time when the raw trades were in the archive; None if an export service archives them."""
     stored: float
     """Time when the candles were written."""
 
@@ -49,11 +48,11 @@ class Partly:
     """The candles that were stored, and those that were not."""
 
     began: float
-    archived: float
+    archived: float | None
     stored: float
     disagreements: list[Disagreement] = field(default_factory=list)
     done: set[Key] = field(default_factory=set)
-    """Candles with all of their trades, which are also in the archive."""
+    """Candles with all of their trades, which are also in the archive if one was given."""
     failed: dict[Key, Exception] = field(default_factory=dict)
     """Candles that cannot be stored, each with one of ``LASTING``."""
     left: set[Key] = field(default_factory=set)
@@ -68,12 +67,15 @@ class Partly:
 
 def ingest(
     trades: Sequence[Trade],
-    archive: Archive,
+    archive: Archive | None,
     candles: Candles,
     *,
     clock: Callable[[], float] = time.time,
 ) -> Ingested:
     """Store trades of any symbols and times, raw and as candles. A repeat changes nothing.
+
+    Args:
+        archive: None if an export service archives the trades.
 
     Raises:
         Unavailable, Contention: the whole call can be repeated.
@@ -90,30 +92,32 @@ def ingest(
 def ingest_while(
     is_time_left: Callable[[], bool],
     trades: Sequence[Trade],
-    archive: Archive,
+    archive: Archive | None,
     candles: Candles,
     *,
     clock: Callable[[], float] = time.time,
 ) -> Partly:
-    """Store as many of the trades as the time allows, hour by hour.
+    """Store as many of the trades as the time allows, hour by hour; see ``ingest``.
 
     A candle that cannot be stored does not prevent others from being stored. Stored candles are
     complete, so that another attempt needs only the trades of ``failed`` and ``left``.
     """
-    partly = Partly(clock(), clock(), clock())
+    begun = clock()
+    partly = Partly(begun, None if archive is None else begun, begun)
     for hours in _parts(trades):
         minutes = {key: group for hour in hours for key, group in hour.items()}
         if partly.problem is not None or not is_time_left():
             partly.left |= minutes.keys()
             continue
-        # An object covers an hour. If it is refused, the candles of that hour are not stored.
-        objects = [(hour, item) for hour in hours for item in pack(_trades(hour))]
-        for (hour, _), error in _at_once(partial(_put, archive), objects, is_time_left):
-            if isinstance(error, Exception):
-                for key in hour.keys() & minutes.keys():
-                    del minutes[key]
-                    _note(partly, key, error)
-        partly.archived = clock()
+        if archive is not None:
+            # An object covers an hour. If it is refused, the candles of that hour are not stored.
+            objects = [(hour, item) for hour in hours for item in pack(_trades(hour))]
+            for (hour, _), error in _at_once(partial(_put, archive), objects, is_time_left):
+                if isinstance(error, Exception):
+                    for key in hour.keys() & minutes.keys():
+                        del minutes[key]
+                        _note(partly, key, error)
+            partly.archived = clock()
         for (key, _), answer in _at_once(partial(_update, candles), minutes.items(), is_time_left):
             if isinstance(answer, Exception):
                 _note(partly, key, answer)

@@ -70,9 +70,10 @@ def spans_of(
         return Span(name, parent.trace_id, id_, under, min(start, end), end, attributes)
 
     waited = [] if arrival.queued is None else [arrival.queued / 1000]
+    archived = [] if done.archived is None else [done.archived]
     return [
         *(span("queue", new_id(), parent.span_id, queued, done.began) for queued in waited),
         span(service, work, parent.span_id, done.began, done.stored),
-        span("archive", new_id(), work, done.began, done.archived),
-        span("candles", new_id(), work, done.archived, done.stored),
+        *(span("archive", new_id(), work, done.began, end) for end in archived),
+        span("candles", new_id(), work, done.archived or done.began, done.stored),
     ]

@@ -58,6 +58,8 @@ class ProducerProgress:
     """Whether reading has stopped because the sites are too far behind."""
     problem: str
     """Why trades cannot be written to the disk, or an empty text; see also ``id_reset``."""
+    newest: Trade | None = None
+    """The last trade that was read."""
 
     @property
     def complete(self) -> bool:
@@ -77,6 +79,7 @@ def produce(
     route: Callable[[], Route] | None = None,
     trail: MessageLog | None = None,
     reads: Mapping[str, Callable[[], Reads]] | None = None,
+    suspect: Callable[[], None] | None = None,
     batch: int = BATCH,
     linger: float = LINGER,
     freshness: float = 0.0,
@@ -105,6 +108,8 @@ def produce(
         freshness: number of seconds during which messages are combined before they are sent; 0
             sends each message separately. At the end of the source nothing waits.
         reads: for each site, the versions of envelopes that its function reads. Default: all.
+        suspect: called by any thread if a request to a site fails or is late, if somebody wants to
+            know.
         stop: stops the reading. Trades that were read are still delivered, for up to ``drain``
             seconds.
 
@@ -120,6 +125,7 @@ def produce(
             freshness=freshness,
             trail=trail,
             reads=reads[name],
+            suspect=suspect,
             clock=clocks.timer,
             wall=clocks.wall,
         )
@@ -194,6 +200,7 @@ class Intake:
         self.route = route
         self.read = 0
         self.last_time = 0
+        self.newest: Trade | None = None
         self.problem = ""
 
     @property
@@ -233,6 +240,7 @@ class Intake:
             self._closed += self._packer.add(trades)
             self.read += len(trades)
             self.last_time = max(self.last_time, *(trade.time for trade in trades))
+            self.newest = trades[-1]
         return symbols
 
     def close(self) -> None:
@@ -422,6 +430,7 @@ class _ProducerRun:
             spool_bytes=self._spool.bytes,
             spool_full=self._spool.is_full,
             problem=intake.problem or intake.id_reset.problem,
+            newest=intake.newest,
         )
 
     def maybe_tell(self) -> None:

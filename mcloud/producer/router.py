@@ -5,17 +5,20 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from functools import partial
+from math import inf
 
 from mcloud.clouds.observation import Observation, probe_seconds
 from mcloud.clouds.ports import ControlRecord, Site
 from mcloud.cost.marginal import message_cost
-from mcloud.deadline import Asker
+from mcloud.deadline import OverlappingAsker
 from mcloud.documents import Damaged
 from mcloud.errors import McloudError
 from mcloud.producer.route import Latencies, ProducerMode, Route, RouteObservation, choose
 from mcloud.producer.spool import Spool
 
 PERIOD = 2.0  # seconds between two checks of the sites
+SOON = 0.3  # seconds between two checks while a site fails or is late
+HURRY = 30.0  # seconds of such checks after the last failure
 DEADLINE = 5.0  # seconds that a site may take to answer
 QUICK = 1.0  # seconds that the control record may take once the clients exist
 USUAL_SIZE = 5_000  # bytes of a message, for the estimate of its cost
@@ -43,8 +46,10 @@ class Router:
         self._sent = sent
         self._follow = follow
         self._period = period
-        self._asker: Asker[str] = Asker()
-        self._patience = DEADLINE
+        self._asker: OverlappingAsker[str] = OverlappingAsker()
+        self._hurries_until = -inf
+        self._woken = threading.Event()
+        self._is_first = True
         self._records: dict[str, Observation[ControlRecord]] = {}
         self._latencies = Latencies(sites)
         self._stopped = threading.Event()
@@ -56,9 +61,29 @@ class Router:
     def stop(self) -> None:
         with self._following:
             self._stopped.set()
+            self._woken.set()
+
+    def suspect(self) -> None:
+        """Check immediately, and frequently for a while, because a site fails or is late.
+
+        Any thread may call it. It is for the mode ``primary``, which reads the control record: a
+        probe of a queue, as in ``nearest``, costs more.
+        """
+        is_news = not self._hurries
+        self._hurries_until = time.monotonic() + HURRY
+        if is_news:
+            self._woken.set()
+
+    @property
+    def _hurries(self) -> bool:
+        return time.monotonic() < self._hurries_until
 
     def _run(self) -> None:
-        while not self._stopped.wait(self._period):
+        while True:
+            self._woken.wait(min(SOON, self._period) if self._hurries else self._period)
+            self._woken.clear()
+            if self._stopped.is_set():
+                return
             self.route = choose(self._mode, list(self._sites), self._observe(), self.route)
             with self._following:
                 if not self._stopped.is_set():
@@ -69,16 +94,23 @@ class Router:
 
     def _observe(self) -> RouteObservation:
         if self._mode == "primary":
+            # The first time, clients are made. Later, a site that hangs must not delay the news of
+            # the others.
+            limit = DEADLINE if self._is_first else QUICK
+            patience = SOON if self._hurries else limit
+            self._is_first = False
             answers = self._asker.gather(
                 {name: partial(_record, site) for name, site in self._sites.items()},
-                self._patience,
+                limit,
+                patience,
             )
-            self._patience = min(QUICK, DEADLINE)
             now = time.monotonic()
             for name, answer in answers.items():
                 # For a site that is silent, or whose record is missing, the last known one counts.
                 before = self._records.get(name, Observation[ControlRecord]())
-                if answer is not None:
+                if _is_older(answer, before.value):
+                    continue  # a read that began before the last move
+                if isinstance(answer, ControlRecord | Exception):
                     self._records[name] = before.then(answer, now)
             return RouteObservation(records=dict(self._records))
         if self._mode == "nearest":
@@ -88,6 +120,8 @@ class Router:
                     for name, site in self._sites.items()
                 },
                 DEADLINE,
+                DEADLINE,
+                wait_for_all=True,
             )
             self._latencies.note({n: each for n, each in times.items() if isinstance(each, float)})
             return RouteObservation(latencies=self._latencies.usual())
@@ -106,6 +140,10 @@ def move(spool: Spool, sites: Iterable[str], chosen: tuple[str, ...]) -> None:
     for site in set(sites) - set(chosen):
         if spool.pending(site).messages:
             spool.reassign(site, chosen[0])
+
+
+def _is_older(answer: object, known: ControlRecord | None) -> bool:
+    return isinstance(answer, ControlRecord) and known is not None and answer.rank < known.rank
 
 
 def _record(site: Site) -> ControlRecord | None:

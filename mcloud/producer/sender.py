@@ -3,7 +3,8 @@
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from math import inf
 from operator import attrgetter
@@ -11,6 +12,7 @@ from typing import Annotated
 
 from mcloud.backoff import Jitter
 from mcloud.clouds.ports import Queue
+from mcloud.deadline import briefly
 from mcloud.documents import OTHER_TEXTS, Seconds
 from mcloud.errors import McloudError, Unavailable
 from mcloud.market.envelope import VERSION, version_of, window_end
@@ -27,6 +29,7 @@ WINDOW_TRADES = 200_000  # maximum number of trades in them, which take about 60
 GRACE = 1.3  # seconds after the end of a window, until its last trades are in the spool
 LOOK = 0.5  # seconds between two checks for messages to send, or for the end
 REFUSED_PAUSE = 30.0  # seconds until a site that refused permanently is tried again
+LATE = 0.7  # seconds after which a request that is not over is suspicious
 NEWEST = 0.2  # weight of the newest request in the average latency
 
 
@@ -47,6 +50,9 @@ class SiteDelivery:
     """The last failure; empty after a success."""
     refused: bool = False
     """Whether the site accepts messages again only after somebody has changed something."""
+    lag_s: Seconds = 0.0
+    """Seconds since the oldest trade that its queue has not accepted was received; 0 if it has
+    accepted all."""
 
 
 class Sender:
@@ -61,6 +67,7 @@ class Sender:
         freshness: float = 0.0,
         trail: MessageLog | None = None,
         reads: Callable[[], Reads] = lambda: Reads(VERSION),
+        suspect: Callable[[], None] | None = None,
         threads: int = 2,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
@@ -68,7 +75,8 @@ class Sender:
     ) -> None:
         """``freshness`` is the number of seconds during which messages are collected and combined;
         0 sends each message of the spool immediately. ``reads`` returns, without waiting, the
-        versions of envelopes that the function of the site reads.
+        versions of envelopes that the function of the site reads. ``suspect`` is called if a
+        request fails or is late.
         """
         self.site = site
         self._queue = queue
@@ -88,6 +96,7 @@ class Sender:
         self._breaker = Breaker(clock, jitter)
         self._trying = False
         self._reads = reads
+        self._suspect = suspect
         self._held: set[int] = set()
         """Ids of taken messages that the site's function cannot read yet."""
         self._needed = 1
@@ -120,7 +129,13 @@ class Sender:
                 waiting=pending.messages,
                 waiting_trades=pending.trades,
                 breaker=self._breaker.state,
+                lag_s=self._lag(pending.oldest_received_at),
             )
+
+    def _lag(self, received_at: int | None) -> float:
+        if received_at is None:
+            return 0.0
+        return round(max(0.0, self._wall() - received_at / 1000), 1)
 
     def close(self) -> None:
         """Stop taking messages. Pending messages stay in the spool."""
@@ -207,6 +222,20 @@ class Sender:
             # Also if the disk refuses to settle what was accepted.
             self._release(left)
 
+    @contextmanager
+    def _watched(self) -> Iterator[None]:
+        """Report a request that is late, while it waits."""
+        if self._suspect is None:
+            yield
+            return
+        late = threading.Timer(LATE, self._suspect)
+        late.daemon = True
+        late.start()
+        try:
+            yield
+        finally:
+            late.cancel()
+
     def _deliver(self, parcels: list[Parcel]) -> bool:
         """Send a request of the queue. Return False if no other one should follow immediately."""
         # This is checked again, because another thread may have changed the breaker meanwhile.
@@ -214,7 +243,10 @@ class Sender:
             self._release(parcels)
             return False
         began, at = self._clock(), self._wall()
-        failed, error, refused, wait = self._send(parcels)
+        with self._watched():
+            failed, error, refused, wait = self._send(parcels)
+        if error and not refused and self._suspect is not None:
+            self._suspect()
         seconds = self._clock() - began
         accepted = [each for each in parcels if each not in failed]
         if accepted and self._trail is not None:
@@ -305,7 +337,8 @@ class Sender:
         wait.
         """
         try:
-            unsent = self._queue.send([each.message for each in parcels])
+            # Retries of the client would hide that the site is throttled.
+            unsent = briefly(lambda: self._queue.send([each.message for each in parcels]))
         except Unavailable as error:
             return parcels, str(error), False, getattr(error, "retry_after", 0.0)
         except Exception as error:  # noqa: BLE001 - if the thread ended, the drain would never end

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 
 from mcloud.errors import UsageError
+from mcloud.feed.binance.endpoints import KNOWN
 from mcloud.feed.feed import Feed, FeedReport, SourceSummary
 from mcloud.feed.open import FeedChoice, open_feed, paced, unknown_source
 from mcloud.market.trade import Trade
@@ -95,7 +96,7 @@ def open_source(choice: FeedChoice, stop: threading.Event) -> OpenedSource:
         return _open_exchange(_with_exchange(choice), stop)
     kind, _, path = choice.source.partition(":")
     if choice.source not in ("simulate", SPOOL) and not (kind == "replay" and path):
-        raise unknown_source(choice.source, EXCHANGE, SPOOL)
+        raise unknown_source(choice.source, *KNOWN, SPOOL)
     feed = Nothing() if choice.source == SPOOL else open_feed(choice)
     about = SourceAbout(source=choice.source, symbols=feed.symbols)
     return OpenedSource(feed, FeedReader(paced(feed, choice.speed, stop)), about, feed.warnings)

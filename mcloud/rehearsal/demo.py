@@ -3,8 +3,9 @@
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -25,6 +26,7 @@ from mcloud.producer.produce import FeedReader, ProducerProgress, produce
 from mcloud.producer.spool import Spool
 from mcloud.rehearsal import faults
 from mcloud.rehearsal.oracle import Row, digest, expected_rows
+from mcloud.rehearsal.steps import Walk
 
 Key = TypeVar("Key")
 Value = TypeVar("Value")
@@ -73,35 +75,89 @@ class Proof:
         return all(site.ok for site in self.sites.values())
 
 
+@dataclass(frozen=True)
+class Sent:
+    """The data that was sent to the sites, and has to be found there."""
+
+    trades: Sequence[Trade]
+    poison: Sequence[Message]
+    expected: Sequence[Row]
+
+    @property
+    def symbols(self) -> list[str]:
+        return sorted({trade.symbol for trade in self.trades})
+
+
 def run(
+    trades: Sequence[Trade], sites: Mapping[str, Site], *, seed: int, scratch: Path | None = None
+) -> Proof:
+    """Send ``trades`` through two unruly producers to every site, and judge the result; see
+    ``store`` and ``prove``.
+    """
+    return prove(store(trades, sites, seed=seed, scratch=scratch), sites)
+
+
+def store(
     trades: Sequence[Trade],
     sites: Mapping[str, Site],
     *,
     seed: int,
     scratch: Path | None = None,
-    tell: Callable[[str], None] = lambda words: None,
-) -> Proof:
-    """Send ``trades`` through two unruly producers to every site, and judge the result.
+    walk: Walk | None = None,
+) -> Sent:
+    """Send ``trades`` through two unruly producers to every site, and wait for their candles.
 
-    The producers' spools are in ``scratch`` meanwhile, by default in the system's folder.
+    The producers' spools are in ``scratch`` meanwhile, by default in the system's folder. The
+    function returns when the candles are exact, or a site has not changed for a while. It does not
+    wait for the dead letters.
 
     Raises:
         McloudError: a queue refused messages.
     """
-    expected = expected_rows(trades)
-    poison = faults.poison(trades)
-    tell("sending")
-    _send(faults.two_producers(trades, seed), poison, sites, scratch)
-    symbols = sorted({trade.symbol for trade in trades})
-    ids = {(trade.symbol, trade.id) for trade in trades}
-    bodies = sorted(message.body.encode() for message in poison)
+    walk = walk or Walk()
+    sent = Sent(trades, faults.poison(trades), expected_rows(trades))
+    walk.wait_for("two producers repeat, reorder and split the trades")
+    _send(faults.two_producers(trades, seed), list(sent.poison), sites, scratch)
+    walk.wait_for("the functions fold the trades into candles")
+    arrived = _at_once({name: partial(_await, sites[name], sent, walk) for name in sites})
+    count = len({(trade.symbol, trade.id) for trade in trades})
+    walk.reach("stored", f"{count:,} trades in, in any order, some twice")
+    if missing := [name for name, is_exact in arrived.items() if not is_exact]:
+        walk.fail("exact", f"NOT exact: the candles of {' and '.join(missing)}")
+    else:
+        walk.reach("exact", f"exact: {len(sent.expected)} candles as plain arithmetic has them")
+    walk.clear()
+    return sent
 
-    def judge(name: str) -> SiteProof:
-        _await(sites[name], symbols, expected, len(poison), lambda words: tell(f"{name}: {words}"))
-        return _judge(sites[name], symbols, expected, ids, bodies)
 
-    proofs = _at_once({name: partial(judge, name) for name in sites})
-    return Proof(len(ids), len(expected), digest(expected), len(poison), proofs)
+def prove(sent: Sent, sites: Mapping[str, Site]) -> Proof:
+    """Compare everything that the sites have with what was sent. Wait for the dead letters."""
+    ids = {(trade.symbol, trade.id) for trade in sent.trades}
+    proofs = _at_once({name: partial(_judge, sites[name], sent, ids) for name in sites})
+    expected = sent.expected
+    return Proof(len(ids), len(expected), digest(expected), len(sent.poison), proofs)
+
+
+@contextmanager
+def watching_poison(sites: Mapping[str, Site], count: int, walk: Walk) -> Iterator[None]:
+    """Note when the dead-letter queue of every site has the poison, while the block runs."""
+    stop = threading.Event()
+
+    def look() -> None:
+        while not stop.wait(2 * POLL):
+            # A site may be out just now.
+            with suppress(McloudError):
+                if all(site.queue.dead_letter_depth().ready == count for site in sites.values()):
+                    walk.reach("refused")
+                    return
+
+    thread = threading.Thread(target=look, name="poison", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(PATIENCE)
 
 
 _OURS = ("fragments", "void_count")
@@ -146,6 +202,23 @@ def archived_ids(site: Site, symbols: Iterable[str]) -> set[tuple[str, int]]:
     ]
     shares = _at_once({n: partial(read, keys[n::READERS]) for n in range(READERS)})
     return set().union(*shares.values())
+
+
+def await_archived(
+    site: Site, symbols: Sequence[str], ids: set[tuple[str, int]]
+) -> set[tuple[str, int]]:
+    """Return the distinct trades in the raw archive, once they include ``ids``, or once none has
+    been added for ``PATIENCE`` and for twice the usual delay of the archive.
+    """
+    found = archived_ids(site, symbols)
+    changed = time.monotonic()
+    patience = max(PATIENCE, 2 * site.archive.delay)
+    while not found >= ids and time.monotonic() - changed < patience:
+        time.sleep(POLL)
+        newer = archived_ids(site, symbols)
+        if newer != found:
+            found, changed = newer, time.monotonic()
+    return found
 
 
 def _at_once(calls: Mapping[Key, Callable[[], Value]]) -> dict[Key, Value]:
@@ -201,42 +274,32 @@ def deliver(
         return produce(FeedReader(trades), queues, spool, batch=batch, drain=0, stop=stop)
 
 
-def _await(
-    site: Site,
-    symbols: Sequence[str],
-    expected: list[Row],
-    poison: int,
-    tell: Callable[[str], None],
-) -> None:
-    """Wait until the site has everything expected, or has not changed for a while."""
-    wanted = sum(int(row["trade_count"]) for row in expected)
-    seen: tuple[int, int | None] = (-1, None)
-    changed = time.monotonic()
+def _await(site: Site, sent: Sent, walk: Walk) -> bool:
+    """Wait until the site has exactly the expected candles, or has not changed for a while. Return
+    whether it has them.
+    """
+    wanted = sum(int(row["trade_count"]) for row in sent.expected)
+    seen, changed = -1, time.monotonic()
     while time.monotonic() - changed < PATIENCE:
-        rows = stored_rows(site, symbols)
+        rows = stored_rows(site, sent.symbols)
         folded = sum(int(row["trade_count"]) for row in rows)
-        dead = site.queue.dead_letter_depth().ready
-        if rows == expected and dead in (poison, None):
-            return
-        if (folded, dead) != seen:
-            seen, changed = (folded, dead), time.monotonic()
-        tell(f"{folded:,} of {wanted:,} trades in candles, {dead} dead letters")
+        walk.fill(site.name, folded, wanted)
+        if rows == sent.expected:
+            return True
+        if folded != seen:
+            seen, changed = folded, time.monotonic()
         time.sleep(POLL)
+    return False
 
 
-def _judge(
-    site: Site,
-    symbols: Sequence[str],
-    expected: list[Row],
-    ids: set[tuple[str, int]],
-    poison: list[bytes],
-) -> SiteProof:
-    rows = stored_rows(site, symbols)
-    archived = archived_ids(site, symbols)
+def _judge(site: Site, sent: Sent, ids: set[tuple[str, int]]) -> SiteProof:
+    poison = sorted(message.body.encode() for message in sent.poison)
+    rows = stored_rows(site, sent.symbols)
+    archived = await_archived(site, sent.symbols, ids)
     letters = _dead_letters(site, poison)
     return SiteProof(
         candles=len(rows),
-        exact=rows == expected,
+        exact=rows == sent.expected,
         digest=digest(rows),
         archived=len(archived),
         archive_complete=archived == ids,

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from decimal import Decimal
 from pathlib import Path
+from typing import Literal
 
 from mcloud.clouds.observation import DOWN, UP
 from mcloud.clouds.ports import ControlRecord, Site
@@ -30,12 +31,14 @@ from mcloud.failover.settings import GuardSettings
 from mcloud.feed.simulate import Simulate
 from mcloud.local import meter, outage
 from mcloud.market.trade import Trade
-from mcloud.rehearsal.demo import archived_ids, stored_rows
+from mcloud.rehearsal.demo import await_archived, stored_rows
 from mcloud.rehearsal.drill_report import DrillEvent, DrillReport, SiteResult
 from mcloud.rehearsal.drill_stream import DrillStream
 from mcloud.rehearsal.oracle import expected_rows
 from mcloud.rehearsal.scenarios import Scenario
 from mcloud.replication.scope import Scope
+
+DrillStage = Literal["out", "moved", "back"]
 
 RATE = 1000  # trades per second of both symbols together
 SYMBOLS = ("BTCUSDT", "ETHUSDT")
@@ -62,6 +65,8 @@ def run(
     settings: GuardSettings = USUAL,
     after: float = AFTER,
     tell: Callable[[str], None] = lambda words: None,
+    reach: Callable[[DrillStage, float], None] = lambda stage, seconds: None,
+    see: Callable[[DrillStream], None] = lambda stream: None,
 ) -> DrillReport:
     """Run a scenario on embedded clouds, whose folder is ``home``. The outage is over at the end.
 
@@ -70,12 +75,20 @@ def run(
         symbols: symbols of the trades, with no other use on these clouds.
         speed: factor on the speed of the trades; 1 is by their own times.
         after: seconds that the outage continues after the move.
+        tell: gets what the drill waits for.
+        reach: gets each stage as soon as it is reached, and the seconds since the outage began.
+        see: gets the stream every moment while trades flow.
     """
     report = DrillReport(scenario.name, scenario.about, on, scenario.moves)
     begun = time.monotonic()
     before = _bill(home)
     stream = DrillStream(sites, symbols, scratch, trades, speed)
-    _Day(scenario, on, home, sites, scratch, stream, settings, after, tell, report).go()
+    day = _Day(
+        *(scenario, on, home, sites, scratch, stream, settings, after, tell, report),
+        reach=reach,
+        see=see,
+    )
+    day.go()
     report.usd = round(max(Decimal(0), _bill(home) - before), 6)
     report.seconds = round(time.monotonic() - begun, 1)
     return report
@@ -99,12 +112,17 @@ class _Day:
         after: float,
         tell: Callable[[str], None],
         report: DrillReport,
+        *,
+        reach: Callable[[DrillStage, float], None],
+        see: Callable[[DrillStream], None],
     ) -> None:
         self._scenario = scenario
         self._on = on
         self._home = home
         self._sites = sites
         self._tell = tell
+        self._reach = reach
+        self._see = see
         self._report = report
         self._settings = settings
         self._after = after
@@ -171,6 +189,7 @@ class _Day:
         self._begun = time.monotonic()
         self._begin_outage()
         self._event(f"{self._on}: {scenario.about}")
+        self._reach("out", time.monotonic() - self._begun)
         flapping = threading.Thread(target=self._flap, name="flap", daemon=True)
         flapping.start()
         try:
@@ -215,6 +234,7 @@ class _Day:
             if self._stream.newest(target) > had[target]:
                 self._report.rto_s = round(time.monotonic() - self._begun, 2)
                 self._event(f"the first trade is stored at {target}")
+                self._reach("moved", time.monotonic() - self._begun)
                 break
             self._wait()
         self._sleep(self._after)
@@ -222,6 +242,7 @@ class _Day:
     def _back(self) -> None:
         outage.end(self._home, self._on)
         self._event(f"{self._on} is back")
+        self._reach("back", time.monotonic() - self._begun)
         self._tell(f"{self._on} is back")
         if not self._guard.moves and self._stream.leads() == self._on:
             self._await(lambda: self._verdict() != DOWN, f"{self._on} to be up again")
@@ -247,7 +268,7 @@ class _Day:
         ids = {(trade.symbol, trade.id) for trade in trades}
         found: set[tuple[str, int]] = set()
         for name, site in self._sites.items():
-            archived = archived_ids(site, self._stream.symbols)
+            archived = await_archived(site, self._stream.symbols, ids)
             found |= archived
             rows = stored_rows(site, self._stream.symbols)
             report.sites[name] = SiteResult(len(rows), rows == expected, len(archived))
@@ -286,6 +307,7 @@ class _Day:
 
     def _wait(self) -> None:
         self._stream.check()
+        self._see(self._stream)
         time.sleep(POLL)
 
     @contextmanager

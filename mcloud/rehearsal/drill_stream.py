@@ -28,13 +28,16 @@ class DrillStream:
         trades: Iterable[Trade],
         speed: float = 1.0,
         mode: ProducerMode = "primary",
+        freshness: float = 0.0,
     ) -> None:
+        """For ``freshness``, see ``produce``."""
         self._sites = sites
         self._mode = mode
         self.symbols = symbols
         self._scratch = scratch
         self._feed = trades
         self._speed = speed
+        self._freshness = freshness
         self._enough = threading.Event()
         self._cut = threading.Event()
         self._ended = threading.Event()
@@ -48,6 +51,12 @@ class DrillStream:
     @property
     def read(self) -> int:
         return len(self.trades)
+
+    @property
+    def accepted(self) -> Mapping[str, int]:
+        """Number of trades that the queue of each site has accepted."""
+        sites = self._progress.sites if self._progress else {}
+        return {name: sites[name].trades if name in sites else 0 for name in self._sites}
 
     def leads(self) -> str:
         """The site that the producer sends to."""
@@ -105,6 +114,8 @@ class DrillStream:
                     {name: site.queue for name, site in self._sites.items()},
                     spool,
                     route=lambda: router.route,
+                    suspect=router.suspect if self._mode == "primary" else None,
+                    freshness=self._freshness,
                     progress=self._note,
                     stop=self._cut,
                     drain=0.0,

@@ -27,7 +27,10 @@ class Scope:
         """
         wanted = frozenset(what.replace(",", " ").split())
         if not wanted or wanted - set(WHAT):
-            raise UsageError(f"cannot replicate {what!r}; choose from {', '.join(WHAT)}")
+            raise UsageError(
+                f"unknown kind of data {what!r:.100}; choose from {', '.join(WHAT)}, or use"
+                f" {','.join(WHAT)} for both"
+            )
         names = frozenset(map(capitals, symbols.replace(",", " ").split())) if symbols else None
         if symbols and not names:
             raise UsageError(f"no symbol in {symbols!r}; separate symbols with commas")

@@ -111,9 +111,15 @@ class VerifyDocument:
     sites: Mapping[str, VerifiedSite]
     findings: tuple[FindingDocument, ...]
     repair: RepairDocument | None = field(default=None, metadata=OMITTED)
+    left_out: Mapping[str, str] = field(default_factory=dict, metadata=OMITTED)
+    """Sites that do not answer, and the reasons. They were not compared."""
 
 
-def document(report: VerifyReport, repair: RepairDocument | None = None) -> VerifyDocument:
+def document(
+    report: VerifyReport,
+    repair: RepairDocument | None = None,
+    left_out: Mapping[str, str] | None = None,
+) -> VerifyDocument:
     """Return the document of a report. After a repair, ``report`` is the one that followed it."""
     start, end = report.window
     return VerifyDocument(
@@ -126,6 +132,7 @@ def document(report: VerifyReport, repair: RepairDocument | None = None) -> Veri
         sites={name: _site(report, name) for name in report.sites},
         findings=finding_documents(report.findings),
         repair=repair,
+        left_out=left_out or {},
     )
 
 

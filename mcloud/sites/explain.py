@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from mcloud.config.model import LOCAL, Config, Setting
 from mcloud.config.schema import KINDS, TABLES
+from mcloud.local.state import Home
 from mcloud.sites.resources import known_settings
 
 MASK = "********"
@@ -33,6 +34,7 @@ def _settings(config: Config) -> Iterator[tuple[str, Setting]]:
         yield from _given(config, f"exchange.{key}", value or None)
     if config.profile == LOCAL:
         yield from _given(config, "local", vars(config.ports))
+        yield from _running_ports(config)
     for name, site in config.sites.items():
         yield from _given(config, f"sites.{name}.cloud", site.cloud)
         yield from _given(config, f"sites.{name}.name", site.stack)
@@ -46,6 +48,15 @@ def _settings(config: Config) -> Iterator[tuple[str, Setting]]:
         for name in KINDS:
             for key, value in config.outputs.read(name).items():
                 yield f"sites.{name}.{key}", Setting(value, "Terraform outputs")
+
+
+def _running_ports(config: Config) -> Iterator[tuple[str, Setting]]:
+    """Yield the ports of running embedded clouds, which may have been started with others."""
+    home = Home(config.local)
+    state = home.read() if home.is_up() else None
+    for name, service in (state.services if state else {}).items():
+        _, _, port = service.address.rpartition(":")
+        yield f"local.{name}_port", Setting(int(port), "running embedded clouds")
 
 
 def _given(config: Config, name: str, value: object) -> Iterator[tuple[str, Setting]]:

@@ -6,7 +6,8 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 
 from mcloud.clouds.access import AccessFinding, Target
-from mcloud.clouds.factory import open_access, open_site
+from mcloud.clouds.bounded import BoundedSite
+from mcloud.clouds.factory import open_access, open_bounded, open_site
 from mcloud.clouds.ports import Site
 from mcloud.clouds.resources import AwsResources, GcpResources, Resources
 from mcloud.config import FILE, LOCAL, REGIONS, Config, Setting, SiteConfig, select
@@ -36,6 +37,21 @@ def open_sites(config: Config, wanted: str | None = None) -> dict[str, Site]:
     """
     resources = site_resources(config)
     return {name: open_site(name, resources[name]) for name in select(resources, wanted)}
+
+
+def open_bounded_sites(
+    config: Config, wanted: str | None = None, known: Mapping[str, str] | None = None
+) -> dict[str, BoundedSite]:
+    """Open the sites as ``open_sites`` does, for a command that only reads.
+
+    ``known`` has the reasons why this machine believes that sites are down.
+    """
+    resources = site_resources(config)
+    known = known or {}
+    return {
+        name: open_bounded(name, resources[name], known.get(name, ""))
+        for name in select(resources, wanted)
+    }
 
 
 def site_resources(config: Config) -> dict[str, Resources]:

@@ -242,6 +242,8 @@ def _in_archive(
     if not hours:
         return replace(found, archive_note="not searched: the time of the trade is unknown")
     note = f"not in the trades from {iso(hours[0])} to {iso(hours[-1] + HOUR)}"
+    if delay := site.archive.delay:
+        note += f"; the export service of the site archives a trade within {delay:g} s"
     try:
         pieces = raw.pieces(site.archive, symbol, hours)
         candidates = [each for each in pieces if each.first_id <= trade_id <= each.last_id]

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from mcloud.clouds.ports import LogLine
+from mcloud.clouds.staged import DELAY
 from mcloud.documents import OMITTED
 from mcloud.market.trade import Trade
 from mcloud.producer.message_log import Journey
@@ -76,12 +77,21 @@ def pick(records: Sequence[SourceRecord], site: str) -> SourceRecord | None:
 def stages(
     site: str, found: SiteFindings, record: SourceRecord | None, trade: Trade | None
 ) -> list[Stage]:
-    """Return all of STAGES, in their order. ``trade`` may be from any site, since all sites hold
-    the same trades.
+    """Return all of STAGES, in their order. If an export service archives the trades of the site,
+    ``archived`` comes last. ``trade`` may be from any site, since all sites hold the same trades.
     """
     journey = record.journey if record else None
     producer = f"producer {record.producer}" if record else ""
     line = _stored_line(found)
+    archived = (
+        _known(ARCHIVED, _whole(line, "archived"), "the function's log")
+        or _known(ARCHIVED, _ms(found.written), "date of the object")
+        or Stage(ARCHIVED, None, found.archive_note)
+    )
+    stored = _known(STORED, _whole(line, "stored"), "the function's log") or Stage(
+        STORED, None, _not_stored(found)
+    )
+    is_exported = line is not None and "archived" not in line.fields
     return [
         _exchange(found, trade),
         _here(RECEIVED, journey.received if journey else None, record, "the first of its message"),
@@ -91,11 +101,7 @@ def stages(
         or Stage(SENT, None, _not_sent(journey, producer)),
         _known(PROCESSED, _whole(line, "began"), "the function's log")
         or Stage(PROCESSED, None, _no_line(found)),
-        _known(ARCHIVED, _whole(line, "archived"), "the function's log")
-        or _known(ARCHIVED, _ms(found.written), "date of the object")
-        or Stage(ARCHIVED, None, found.archive_note),
-        _known(STORED, _whole(line, "stored"), "the function's log")
-        or Stage(STORED, None, _not_stored(found)),
+        *((stored, archived) if is_exported else (archived, stored)),
     ]
 
 
@@ -143,8 +149,14 @@ def _stored_line(found: SiteFindings) -> LogLine | None:
     lines = [each for each in found.lines if each.message == "stored"]
     if found.written is not None:
         oldest = (found.written - WHOLE_SECONDS) * 1000
-        lines = [each for each in lines if (_whole(each, "archived") or 0) >= oldest] or lines
+        lines = [each for each in lines if _latest_object(each) >= oldest] or lines
     return lines[0] if lines else None
+
+
+def _latest_object(line: LogLine) -> float:
+    """Return the latest usual time, in ms since 1970, of the object with the trades of a line."""
+    archived = _whole(line, "archived")
+    return (_whole(line, "stored") or 0) + DELAY * 1000 if archived is None else archived
 
 
 def _exchange(found: SiteFindings, trade: Trade | None) -> Stage:

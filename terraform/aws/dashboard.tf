@@ -35,6 +35,7 @@ locals {
       title = "Age of the oldest message, seconds"
       metrics = [
         ["AWS/SQS", "ApproximateAgeOfOldestMessage", "QueueName", aws_sqs_queue.trades.name, { stat = "Maximum", label = "age" }],
+        ["AWS/Firehose", "DeliveryToS3.DataFreshness", "DeliveryStreamName", aws_kinesis_firehose_delivery_stream.trades.name, { stat = "Maximum", label = "age until staged" }],
       ]
     },
     {
@@ -67,24 +68,13 @@ locals {
     },
   ]
 
-  charts_of_scheduled = concat(
-    [for chart in [local.anomaly_chart] : chart if var.anomalies],
-    [for chart in [local.compact_chart] : chart if var.compaction],
-  )
-
-  anomaly_chart = {
-    title = "Anomaly function calls"
-    metrics = [
-      ["AWS/Lambda", "Invocations", "FunctionName", local.anomaly_name, { stat = "Sum", label = "calls" }],
-      ["AWS/Lambda", "Errors", "FunctionName", local.anomaly_name, { stat = "Sum", label = "errors" }],
-    ]
-  }
-
-  compact_chart = {
-    title = "Compaction function calls"
-    metrics = [
-      ["AWS/Lambda", "Invocations", "FunctionName", local.compact_name, { stat = "Sum", label = "calls" }],
-      ["AWS/Lambda", "Errors", "FunctionName", local.compact_name, { stat = "Sum", label = "errors" }],
-    ]
-  }
+  charts_of_scheduled = [
+    for name, function in local.scheduled : {
+      title = "${function.title} calls"
+      metrics = [
+        ["AWS/Lambda", "Invocations", "FunctionName", "${var.name}-${name}", { stat = "Sum", label = "calls" }],
+        ["AWS/Lambda", "Errors", "FunctionName", "${var.name}-${name}", { stat = "Sum", label = "errors" }],
+      ]
+    }
+  ]
 }

@@ -4,6 +4,8 @@ locals {
   # The ARNs are not taken from the functions, because a plan that changes their code would then
   # also show changes of the policies.
   functions_arn = "arn:${local.partition}:lambda:${var.region}:${local.account}:function"
+  function_arns = [for name in local.functions : "${local.functions_arn}:${name}"]
+  logs_arn      = "arn:${local.partition}:logs:${var.region}:${local.account}:log-group:/aws/lambda"
 }
 
 resource "aws_iam_role" "processor" {
@@ -40,9 +42,9 @@ data "aws_iam_policy_document" "processor" {
   }
 
   statement {
-    sid       = "Archive"
-    actions   = ["s3:PutObject"]
-    resources = ["${aws_s3_bucket.raw.arn}/raw/*"]
+    sid       = "Stage"
+    actions   = ["firehose:PutRecordBatch"]
+    resources = [aws_kinesis_firehose_delivery_stream.trades.arn]
   }
 
   statement {
@@ -151,11 +153,12 @@ data "aws_iam_policy_document" "replicator" {
     resources = [aws_dynamodb_table.control.arn]
   }
 
-  # A guard, which uses this role, checks whether the function exists.
+  # A guard, which uses this role, checks whether the processor exists, and `mcloud status` looks at
+  # the code of all functions.
   statement {
-    sid       = "Function"
+    sid       = "Functions"
     actions   = ["lambda:GetFunctionConfiguration"]
-    resources = ["${local.functions_arn}:${local.processor}"]
+    resources = local.function_arns
   }
 
   # For dead letters, which return to the queue or are deleted, and for restores that send trades to
@@ -186,7 +189,20 @@ data "aws_iam_policy_document" "replicator" {
   statement {
     sid       = "ArchiveKeys"
     actions   = ["s3:ListBucket"]
-    resources = [aws_s3_bucket.raw.arn]
+    resources = [aws_s3_bucket.raw.arn, aws_s3_bucket.staging.arn]
+  }
+
+  # Compaction removes staged objects, and keeps lines in them that are no messages.
+  statement {
+    sid       = "Staged"
+    actions   = ["s3:GetObject", "s3:DeleteObject"]
+    resources = ["${aws_s3_bucket.staging.arn}/staged/*"]
+  }
+
+  statement {
+    sid       = "Foreign"
+    actions   = ["s3:PutObject"]
+    resources = ["${aws_s3_bucket.staging.arn}/foreign/*"]
   }
 }
 
@@ -217,24 +233,14 @@ data "aws_iam_policy_document" "operator" {
     resources = [aws_sqs_queue.dlq.arn]
   }
 
+  # The code of the functions, and the concurrency that they have reserved.
   statement {
-    sid       = "Function"
-    actions   = ["lambda:GetFunctionConfiguration"]
-    resources = ["${local.functions_arn}:${local.processor}"]
+    sid       = "Functions"
+    actions   = ["lambda:GetFunctionConfiguration", "lambda:GetFunctionConcurrency"]
+    resources = local.function_arns
   }
 
-  # `mcloud doctor` counts the concurrency that the site has reserved, and checks whether
-  # `alert_email` has confirmed its subscription.
-  statement {
-    sid     = "Reserved"
-    actions = ["lambda:GetFunctionConcurrency"]
-    resources = [
-      "${local.functions_arn}:${local.processor}",
-      "${local.functions_arn}:${local.anomaly_name}",
-      "${local.functions_arn}:${local.compact_name}",
-    ]
-  }
-
+  # `mcloud doctor` checks whether `alert_email` has confirmed its subscription.
   statement {
     sid       = "AlertMail"
     actions   = ["sns:ListSubscriptionsByTopic"]
@@ -256,20 +262,20 @@ data "aws_iam_policy_document" "operator" {
   statement {
     sid       = "Archive"
     actions   = ["s3:GetObject"]
-    resources = ["${aws_s3_bucket.raw.arn}/raw/*"]
+    resources = ["${aws_s3_bucket.raw.arn}/raw/*", "${aws_s3_bucket.staging.arn}/staged/*"]
   }
 
   statement {
     sid       = "ArchiveKeys"
     actions   = ["s3:ListBucket"]
-    resources = [aws_s3_bucket.raw.arn]
+    resources = [aws_s3_bucket.raw.arn, aws_s3_bucket.staging.arn]
   }
 
-  # `mcloud trace` searches the processor's log for a trade.
+  # `mcloud trace` searches the processor's log for a trade, and `mcloud logs` reads all of them.
   statement {
     sid       = "Logs"
     actions   = ["logs:FilterLogEvents"]
-    resources = ["${aws_cloudwatch_log_group.processor.arn}:*"]
+    resources = [for name in local.functions : "${local.logs_arn}/${name}:*"]
   }
 
   # `mcloud doctor` checks the permissions of its own credentials.
@@ -303,37 +309,74 @@ resource "aws_iam_role_policy" "publisher" {
 }
 
 data "aws_iam_policy_document" "publisher" {
+  source_policy_documents = data.aws_iam_policy_document.encrypt[*].json
+
   statement {
     sid       = "Alert"
     actions   = ["sns:Publish"]
     resources = [aws_sns_topic.alerts.arn]
   }
+}
+
+data "aws_iam_policy_document" "encrypt" {
+  count = var.alerts_key ? 1 : 0
 
   statement {
     sid       = "Encrypt"
     actions   = ["kms:Decrypt", "kms:GenerateDataKey"]
-    resources = [aws_kms_key.alerts.arn]
+    resources = [aws_kms_key.alerts[0].arn]
   }
 }
 
-resource "aws_iam_role" "anomaly" {
-  count = local.anomaly
+resource "aws_iam_role" "scheduled" {
+  for_each = local.scheduled
 
-  name               = local.anomaly_name
-  description        = "Permissions of the anomaly function"
+  name               = "${var.name}-${each.key}"
+  description        = each.value.role
   assume_role_policy = data.aws_iam_policy_document.lambda.json
 }
 
-resource "aws_iam_role_policy" "anomaly" {
-  count = local.anomaly
+resource "aws_iam_role_policy" "scheduled" {
+  for_each = local.scheduled
 
-  name   = "anomaly"
-  role   = aws_iam_role.anomaly[0].id
-  policy = data.aws_iam_policy_document.anomaly[0].json
+  name   = each.key
+  role   = aws_iam_role.scheduled[each.key].id
+  policy = data.aws_iam_policy_document.scheduled[each.key].json
+}
+
+data "aws_iam_policy_document" "scheduled" {
+  for_each = local.scheduled
+
+  source_policy_documents = [
+    {
+      anomaly = data.aws_iam_policy_document.anomaly.json
+      compact = data.aws_iam_policy_document.compact.json
+    }[each.key]
+  ]
+
+  # Lambda requires this for the queue of failed calls when it creates the function.
+  statement {
+    sid       = "Missed"
+    actions   = ["sqs:SendMessage"]
+    resources = [aws_sqs_queue.missed[each.key].arn]
+  }
+
+  statement {
+    sid       = "Logs"
+    actions   = ["logs:CreateLogStream", "logs:PutLogEvents"]
+    resources = ["${aws_cloudwatch_log_group.scheduled[each.key].arn}:*"]
+  }
+
+  # X-Ray knows no resources to name.
+  statement {
+    sid       = "Traces"
+    actions   = ["xray:PutTraceSegments", "xray:PutTelemetryRecords"]
+    resources = ["*"]
+  }
 }
 
 data "aws_iam_policy_document" "anomaly" {
-  count = local.anomaly
+  source_policy_documents = [data.aws_iam_policy_document.publisher.json]
 
   statement {
     sid       = "Look"
@@ -346,58 +389,9 @@ data "aws_iam_policy_document" "anomaly" {
     actions   = ["dynamodb:PutItem", "dynamodb:DeleteItem"]
     resources = [aws_dynamodb_table.control.arn]
   }
-
-  statement {
-    sid       = "Missed"
-    actions   = ["sqs:SendMessage"]
-    resources = [aws_sqs_queue.missed["anomaly"].arn]
-  }
-
-  statement {
-    sid       = "Alert"
-    actions   = ["sns:Publish"]
-    resources = [aws_sns_topic.alerts.arn]
-  }
-
-  statement {
-    sid       = "Encrypt"
-    actions   = ["kms:Decrypt", "kms:GenerateDataKey"]
-    resources = [aws_kms_key.alerts.arn]
-  }
-
-  statement {
-    sid       = "Logs"
-    actions   = ["logs:CreateLogStream", "logs:PutLogEvents"]
-    resources = ["${aws_cloudwatch_log_group.anomaly[0].arn}:*"]
-  }
-
-  # X-Ray knows no resources to name.
-  statement {
-    sid       = "Traces"
-    actions   = ["xray:PutTraceSegments", "xray:PutTelemetryRecords"]
-    resources = ["*"]
-  }
-}
-
-resource "aws_iam_role" "compact" {
-  count = local.compact
-
-  name               = local.compact_name
-  description        = "What the compaction function may do"
-  assume_role_policy = data.aws_iam_policy_document.lambda.json
-}
-
-resource "aws_iam_role_policy" "compact" {
-  count = local.compact
-
-  name   = "compact"
-  role   = aws_iam_role.compact[0].id
-  policy = data.aws_iam_policy_document.compact[0].json
 }
 
 data "aws_iam_policy_document" "compact" {
-  count = local.compact
-
   statement {
     sid       = "Archive"
     actions   = ["s3:GetObject", "s3:PutObject", "s3:DeleteObject"]
@@ -407,7 +401,20 @@ data "aws_iam_policy_document" "compact" {
   statement {
     sid       = "ArchiveKeys"
     actions   = ["s3:ListBucket"]
-    resources = [aws_s3_bucket.raw.arn]
+    resources = [aws_s3_bucket.raw.arn, aws_s3_bucket.staging.arn]
+  }
+
+  # Lines that are no messages are kept.
+  statement {
+    sid       = "Staged"
+    actions   = ["s3:GetObject", "s3:DeleteObject"]
+    resources = ["${aws_s3_bucket.staging.arn}/staged/*"]
+  }
+
+  statement {
+    sid       = "Foreign"
+    actions   = ["s3:PutObject"]
+    resources = ["${aws_s3_bucket.staging.arn}/foreign/*"]
   }
 
   # The note of what it did, with which the next call continues.
@@ -422,25 +429,56 @@ data "aws_iam_policy_document" "compact" {
       values   = ["compaction"]
     }
   }
+}
 
-  # Lambda wants it for the queue of failed calls, when it makes the function.
+# Firehose writes as this role.
+resource "aws_iam_role" "delivery" {
+  name               = "${local.stream_name}-delivery"
+  description        = "Writes staged objects"
+  assume_role_policy = data.aws_iam_policy_document.delivery_trust.json
+}
+
+resource "aws_iam_role_policy" "delivery" {
+  name   = "delivery"
+  role   = aws_iam_role.delivery.id
+  policy = data.aws_iam_policy_document.delivery.json
+}
+
+# https://docs.aws.amazon.com/firehose/latest/dev/controlling-access.html#using-iam-s3
+data "aws_iam_policy_document" "delivery" {
   statement {
-    sid       = "Missed"
-    actions   = ["sqs:SendMessage"]
-    resources = [aws_sqs_queue.missed["compact"].arn]
+    sid       = "Objects"
+    actions   = ["s3:AbortMultipartUpload", "s3:GetObject", "s3:PutObject"]
+    resources = ["${aws_s3_bucket.staging.arn}/*"]
+  }
+
+  statement {
+    sid       = "Bucket"
+    actions   = ["s3:GetBucketLocation", "s3:ListBucket", "s3:ListBucketMultipartUploads"]
+    resources = [aws_s3_bucket.staging.arn]
   }
 
   statement {
     sid       = "Logs"
-    actions   = ["logs:CreateLogStream", "logs:PutLogEvents"]
-    resources = ["${aws_cloudwatch_log_group.compact[0].arn}:*"]
+    actions   = ["logs:PutLogEvents"]
+    resources = ["${aws_cloudwatch_log_group.delivery.arn}:log-stream:*"]
   }
+}
 
-  # X-Ray knows no resources to name.
+data "aws_iam_policy_document" "delivery_trust" {
   statement {
-    sid       = "Traces"
-    actions   = ["xray:PutTraceSegments", "xray:PutTelemetryRecords"]
-    resources = ["*"]
+    actions = ["sts:AssumeRole"]
+
+    principals {
+      type        = "Service"
+      identifiers = ["firehose.amazonaws.com"]
+    }
+
+    condition {
+      test     = "StringEquals"
+      variable = "sts:ExternalId"
+      values   = [local.account]
+    }
   }
 }
 
@@ -466,13 +504,13 @@ data "aws_iam_policy_document" "scheduler" {
   statement {
     sid       = "Call"
     actions   = ["lambda:InvokeFunction"]
-    resources = [for each in local.scheduled : "${local.functions_arn}:${var.name}-${each}"]
+    resources = [for name, _ in local.scheduled : "${local.functions_arn}:${var.name}-${name}"]
   }
 
   statement {
     sid       = "Missed"
     actions   = ["sqs:SendMessage"]
-    resources = [for each in local.scheduled : aws_sqs_queue.missed[each].arn]
+    resources = [for name, _ in local.scheduled : aws_sqs_queue.missed[name].arn]
   }
 }
 

@@ -7,9 +7,4 @@ locals {
   partition = data.aws_partition.current.partition
   # These tags override those of the user, because bills and cost reports find the stack by them.
   tags = merge(var.tags, { application = "mcloud", stack = var.name })
-
-  # Number of functions of each kind: 1 if it is wanted, otherwise 0.
-  anomaly   = var.anomalies ? 1 : 0
-  compact   = var.compaction ? 1 : 0
-  scheduled = toset(concat(var.anomalies ? ["anomaly"] : [], var.compaction ? ["compact"] : []))
 }

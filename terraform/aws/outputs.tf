@@ -28,14 +28,34 @@ output "raw_bucket" {
   value       = aws_s3_bucket.raw.bucket
 }
 
+output "staging_bucket" {
+  description = "Bucket of staged objects: trades that compaction has not moved to the raw bucket yet."
+  value       = aws_s3_bucket.staging.bucket
+}
+
+output "delivery_stream" {
+  description = "Stream of Data Firehose that writes staged objects."
+  value       = aws_kinesis_firehose_delivery_stream.trades.name
+}
+
 output "freshness" {
   description = "Seconds that a candle may be old, as the stack is set up for."
   value       = tostring(var.freshness)
 }
 
+output "alerts_key" {
+  description = "KMS key that encrypts alerts; empty if there is none."
+  value       = join("", aws_kms_key.alerts[*].arn)
+}
+
 output "function" {
   description = "Name of the processor."
   value       = aws_lambda_function.processor.function_name
+}
+
+output "scheduled_functions" {
+  description = "Comma-separated names of the functions that are called on a schedule."
+  value       = join(",", sort([for each in aws_lambda_function.scheduled : each.function_name]))
 }
 
 output "processor_role_arn" {

@@ -17,11 +17,11 @@ resource "terraform_data" "protection" {
   }
 
   depends_on = [
+    terraform_data.build,
     aws_budgets_budget.monthly,
     aws_cloudwatch_dashboard.this,
     aws_lambda_event_source_mapping.trades,
-    aws_lambda_function_event_invoke_config.anomaly,
-    aws_lambda_function_event_invoke_config.compact,
+    aws_lambda_function_event_invoke_config.scheduled,
     aws_iam_role_policy.producer,
     aws_iam_role_policy.replicator,
     aws_iam_role_policy.operator,
@@ -38,8 +38,12 @@ resource "terraform_data" "protection" {
     aws_s3_bucket_ownership_controls.raw,
     aws_s3_bucket_policy.raw,
     aws_s3_bucket_lifecycle_configuration.raw,
-    aws_scheduler_schedule.anomaly,
-    aws_scheduler_schedule.compact,
+    aws_s3_bucket_server_side_encryption_configuration.staging,
+    aws_s3_bucket_ownership_controls.staging,
+    aws_s3_bucket_policy.staging,
+    aws_s3_bucket_lifecycle_configuration.staging,
+    aws_kinesis_firehose_delivery_stream.trades,
+    aws_scheduler_schedule.scheduled,
     aws_sqs_queue_policy.missed,
   ]
 }

@@ -74,7 +74,7 @@ variable "anomaly_schedule" {
 }
 
 variable "compaction" {
-  description = "Whether a function puts the small objects of the raw archive into large blocks; false makes neither it nor its schedule."
+  description = "Whether a function puts staged trades and small objects of the raw archive into large blocks. With false, there is neither the function nor its schedule, and `mcloud compact` has to run regularly."
   type        = bool
   default     = true
 }
@@ -218,6 +218,12 @@ variable "alert_email" {
     condition     = var.alert_email == null ? true : can(regex("^[^@\\s]+@[^@\\s]+$", var.alert_email))
     error_message = "The value must be an email address."
   }
+}
+
+variable "alerts_key" {
+  description = "Whether a KMS key of the stack encrypts alerts in the topic. It costs $1.00 a month, used or not."
+  type        = bool
+  default     = false
 }
 
 variable "max_message_age" {

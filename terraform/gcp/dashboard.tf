@@ -52,6 +52,7 @@ locals {
       title = "Age of the oldest message, seconds"
       lines = [
         { label = "age", filter = "${local.of_trades} AND metric.type = \"pubsub.googleapis.com/subscription/oldest_unacked_message_age\"", aligner = "ALIGN_MAX", reducer = "REDUCE_MAX" },
+        { label = "age until staged", filter = "${local.of_export} AND metric.type = \"pubsub.googleapis.com/subscription/oldest_unacked_message_age\"", aligner = "ALIGN_MAX", reducer = "REDUCE_MAX" },
       ]
     },
     {
@@ -79,24 +80,13 @@ locals {
     },
   ]
 
-  charts_of_scheduled = concat(
-    [for chart in [local.anomaly_chart] : chart if var.anomalies],
-    [for chart in [local.compact_chart] : chart if var.compaction],
-  )
-
-  anomaly_chart = {
-    title = "Anomaly function calls"
-    lines = [
-      { label = "calls", filter = "${local.of_anomaly} AND metric.type = \"run.googleapis.com/request_count\"", aligner = "ALIGN_DELTA", reducer = "REDUCE_SUM" },
-      { label = "errors", filter = "${local.of_anomaly} AND metric.type = \"run.googleapis.com/request_count\" AND metric.labels.response_code_class = \"5xx\"", aligner = "ALIGN_DELTA", reducer = "REDUCE_SUM" },
-    ]
-  }
-
-  compact_chart = {
-    title = "Compaction function calls"
-    lines = [
-      { label = "calls", filter = "${local.of_compact} AND metric.type = \"run.googleapis.com/request_count\"", aligner = "ALIGN_DELTA", reducer = "REDUCE_SUM" },
-      { label = "errors", filter = "${local.of_compact} AND metric.type = \"run.googleapis.com/request_count\" AND metric.labels.response_code_class = \"5xx\"", aligner = "ALIGN_DELTA", reducer = "REDUCE_SUM" },
-    ]
-  }
+  charts_of_scheduled = [
+    for name, function in local.scheduled : {
+      title = "${function.title} calls"
+      lines = [
+        { label = "calls", filter = "${local.of_scheduled[name]} AND metric.type = \"run.googleapis.com/request_count\"", aligner = "ALIGN_DELTA", reducer = "REDUCE_SUM" },
+        { label = "errors", filter = "${local.of_scheduled[name]} AND metric.type = \"run.googleapis.com/request_count\" AND metric.labels.response_code_class = \"5xx\"", aligner = "ALIGN_DELTA", reducer = "REDUCE_SUM" },
+      ]
+    }
+  ]
 }

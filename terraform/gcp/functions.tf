@@ -1,9 +1,52 @@
-# The processor, fed by the subscription, and the anomaly and the compaction function, called on schedules.
+# The processor, fed by the subscription, and the functions that are called on schedules.
 
 locals {
-  processor    = "${var.name}-processor"
-  anomaly_name = "${var.name}-anomaly"
-  compact_name = "${var.name}-compact"
+  processor = "${var.name}-processor"
+
+  # Functions that are called on a schedule, by the entry point in the bundle. Durations are in
+  # seconds, and memory is in MiB.
+  scheduled = {
+    for name, function in {
+      anomaly = {
+        is_wanted   = var.anomalies
+        title       = "Anomaly function"
+        description = "Searches candles for unusual prices and volumes"
+        account     = "Anomaly function of the stack"
+        timeout     = var.function_timeout
+        memory      = var.function_memory
+
+        schedule         = var.anomaly_schedule
+        job              = "Calls the anomaly function"
+        attempt_deadline = max(15, var.function_timeout)
+        # A late check is useless, because the next one makes up for it.
+        retries      = 2
+        max_duration = "60s"
+
+        errors = "The anomaly function fails: anomalies may stay undetected until it works again."
+        period = "60s"
+      }
+      compact = {
+        is_wanted   = var.compaction
+        title       = "Compaction function"
+        description = "Puts staged trades and small objects of the raw archive into large blocks"
+        account     = "What the compaction function may do"
+        # It stops before the timeout, and the next call continues. The memory holds the trades and
+        # blocks of one part, see mcloud/archive/compact.py.
+        timeout = local.compact_timeout
+        memory  = 1024
+
+        schedule         = var.compaction_schedule
+        job              = "Calls the compaction function"
+        attempt_deadline = local.compact_timeout + 30
+        # The next call tries again what failed.
+        retries      = 0
+        max_duration = null
+
+        errors = "The compaction function fails, or cannot put an object of the raw archive into a block; its log names it."
+        period = "3600s" # it runs once in this time, and the alert stays until a run succeeds
+      }
+    } : name => function if function.is_wanted
+  }
 
   # Seconds. Cloud Scheduler waits for up to 1,800.
   compact_timeout = 900
@@ -13,12 +56,28 @@ locals {
   requests_at_once = 8
 
   bundle_digest = filesha256(var.bundle)
+
+  # The provider does not read the source back. These it does, so that a plan shows when an update failed.
+  build = {
+    BUNDLE_SHA256 = local.bundle_digest
+    BUILD         = terraform_data.build.input
+  }
+}
+
+# The provider regards a function as up to date whose build failed. mcloud then replaces this value, so that the
+# functions are built again. They are changed in place: the revisions that still serve are kept.
+resource "terraform_data" "build" {
+  input = formatdate("YYYYMMDDhhmmss", plantimestamp())
+
+  lifecycle {
+    ignore_changes = [input]
+  }
 }
 
 resource "google_cloudfunctions2_function" "processor" {
   name        = local.processor
   location    = var.region
-  description = "Archives trades and folds them into candles"
+  description = "Folds trades into candles"
 
   build_config {
     runtime           = "python313"
@@ -26,8 +85,7 @@ resource "google_cloudfunctions2_function" "processor" {
     docker_repository = google_artifact_registry_repository.functions.id
     service_account   = google_service_account.builder.id
 
-    # The provider does not read the source back. This it does, so that a plan shows when an update failed.
-    environment_variables = { BUNDLE_SHA256 = local.bundle_digest }
+    environment_variables = local.build
 
     source {
       storage_source {
@@ -51,6 +109,7 @@ resource "google_cloudfunctions2_function" "processor" {
     environment_variables = {
       GOOGLE_CLOUD_PROJECT = var.project
       RAW_BUCKET           = google_storage_bucket.raw.name
+      EXPORTED_SINCE       = terraform_data.exported_since.output
       FIRESTORE_DATABASE   = google_firestore_database.this.name
       CANDLES_COLLECTION   = local.candles_collection
       CONTROL_COLLECTION   = local.control_collection
@@ -69,21 +128,20 @@ resource "google_cloudfunctions2_function" "processor" {
   ]
 }
 
-resource "google_cloudfunctions2_function" "anomaly" {
-  count = local.anomaly
+resource "google_cloudfunctions2_function" "scheduled" {
+  for_each = local.scheduled
 
-  name        = local.anomaly_name
+  name        = "${var.name}-${each.key}"
   location    = var.region
-  description = "Searches candles for unusual prices and volumes"
+  description = each.value.description
 
   build_config {
     runtime           = "python313"
-    entry_point       = "anomaly"
+    entry_point       = each.key
     docker_repository = google_artifact_registry_repository.functions.id
     service_account   = google_service_account.builder.id
 
-    # The provider does not read the source back. This it does, so that a plan shows when an update failed.
-    environment_variables = { BUNDLE_SHA256 = local.bundle_digest }
+    environment_variables = local.build
 
     source {
       storage_source {
@@ -94,77 +152,33 @@ resource "google_cloudfunctions2_function" "anomaly" {
   }
 
   service_config {
-    service_account_email = google_service_account.anomaly[0].email
+    service_account_email = google_service_account.scheduled[each.key].email
     ingress_settings      = "ALLOW_INTERNAL_ONLY"
-    timeout_seconds       = var.function_timeout
-    available_memory      = "${var.function_memory}Mi"
+    timeout_seconds       = each.value.timeout
+    available_memory      = "${each.value.memory}Mi"
     available_cpu         = "1"
-    # Only one check runs at a time.
+    # Only one call runs at a time. Two compactions at once would do no harm.
     max_instance_count = 1
 
-    environment_variables = {
-      GOOGLE_CLOUD_PROJECT = var.project
-      FIRESTORE_DATABASE   = google_firestore_database.this.name
-      CANDLES_COLLECTION   = local.candles_collection
-      CONTROL_COLLECTION   = local.control_collection
-      ANOMALY_THRESHOLDS   = jsonencode(var.anomaly_thresholds)
-      LOG_EXECUTION_ID     = "true"
-    }
-  }
-
-  depends_on = [
-    google_project_service.this,
-    google_artifact_registry_repository_iam_member.builder,
-    google_project_iam_member.builder_logs,
-    google_project_iam_member.builder_source,
-    google_storage_bucket_iam_member.builder,
-  ]
-}
-
-resource "google_cloudfunctions2_function" "compact" {
-  count = local.compact
-
-  name        = local.compact_name
-  location    = var.region
-  description = "Puts the small objects of the raw archive into large blocks"
-
-  build_config {
-    runtime           = "python313"
-    entry_point       = "compact"
-    docker_repository = google_artifact_registry_repository.functions.id
-    service_account   = google_service_account.builder.id
-
-    # The provider does not read the source back. This it does, so that a plan shows when an update failed.
-    environment_variables = { BUNDLE_SHA256 = local.bundle_digest }
-
-    source {
-      storage_source {
-        bucket = google_storage_bucket.source.name
-        object = google_storage_bucket_object.bundle.name
-      }
-    }
-  }
-
-  service_config {
-    service_account_email = google_service_account.compact[0].email
-    ingress_settings      = "ALLOW_INTERNAL_ONLY"
-    # It stops before the timeout, and the next call continues. The memory holds the trades and blocks
-    # of one part, see mcloud/archive/compact.py.
-    timeout_seconds  = local.compact_timeout
-    available_memory = "1024Mi"
-    available_cpu    = "1"
-    # One compaction at a time. Two at once would do no harm.
-    max_instance_count = 1
-
-    environment_variables = {
-      GOOGLE_CLOUD_PROJECT = var.project
-      RAW_BUCKET           = google_storage_bucket.raw.name
-      FIRESTORE_DATABASE   = google_firestore_database.this.name
-      CANDLES_COLLECTION   = local.candles_collection
-      CONTROL_COLLECTION   = local.control_collection
-      TIMEOUT_SECONDS      = tostring(local.compact_timeout)
-      LOG_EXECUTION_ID     = "true"
-    }
+    environment_variables = merge(
+      {
+        GOOGLE_CLOUD_PROJECT = var.project
+        FIRESTORE_DATABASE   = google_firestore_database.this.name
+        CANDLES_COLLECTION   = local.candles_collection
+        CONTROL_COLLECTION   = local.control_collection
+        LOG_EXECUTION_ID     = "true"
+      },
+      {
+        anomaly = {
+          ANOMALY_THRESHOLDS = jsonencode(var.anomaly_thresholds)
+        }
+        compact = {
+          RAW_BUCKET      = google_storage_bucket.raw.name
+          STAGING_BUCKET  = google_storage_bucket.staging.name
+          TIMEOUT_SECONDS = tostring(local.compact_timeout)
+        }
+      }[each.key],
+    )
   }
 
   depends_on = [
@@ -213,11 +227,6 @@ resource "google_storage_bucket_object" "bundle" {
   lifecycle {
     create_before_destroy = true
   }
-}
-
-moved {
-  from = google_storage_bucket_object.processor
-  to   = google_storage_bucket_object.bundle
 }
 
 # The stack has its own repository, because the one that Cloud Functions would create belongs to the

@@ -4,9 +4,70 @@ locals {
   # Permissions of Firestore are granted on the project. The condition limits them to the database
   # of this stack.
   database_only = "resource.type == \"firestore.googleapis.com/Database\" && resource.name == \"projects/${var.project}/databases/${local.database}\""
+  staging_only  = "resource.name.startsWith(\"projects/_/buckets/${google_storage_bucket.staging.name}/objects/\")"
   raw_only      = "resource.name.startsWith(\"projects/_/buckets/${google_storage_bucket.raw.name}/objects/raw/\")"
 
   role_prefix = replace(var.name, "-", "_") # a role's id has no hyphens
+
+  # Custom roles of producers, replicators and operators, because Google's own roles allow much more
+  # than they call.
+  roles = {
+    queue_viewer = {
+      title       = "look at a queue"
+      description = "Checks whether the subscription exists, and how fast Pub/Sub answers"
+      permissions = ["pubsub.subscriptions.get"]
+    }
+    function_viewer = {
+      title       = "look at a function"
+      description = "Checks whether a function exists, and which code it has"
+      permissions = ["cloudfunctions.functions.get"]
+    }
+    producer = {
+      title       = "producer on Firestore"
+      description = "Reads the record of who is primary, and which versions of messages are understood"
+      permissions = ["datastore.entities.get"]
+    }
+    replicator = {
+      title       = "replicator on Firestore"
+      description = "Reads, writes and deletes documents"
+      permissions = [
+        "datastore.entities.create",
+        "datastore.entities.delete",
+        "datastore.entities.get",
+        "datastore.entities.list",
+        "datastore.entities.update",
+      ]
+    }
+    replicator_project = {
+      title       = "replicator on the project"
+      description = "Counts the dead letters, which only Cloud Monitoring can"
+      permissions = ["monitoring.timeSeries.list"]
+    }
+    operator = {
+      title       = "operator on Firestore"
+      description = "Reads documents and the settings of the database"
+      permissions = [
+        "datastore.databases.getMetadata",
+        "datastore.entities.get",
+        "datastore.entities.list",
+      ]
+    }
+    operator_project = {
+      title       = "operator on the project"
+      description = "Reads metrics, alert policies, logs, enabled services and whether billing is enabled"
+      permissions = concat(
+        [
+          "logging.logEntries.list",
+          "monitoring.alertPolicies.list",
+          "monitoring.timeSeries.list",
+          "resourcemanager.projects.get",
+          "serviceusage.services.get",
+        ],
+        # `mcloud cost report` reads the bill if there is an export.
+        var.billing_dataset == null ? [] : ["bigquery.jobs.create"],
+      )
+    }
+  }
 }
 
 # The id of a custom role is refused from the 7th to the 37th day after its deletion, so a stack
@@ -23,7 +84,7 @@ resource "terraform_data" "role_suffix" {
 
 # This id is separate, because the role is created and deleted together with the anomaly function.
 resource "terraform_data" "anomaly_role_suffix" {
-  count = local.anomaly
+  count = var.anomalies ? 1 : 0
 
   input            = formatdate("YYYYMMDDhhmmss", plantimestamp())
   triggers_replace = [var.name]
@@ -124,6 +185,17 @@ resource "google_service_account_iam_member" "pubsub_as_invoker" {
   depends_on = [google_pubsub_topic.trades]
 }
 
+resource "google_project_iam_custom_role" "this" {
+  for_each = local.roles
+
+  role_id     = "${local.role_prefix}_${each.key}_${terraform_data.role_suffix.input}"
+  title       = "${var.name}: ${each.value.title}"
+  description = each.value.description
+  permissions = each.value.permissions
+
+  depends_on = [google_project_service.this]
+}
+
 resource "google_service_account" "producer" {
   account_id   = "${var.name}-producer"
   display_name = "Producers of the stack"
@@ -140,13 +212,13 @@ resource "google_pubsub_topic_iam_member" "producer" {
 # With `--mode nearest`, a producer measures how fast the queue answers.
 resource "google_pubsub_subscription_iam_member" "producer" {
   subscription = google_pubsub_subscription.processor.name
-  role         = "roles/pubsub.viewer"
+  role         = google_project_iam_custom_role.this["queue_viewer"].name
   member       = google_service_account.producer.member
 }
 
 resource "google_project_iam_member" "producer" {
   project = var.project
-  role    = "roles/datastore.viewer"
+  role    = google_project_iam_custom_role.this["producer"].name
   member  = google_service_account.producer.member
 
   condition {
@@ -164,7 +236,7 @@ resource "google_service_account" "replicator" {
 
 resource "google_project_iam_member" "replicator" {
   project = var.project
-  role    = "roles/datastore.user"
+  role    = google_project_iam_custom_role.this["replicator"].name
   member  = google_service_account.replicator.member
 
   condition {
@@ -190,6 +262,24 @@ resource "google_storage_bucket_iam_member" "replicator_writes" {
   }
 }
 
+# Compaction removes staged objects, and keeps lines in them that are no messages.
+resource "google_storage_bucket_iam_member" "replicator_reads_staged" {
+  bucket = google_storage_bucket.staging.name
+  role   = "roles/storage.objectViewer"
+  member = google_service_account.replicator.member
+}
+
+resource "google_storage_bucket_iam_member" "replicator_writes_staged" {
+  bucket = google_storage_bucket.staging.name
+  role   = google_project_iam_custom_role.archiver.name
+  member = google_service_account.replicator.member
+
+  condition {
+    title      = "staged trades"
+    expression = local.staging_only
+  }
+}
+
 # For dead letters, which return to the topic or are deleted, and for restores that send trades to
 # the functions.
 resource "google_pubsub_topic_iam_member" "replicator" {
@@ -198,22 +288,36 @@ resource "google_pubsub_topic_iam_member" "replicator" {
   member = google_service_account.replicator.member
 }
 
-# A guard, which uses this account, checks whether the queue and the function exist.
+# A guard, which uses this account, checks whether the queue and the processor exist. `mcloud status`
+# looks at the code of all functions.
 resource "google_pubsub_subscription_iam_member" "replicator_looks" {
   subscription = google_pubsub_subscription.processor.name
-  role         = "roles/pubsub.viewer"
+  role         = google_project_iam_custom_role.this["queue_viewer"].name
   member       = google_service_account.replicator.member
 }
 
 resource "google_cloudfunctions2_function_iam_member" "replicator_looks" {
   cloud_function = google_cloudfunctions2_function.processor.name
   location       = var.region
-  role           = "roles/cloudfunctions.viewer"
+  role           = google_project_iam_custom_role.this["function_viewer"].name
   member         = google_service_account.replicator.member
 
   # A function that was created again has lost its grants.
   lifecycle {
     replace_triggered_by = [google_cloudfunctions2_function.processor.id]
+  }
+}
+
+resource "google_cloudfunctions2_function_iam_member" "replicator_looks_scheduled" {
+  for_each = local.scheduled
+
+  cloud_function = google_cloudfunctions2_function.scheduled[each.key].name
+  location       = var.region
+  role           = google_project_iam_custom_role.this["function_viewer"].name
+  member         = google_service_account.replicator.member
+
+  lifecycle {
+    replace_triggered_by = [google_cloudfunctions2_function.scheduled[each.key].id]
   }
 }
 
@@ -225,9 +329,9 @@ resource "google_pubsub_subscription_iam_member" "replicator_dead_letters" {
 
 # Only Cloud Monitoring reports the number of waiting messages, such as dead letters to redrive.
 # Permissions for time series can only be granted on the project.
-resource "google_project_iam_member" "replicator_metrics" {
+resource "google_project_iam_member" "replicator_project" {
   project = var.project
-  role    = "roles/monitoring.viewer"
+  role    = google_project_iam_custom_role.this["replicator_project"].name
   member  = google_service_account.replicator.member
 }
 
@@ -240,7 +344,7 @@ resource "google_service_account" "operator" {
 
 resource "google_project_iam_member" "operator" {
   project = var.project
-  role    = "roles/datastore.viewer"
+  role    = google_project_iam_custom_role.this["operator"].name
   member  = google_service_account.operator.member
 
   condition {
@@ -249,38 +353,14 @@ resource "google_project_iam_member" "operator" {
   }
 }
 
-# Permissions for time series can only be granted on the project.
-resource "google_project_iam_member" "operator_metrics" {
+# Permissions for time series, log entries, services and queries can only be granted on the project.
+resource "google_project_iam_member" "operator_project" {
   project = var.project
-  role    = "roles/monitoring.viewer"
+  role    = google_project_iam_custom_role.this["operator_project"].name
   member  = google_service_account.operator.member
 }
 
-# `mcloud trace` searches the processor's log for a trade. Permissions for log entries can only be
-# granted on the project.
-resource "google_project_iam_member" "operator_logs" {
-  project = var.project
-  role    = "roles/logging.viewer"
-  member  = google_service_account.operator.member
-}
-
-# `mcloud doctor` lists the enabled services. The other roles have this permission on a single
-# resource only.
-resource "google_project_iam_member" "operator_services" {
-  project = var.project
-  role    = "roles/serviceusage.serviceUsageViewer"
-  member  = google_service_account.operator.member
-}
-
-# `mcloud cost report` reads the bill if there is an export. The dataset may be in another project.
-resource "google_project_iam_member" "operator_queries" {
-  count = var.billing_dataset == null ? 0 : 1
-
-  project = var.project
-  role    = "roles/bigquery.jobUser"
-  member  = google_service_account.operator.member
-}
-
+# The dataset may be in another project, which has no custom role of the stack.
 resource "google_bigquery_dataset_iam_member" "operator_bill" {
   count = var.billing_dataset == null ? 0 : 1
 
@@ -296,9 +376,15 @@ resource "google_storage_bucket_iam_member" "operator" {
   member = google_service_account.operator.member
 }
 
+resource "google_storage_bucket_iam_member" "operator_staged" {
+  bucket = google_storage_bucket.staging.name
+  role   = "roles/storage.objectViewer"
+  member = google_service_account.operator.member
+}
+
 resource "google_pubsub_subscription_iam_member" "operator" {
   subscription = google_pubsub_subscription.processor.name
-  role         = "roles/pubsub.viewer"
+  role         = google_project_iam_custom_role.this["queue_viewer"].name
   member       = google_service_account.operator.member
 }
 
@@ -313,12 +399,25 @@ resource "google_pubsub_subscription_iam_member" "operator_dead_letters" {
 resource "google_cloudfunctions2_function_iam_member" "operator" {
   cloud_function = google_cloudfunctions2_function.processor.name
   location       = var.region
-  role           = "roles/cloudfunctions.viewer"
+  role           = google_project_iam_custom_role.this["function_viewer"].name
   member         = google_service_account.operator.member
 
   # A function that was created again has lost its grants.
   lifecycle {
     replace_triggered_by = [google_cloudfunctions2_function.processor.id]
+  }
+}
+
+resource "google_cloudfunctions2_function_iam_member" "operator_scheduled" {
+  for_each = local.scheduled
+
+  cloud_function = google_cloudfunctions2_function.scheduled[each.key].name
+  location       = var.region
+  role           = google_project_iam_custom_role.this["function_viewer"].name
+  member         = google_service_account.operator.member
+
+  lifecycle {
+    replace_triggered_by = [google_cloudfunctions2_function.scheduled[each.key].id]
   }
 }
 
@@ -366,8 +465,15 @@ resource "google_project_iam_member" "builder_source" {
   member  = google_service_account.builder.member
 
   condition {
-    title      = "function sources"
-    expression = "resource.name == \"${local.sources}\" || resource.name.startsWith(\"${local.sources}/objects/${var.name}-\")"
+    title = "function sources"
+    # The slash leaves out a stack whose name begins with the name of this one.
+    expression = join(" || ", concat(
+      ["resource.name == \"${local.sources}\""],
+      [
+        for function in ["processor", "anomaly", "compact"] :
+        "resource.name.startsWith(\"${local.sources}/objects/${var.name}-${function}/\")"
+      ],
+    ))
   }
 }
 
@@ -377,20 +483,20 @@ resource "google_storage_bucket_iam_member" "builder" {
   member = google_service_account.builder.member
 }
 
-resource "google_service_account" "anomaly" {
-  count = local.anomaly
+resource "google_service_account" "scheduled" {
+  for_each = local.scheduled
 
-  account_id   = local.anomaly_name
-  display_name = "Anomaly function of the stack"
+  account_id   = "${var.name}-${each.key}"
+  display_name = each.value.account
 
   depends_on = [google_project_service.this]
 }
 
 resource "google_project_iam_custom_role" "anomaly" {
-  count = local.anomaly
+  count = var.anomalies ? 1 : 0
 
   role_id     = "${local.role_prefix}_anomaly_${terraform_data.anomaly_role_suffix[0].input}"
-  title       = "${local.anomaly_name} on Firestore"
+  title       = "${var.name}-anomaly on Firestore"
   description = "Reads candles and heartbeats, and stores and deletes anomalies"
   permissions = [
     "datastore.entities.create",
@@ -403,35 +509,16 @@ resource "google_project_iam_custom_role" "anomaly" {
   depends_on = [google_project_service.this]
 }
 
-resource "google_project_iam_member" "anomaly" {
-  count = local.anomaly
+# The compaction function keeps a note of what it did, with which the next call continues.
+resource "google_project_iam_member" "scheduled" {
+  for_each = local.scheduled
 
   project = var.project
-  role    = google_project_iam_custom_role.anomaly[0].name
-  member  = google_service_account.anomaly[0].member
-
-  condition {
-    title      = "${var.name} database"
-    expression = local.database_only
-  }
-}
-
-resource "google_service_account" "compact" {
-  count = local.compact
-
-  account_id   = local.compact_name
-  display_name = "What the compaction function may do"
-
-  depends_on = [google_project_service.this]
-}
-
-# The note of what it did, with which the next call continues.
-resource "google_project_iam_member" "compact" {
-  count = local.compact
-
-  project = var.project
-  role    = google_project_iam_custom_role.processor.name
-  member  = google_service_account.compact[0].member
+  member  = google_service_account.scheduled[each.key].member
+  role = {
+    anomaly = one(google_project_iam_custom_role.anomaly[*].name)
+    compact = google_project_iam_custom_role.processor.name
+  }[each.key]
 
   condition {
     title      = "${var.name} database"
@@ -440,19 +527,19 @@ resource "google_project_iam_member" "compact" {
 }
 
 resource "google_storage_bucket_iam_member" "compact_reads" {
-  count = local.compact
+  count = var.compaction ? 1 : 0
 
   bucket = google_storage_bucket.raw.name
   role   = "roles/storage.objectViewer"
-  member = google_service_account.compact[0].member
+  member = google_service_account.scheduled["compact"].member
 }
 
 resource "google_storage_bucket_iam_member" "compact_writes" {
-  count = local.compact
+  count = var.compaction ? 1 : 0
 
   bucket = google_storage_bucket.raw.name
   role   = google_project_iam_custom_role.archiver.name
-  member = google_service_account.compact[0].member
+  member = google_service_account.scheduled["compact"].member
 
   condition {
     title      = "raw trades"
@@ -460,8 +547,29 @@ resource "google_storage_bucket_iam_member" "compact_writes" {
   }
 }
 
+resource "google_storage_bucket_iam_member" "compact_reads_staged" {
+  count = var.compaction ? 1 : 0
+
+  bucket = google_storage_bucket.staging.name
+  role   = "roles/storage.objectViewer"
+  member = google_service_account.scheduled["compact"].member
+}
+
+resource "google_storage_bucket_iam_member" "compact_writes_staged" {
+  count = var.compaction ? 1 : 0
+
+  bucket = google_storage_bucket.staging.name
+  role   = google_project_iam_custom_role.archiver.name
+  member = google_service_account.scheduled["compact"].member
+
+  condition {
+    title      = "staged trades"
+    expression = local.staging_only
+  }
+}
+
 resource "google_service_account" "scheduler" {
-  count = local.scheduled
+  count = min(1, length(local.scheduled))
 
   account_id   = "${var.name}-scheduler"
   display_name = "Calls the functions that have a schedule"
@@ -470,29 +578,15 @@ resource "google_service_account" "scheduler" {
 }
 
 resource "google_cloud_run_v2_service_iam_member" "scheduler" {
-  count = local.anomaly
+  for_each = local.scheduled
 
-  name     = google_cloudfunctions2_function.anomaly[0].name
+  name     = google_cloudfunctions2_function.scheduled[each.key].name
   location = var.region
   role     = "roles/run.invoker"
   member   = google_service_account.scheduler[0].member
 
   # A function that was created again has lost its grants.
   lifecycle {
-    replace_triggered_by = [google_cloudfunctions2_function.anomaly[0].id]
-  }
-}
-
-resource "google_cloud_run_v2_service_iam_member" "scheduler_compact" {
-  count = local.compact
-
-  name     = google_cloudfunctions2_function.compact[0].name
-  location = var.region
-  role     = "roles/run.invoker"
-  member   = google_service_account.scheduler[0].member
-
-  # A function that was created again has lost its grants.
-  lifecycle {
-    replace_triggered_by = [google_cloudfunctions2_function.compact[0].id]
+    replace_triggered_by = [google_cloudfunctions2_function.scheduled[each.key].id]
   }
 }

@@ -12,9 +12,4 @@ locals {
 
   # The bucket into which Cloud Functions copies the sources of the functions of a region.
   sources = "projects/_/buckets/gcf-v2-sources-${local.number}-${var.region}"
-
-  # Number of functions of each kind: 1 if it is wanted, otherwise 0.
-  anomaly   = var.anomalies ? 1 : 0
-  compact   = var.compaction ? 1 : 0
-  scheduled = max(local.anomaly, local.compact)
 }

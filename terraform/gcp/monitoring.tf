@@ -2,21 +2,21 @@
 
 locals {
   of_trades    = "resource.type = \"pubsub_subscription\" AND resource.labels.subscription_id = \"${google_pubsub_subscription.processor.name}\""
+  of_export    = "resource.type = \"pubsub_subscription\" AND resource.labels.subscription_id = \"${google_pubsub_subscription.export.name}\""
   of_dlq       = "resource.type = \"pubsub_subscription\" AND resource.labels.subscription_id = \"${google_pubsub_subscription.dlq.name}\""
-  of_anomaly   = "resource.type = \"cloud_run_revision\" AND resource.labels.service_name = \"${local.anomaly_name}\""
-  of_compact   = "resource.type = \"cloud_run_revision\" AND resource.labels.service_name = \"${local.compact_name}\""
   of_processor = "resource.type = \"cloud_run_revision\" AND resource.labels.service_name = \"${local.processor}\""
+
+  of_scheduled = {
+    for name, _ in local.scheduled :
+    name => "resource.type = \"cloud_run_revision\" AND resource.labels.service_name = \"${var.name}-${name}\""
+  }
 
   # Name of the metric below in PromQL.
   stored = "logging_googleapis_com:user_${replace(var.name, "-", "_")}_stored"
 
   # Each policy compares the worst period of a metric, by default a minute, with a limit. Firestore has
   # no metric for throttling: its refusals show as errors of the function.
-  alerts = merge(
-    local.alerts_of_trades,
-    var.anomalies ? local.alerts_of_anomalies : {},
-    var.compaction ? local.alerts_of_compaction : {},
-  )
+  alerts = merge(local.alerts_of_trades, local.alerts_of_scheduled)
 
   alerts_of_trades = {
     dead-letters = {
@@ -37,6 +37,13 @@ locals {
       aligner     = "ALIGN_DELTA"
       above       = 0
     }
+    # It also shows that Pub/Sub may not write to the bucket, or does not find it: messages then wait.
+    staging-age = {
+      description = "Pub/Sub cannot write trades to the staging bucket. It keeps them for 14 days, and then loses them."
+      filter      = "${local.of_export} AND metric.type = \"pubsub.googleapis.com/subscription/oldest_unacked_message_age\""
+      aligner     = "ALIGN_MAX"
+      above       = 2 * local.staging_window
+    }
     # Requests that Cloud Run refuses for lack of an instance are in none of its own metrics, so
     # this is a metric of Pub/Sub:
     # https://cloud.google.com/monitoring/api/metrics_gcp_p_z#gcp-pubsub
@@ -54,22 +61,13 @@ locals {
     }
   }
 
-  alerts_of_anomalies = {
-    anomaly-errors = {
-      description = "The anomaly function fails: anomalies may stay undetected until it works again."
-      filter      = "${local.of_anomaly} AND metric.type = \"run.googleapis.com/request_count\" AND metric.labels.response_code_class = \"5xx\""
+  alerts_of_scheduled = {
+    for name, function in local.scheduled : "${name}-errors" => {
+      description = function.errors
+      filter      = "${local.of_scheduled[name]} AND metric.type = \"run.googleapis.com/request_count\" AND metric.labels.response_code_class = \"5xx\""
       aligner     = "ALIGN_DELTA"
       above       = 0
-    }
-  }
-
-  alerts_of_compaction = {
-    compact-errors = {
-      description = "The compaction function fails, or cannot put an object of the raw archive into a block; its log names it."
-      filter      = "${local.of_compact} AND metric.type = \"run.googleapis.com/request_count\" AND metric.labels.response_code_class = \"5xx\""
-      aligner     = "ALIGN_DELTA"
-      above       = 0
-      period      = "3600s" # it runs once in this time, and the alert stays until a run succeeds
+      period      = function.period
     }
   }
 }
@@ -77,7 +75,7 @@ locals {
 # Anomalies, from the log of the anomaly function. (On AWS, the function itself publishes to the
 # topic.)
 resource "google_monitoring_alert_policy" "anomaly" {
-  count = local.anomaly
+  count = var.anomalies ? 1 : 0
 
   display_name          = "${var.name}-anomaly"
   combiner              = "OR"
@@ -94,7 +92,7 @@ resource "google_monitoring_alert_policy" "anomaly" {
     display_name = "anomaly"
 
     condition_matched_log {
-      filter = "${local.of_anomaly} AND jsonPayload.message = \"anomaly\""
+      filter = "${local.of_scheduled["anomaly"]} AND jsonPayload.message = \"anomaly\""
 
       label_extractors = {
         kind   = "EXTRACT(jsonPayload.kind)"

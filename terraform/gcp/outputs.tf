@@ -48,9 +48,24 @@ output "raw_bucket" {
   value       = google_storage_bucket.raw.name
 }
 
+output "staging_bucket" {
+  description = "Bucket of staged objects: trades that compaction has not moved to the raw bucket yet."
+  value       = google_storage_bucket.staging.name
+}
+
+output "export_subscription" {
+  description = "Subscription that writes staged objects."
+  value       = google_pubsub_subscription.export.name
+}
+
 output "function" {
   description = "Name of the processor."
   value       = google_cloudfunctions2_function.processor.name
+}
+
+output "scheduled_functions" {
+  description = "Comma-separated names of the functions that are called on a schedule."
+  value       = join(",", sort([for each in google_cloudfunctions2_function.scheduled : each.name]))
 }
 
 output "processor_service_account" {

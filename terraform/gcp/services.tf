@@ -18,7 +18,7 @@ resource "google_project_service" "this" {
       "run.googleapis.com",
       "storage.googleapis.com",
     ],
-    local.scheduled > 0 ? ["cloudscheduler.googleapis.com"] : [],
+    length(local.scheduled) > 0 ? ["cloudscheduler.googleapis.com"] : [],
     var.billing_account == null ? [] : ["billingbudgets.googleapis.com"],
     var.billing_dataset == null ? [] : ["bigquery.googleapis.com"],
   ))

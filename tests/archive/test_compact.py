@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from market.trade_sets import several_symbols, subsets
+from market.trade_sets import several_symbols, subsets, trade_sets
 from producer.sources import START, trade
 from replication.memory import MemorySite
 from replication.rig import feed
@@ -184,6 +184,24 @@ def test_two_compactions_and_a_function_at_once(aws: MemorySite) -> None:
     assert kept <= {*everything, *late}
 
 
+@settings(max_examples=60, deadline=None)
+@given(trade_sets(smallest=1), st.data())
+def test_other_contents_of_an_id_are_kept_wherever_they_lie(
+    everything: list[Trade], data: st.DataObject
+) -> None:
+    """Usual lines are compared as they are, and trades are parsed if that is not sufficient."""
+    other = [each._replace(quantity=Decimal("0.5")) for each in everything]
+    site = MemorySite("aws")
+    for part in data.draw(st.lists(subsets(everything) | subsets(other), max_size=4)):
+        put(site, part)
+        if data.draw(st.booleans()):
+            run(site)
+    expected = archived(site)
+    assert run(site).problems == []
+    assert hour_keys(site) == []
+    assert archived(site) == expected
+
+
 def test_a_late_trade_changes_one_object_in_place(aws: MemorySite) -> None:
     everything = made(range(BLOCK - 50, BLOCK + 50))
     put(aws, [each for each in everything if each.id != BLOCK + 7])
@@ -330,6 +348,20 @@ def test_a_damaged_block_keeps_its_objects_and_is_repaired_from_the_other_site(
     for site in (aws, gcp):
         assert run(site).problems == []
     assert aws.archive.objects == gcp.archive.objects
+
+
+def test_a_block_with_ids_of_another_one_is_damaged_and_stays_as_it_is(aws: MemorySite) -> None:
+    feed(aws, made(range(100)))
+    run(aws)
+    other = MemorySite("other")
+    put(other, made(range(BLOCK, BLOCK + 100)))
+    run(other)
+    (body,) = (body for key, body in other.archive.objects.items() if parse_block_key(key))
+    aws.archive.objects[_only(aws)] = body
+    feed(aws, made(range(100, 110)))
+    assert [each.split(":")[0] for each in run(aws).problems] == [_only(aws)]
+    assert aws.archive.objects[_only(aws)] == body
+    assert len(hour_keys(aws)) == 1
 
 
 def test_a_block_of_foreign_lines_is_damaged(aws: MemorySite, gcp: MemorySite) -> None:

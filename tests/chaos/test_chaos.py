@@ -21,7 +21,7 @@ from pathlib import Path
 
 import pytest
 from cli.conftest import Terminal
-from clouds.test_contract import put_raw
+from clouds.test_control_contract import put_raw
 from patience import eventually
 
 from mcloud.clouds.factory import open_site
@@ -31,7 +31,7 @@ from mcloud.local import children, control, outage
 from mcloud.local.exchange.thread import LocalExchange
 from mcloud.local.state import READY, Home, State
 from mcloud.local.supervisor import Options
-from mcloud.rehearsal.demo import archived_ids, stored_rows
+from mcloud.rehearsal.demo import archived_ids, await_archived, stored_rows
 from mcloud.rehearsal.oracle import expected_rows
 
 pytestmark = [pytest.mark.nightly, pytest.mark.timeout(600)]
@@ -308,7 +308,7 @@ def test_nothing_is_lost(
         assert "a fault in mcloud" not in log, log
     for name, site in sites.items():
         assert stored_rows(site, [symbol]) == expected_rows(played), name
-        assert archived_ids(site, [symbol]) == ids, name
+        assert await_archived(site, [symbol], ids) == ids, name
 
 
 def _await_clouds(home: Home) -> None:

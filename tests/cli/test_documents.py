@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from clouds.test_contract import put_raw
+from clouds.test_control_contract import put_raw
 
 from mcloud.clouds.factory import open_site
 from mcloud.clouds.ports import Site

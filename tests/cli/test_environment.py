@@ -197,6 +197,7 @@ def test_a_file_system_without_locks_is_reported(
     assert "fault in mcloud" not in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strict", ["", "utf-8:strict"])
 def test_a_folder_name_that_is_not_utf_8_can_be_used(mcloud: Terminal, strict: str) -> None:
     folder = os.fsencode(mcloud.folder) + b"/caf\xe9"

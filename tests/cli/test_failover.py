@@ -73,4 +73,4 @@ def test_settings_that_cannot_work_are_refused(mcloud: Terminal) -> None:
     (mcloud.folder / "mcloud.toml").write_text("[guard]\ninterval = 60\n")
     done = mcloud.run("guard", "run")
     assert done.returncode == 2
-    assert "an outage takes up to 63 s to find" in done.stderr
+    assert "an outage takes up to 62.4 s to find" in done.stderr

@@ -1,6 +1,7 @@
 """The help of each command: its first line, its groups, and its examples."""
 
 import io
+import re
 import shlex
 from collections.abc import Iterator
 from contextlib import redirect_stdout
@@ -83,6 +84,28 @@ def test_the_help_is_complete_and_fits_80_columns(
     command = ALL[path] if path else ROOT
     for parameter in command.params:
         assert parameter.help, f"{' '.join(path)} {parameter.name} has no help"
-        assert parameter.opts[-1] in text
+        is_global = bool(path) and parameter.name in SHARED - {"output"}
+        name = re.escape(max(parameter.opts, key=len))
+        is_listed = re.search(rf"^  (-\w, )?{name}\b", text, re.MULTILINE)
+        assert bool(is_listed) != is_global, parameter.name
         if parameter.name in SHARED:
             assert parameter.rich_help_panel == COMMON
+
+
+NUMBERS = [
+    (path, parameter)
+    for path, command in ALL.items()
+    for parameter in command.params
+    if parameter.type_descriptor.annotation in (int, float) and not getattr(parameter, "count", 0)
+]
+
+
+@pytest.mark.parametrize(("path", "parameter"), NUMBERS, ids=lambda value: str(value)[-40:])
+def test_an_invalid_number_is_refused_in_plain_words(path: tuple[str, ...], parameter: Any) -> None:
+    value = ["abc"] if parameter.param_type_name == "argument" else [parameter.opts[-1], "abc"]
+    with pytest.raises(typer.BadParameter) as refused:
+        ALL[path].make_context(path[-1], value)
+    assert refused.value.message in (
+        "it must be a whole number, not 'abc'",
+        "it must be a number, not 'abc'",
+    )

@@ -133,7 +133,7 @@ def test_an_existing_file_is_replaced_only_with_force(mcloud: Terminal) -> None:
             ["--alert-email", "desk"],
             "invalid alert email 'desk'; use an address such as desk@example.com",
         ),
-        (["--budget", "0"], "greater than or equal to 1"),
+        (["--budget", "0"], "it must be 1 or more"),
         (["--profile", "local"], "the profile 'local' is built in"),
     ],
     ids=" ".join,

@@ -52,6 +52,7 @@ def test_an_outage_needs_running_embedded_clouds(mcloud: Terminal) -> None:
     assert "the embedded clouds are down; run `mcloud local up`" in run.stderr
 
 
+@pytest.mark.slow
 def test_outages_can_be_started_listed_and_ended(mcloud_up: Terminal, home: Path) -> None:
     run = mcloud_up.run("local", "outage", "gcp", "--service", "archive", "--for", "5m")
     assert (run.returncode, run.stdout) == (0, "")
@@ -93,3 +94,55 @@ def test_an_outage_ends_on_time_after_its_command_was_killed(
     process.kill()
     process.communicate()
     eventually(lambda: outage.active(home) == [])
+
+
+@pytest.mark.slow
+def test_what_a_site_that_refuses_leaves_to_the_commands_that_read(
+    mcloud_up: Terminal, home: Path
+) -> None:
+    outage.begin(home, "aws", None, "refuse", None)
+    refused = mcloud_up.run("dlq", "list", "aws")
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert refused.stderr.startswith("error: aws cannot be read: the queue: ")
+    assert "add --wait" in refused.stderr
+
+    def left_out() -> list[str]:
+        documents = mcloud_up.run("documents", "list", "-o", "json")
+        return list(json.loads(documents.stdout)["unavailable"])
+
+    # On a machine that is too busy, the healthy site may be late as well, but not for ever.
+    eventually(lambda: left_out() == ["aws"])
+
+    def verified() -> bool:
+        done = mcloud_up.run("verify", "-o", "json")
+        assert done.returncode == 1
+        assert "warning: aws is left out: " in done.stderr
+        found = json.loads(done.stdout or "{}")
+        return (list(found.get("left_out", ())), list(found.get("sites", ()))) == (["aws"], ["gcp"])
+
+    eventually(verified)
+    outage.begin(home, "gcp", None, "refuse", None)
+    nothing = mcloud_up.run("verify")
+    assert (nothing.returncode, nothing.stdout) == (1, "")
+    assert "error: no site can be read: aws: " in nothing.stderr
+    status = mcloud_up.run("status")
+    assert status.returncode == 3
+    assert status.stdout.startswith("FAULT  no site is up")
+
+
+@pytest.mark.slow
+def test_candles_are_read_from_the_next_site(mcloud_up: Terminal, home: Path) -> None:
+    made = mcloud_up.run("produce", "--source", "simulate", "--symbols", "OUTUSDT", "--count", 20)
+    assert made.returncode == 0, made.stderr
+    eventually(lambda: mcloud_up.run("candles", "OUTUSDT", "--site", "gcp").stdout)
+    outage.begin(home, "aws", "candles", "refuse", None)
+
+    def is_from_gcp() -> bool:
+        found = mcloud_up.run("candles", "OUTUSDT")
+        assert "aws cannot be read: " in found.stderr or "aws: " in found.stderr
+        return found.stdout.startswith("timestamp") and "this is from gcp" in found.stderr
+
+    eventually(is_from_gcp)
+    named = mcloud_up.run("candles", "OUTUSDT", "--site", "aws")
+    assert named.returncode == 1
+    assert named.stderr.startswith("error: aws cannot be read: ")

@@ -87,11 +87,17 @@ def test_a_detached_producer_from_start_to_end(terminal: Terminal) -> None:
     assert terminal.run("ps", "--check").returncode == 3
     assert re.search("ended [0-9a-z. ]+ ago", terminal.run("ps").stdout)
 
-    log = terminal.run("logs").stdout.splitlines()
-    assert " INFO starts: " in log[0]
-    assert log[1].endswith(" INFO sends to aws, gcp: every site")
-    assert log[-1].endswith(" INFO ends; waiting: aws 0, gcp 0")
-    assert terminal.run("logs", "-n", 1).stdout.splitlines() == log[-1:]
+    log = terminal.run("logs", "default").stdout.splitlines()
+    assert " INFO    starts: " in log[0]
+    assert log[1].endswith(" INFO    sends to aws, gcp: every site")
+    assert log[-1].endswith(" INFO    ends; waiting: aws 0, gcp 0")
+    assert terminal.run("logs", "default", "-n", 1).stdout.splitlines() == log[-1:]
+    found = json.loads(terminal.run("logs", "default", "--grep", "ends;", "-o", "json").stdout)
+    assert [each["text"] for each in found] == ["ends; waiting: aws 0, gcp 0"]
+    # Without a name, the lines of the functions are among them.
+    merged = json.loads(terminal.run("logs", "--since", "1h", "-o", "json").stdout)
+    assert {"default", "aws processor", "gcp function"} <= {each["source"] for each in merged}
+    assert merged == sorted(merged, key=lambda each: each["at"])
 
 
 @pytest.mark.slow
@@ -133,7 +139,7 @@ def test_the_next_run_delivers_what_a_killed_run_left(terminal: Terminal) -> Non
     assert done.returncode == 0, done.stderr
     answer = json.loads(done.stdout)
     assert (answer["read"], answer["sites"]["aws"]["trades"]) == (1, 501)
-    assert "500 trades of an earlier run go first" in terminal.run("logs").stdout
+    assert "500 trades of an earlier run go first" in terminal.run("logs", "default").stdout
 
 
 @pytest.mark.slow
@@ -158,6 +164,7 @@ def test_shards_cover_all_symbols(terminal: Terminal, exchange: LocalExchange) -
     assert terminal.run("stop", *PATIENTLY).returncode == 0
 
 
+@pytest.mark.slow
 def test_symbols_from_a_file_in_any_writing(terminal: Terminal, exchange: LocalExchange) -> None:
     (terminal.folder / "symbols.txt").write_text("psbtcusdt, PSETHUSDT\npsadausdt\n")
     urls = ("--ws-url", exchange.ws_url, "--rest-url", exchange.rest_url)
@@ -174,6 +181,7 @@ def test_symbols_from_a_file_in_any_writing(terminal: Terminal, exchange: LocalE
     assert "binance has no symbol PS0USDT" in done.stderr
 
 
+@pytest.mark.slow
 def test_an_exchange_key_is_never_written(terminal: Terminal, exchange: LocalExchange) -> None:
     secret = {"MCLOUD_BINANCE_API_KEY": "k3yOfMine"}
     ws = ("--ws-url", exchange.ws_url)
@@ -246,7 +254,10 @@ def test_a_running_producer_follows_a_new_control_record(
         (("ps", "--check"), 3, "no processes; `mcloud produce` starts a producer\n"),
         (("stop",), 0, "no process is running here\n"),
         (("stop", "mars"), 1, "error: no process called 'mars' is running here; see `mcloud ps`\n"),
-        (("logs", "mars"), 1, "error: no process called 'mars' has run here; see `mcloud ps`\n"),
+        (
+            *(("logs", "mars"), 2),
+            "error: unknown site or process 'mars'; choose from aws, gcp\n",
+        ),
         (("logs", "../x"), 2, "error: invalid name '../x'; use letters, digits, - and _\n"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",

@@ -236,3 +236,25 @@ def test_the_embedded_clouds_are_brought_up(mcloud: Terminal) -> None:
         assert mcloud.run("outputs").returncode == 0
     finally:
         control.down(mcloud.folder / "state" / "local")
+
+
+DRASTIC = ("stop", "failover", "dlq redrive", "dlq drop", "resolve", "restore")
+
+
+def test_a_message_advises_no_drastic_command_without_its_object() -> None:
+    """`mcloud stop`, for example, stops every process of the folder."""
+    found = [
+        (path, command)
+        for path, command in commands_in_source()
+        for each in DRASTIC
+        if command.removeprefix("mcloud ").startswith(each)
+    ]
+    assert len(found) >= 10
+    assert [each for each in found if each[1].removeprefix("mcloud ") in DRASTIC] == []
+
+
+def test_verify_advises_a_repair_of_what_it_compared() -> None:
+    line = ["mcloud", "verify", "aws,gcp", "--symbols", "BTCUSDT", "--start", "2024-08-08"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.argv", line)
+        assert Session().again("--repair") == f"{' '.join(line)} --repair"

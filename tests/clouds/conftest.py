@@ -36,7 +36,7 @@ from mcloud.local.state import State
 from mcloud.sites.resources import site_resources
 
 PROFILE = os.environ.get("MCLOUD_TEST_PROFILE", "")
-EMBEDDED = ("aws", "gcp", "gcp-official")
+EMBEDDED = ("aws", "gcp", pytest.param("gcp-official", marks=pytest.mark.slow))
 MADE = "mcloud-test"
 """Beginning of the names of everything that is made on real sites."""
 

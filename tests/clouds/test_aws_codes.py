@@ -8,8 +8,10 @@ import pytest
 from botocore import exceptions
 from botocore.retries.standard import ThrottledRetryableChecker, TransientRetryableChecker
 
-from mcloud.clouds.aws.client import from_code, passes, translated
+from mcloud.clouds.aws.client import from_code, make_client, passes, translated
 from mcloud.errors import Refused, Unavailable
+
+from .web import Answer, serve
 
 SERVICES = (
     *("budgets", "ce", "cloudwatch", "datasync", "dynamodb", "dynamodbstreams", "iam", "lambda"),
@@ -126,3 +128,36 @@ def test_an_expired_session_names_the_remedy(error: Exception, command: str) -> 
     with pytest.raises(Refused) as caught, translated("SQS"):
         raise error
     assert command in caught.value.remedy
+
+
+@pytest.mark.parametrize("code", ["Throttled", "KMSThrottling"])
+@pytest.mark.parametrize(("attempts", "made"), [(3, 3), (1, 1)])
+def test_codes_that_botocore_does_not_know_are_tried_again(
+    code: str, attempts: int, made: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mcloud.clouds.aws.client.random.uniform", lambda low, high: 0.01)
+    asked: list[str] = []
+
+    def answer(method: str, path: str) -> Answer:
+        asked.append(path)
+        return 400, f"<ErrorResponse><Error><Code>{code}</Code></Error></ErrorResponse>"
+
+    with serve(answer) as url:
+        client = make_client("sns", "us-east-1", url, attempts=attempts)
+        with pytest.raises(Unavailable), translated("SNS"):
+            client.publish(TopicArn="arn:aws:sns:us-east-1:000000000000:t", Message="m")
+    assert len(asked) == made
+
+
+def test_a_refusal_is_not_tried_again() -> None:
+    asked: list[str] = []
+
+    def answer(method: str, path: str) -> Answer:
+        asked.append(path)
+        return 400, "<ErrorResponse><Error><Code>InvalidParameter</Code></Error></ErrorResponse>"
+
+    with serve(answer) as url:
+        client = make_client("sns", "us-east-1", url)
+        with pytest.raises(Refused), translated("SNS"):
+            client.publish(TopicArn="arn:aws:sns:us-east-1:000000000000:t", Message="m")
+    assert len(asked) == 1

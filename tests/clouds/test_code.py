@@ -19,7 +19,7 @@ from mcloud.local.state import State
 from .web import Answer, anonymous, serve
 
 DIGEST = hashlib.sha256(b"bundle").hexdigest()
-NAME = "projects/p/locations/us-central1/functions/mcloud-processor"
+NAME = "projects/p/locations/us-central1/functions/mcloud"
 GOOGLE = GcpResources(
     project="p",
     region="us-central1",
@@ -32,6 +32,7 @@ GOOGLE = GcpResources(
     control_collection="control",
     raw_bucket="b",
     function="mcloud-processor",
+    scheduled_functions="mcloud-compact",
 )
 
 
@@ -57,13 +58,17 @@ def test_the_code_of_a_cloud_function_is_read(more: dict[str, Any], failure: str
     build = {"runtime": "python313", "environmentVariables": {"BUNDLE_SHA256": DIGEST}}
 
     def answer(method: str, path: str) -> Answer:
-        assert (method, path) == ("GET", f"/v2/{NAME}")
-        return 200, {"name": NAME, "buildConfig": build, **more}
+        assert method == "GET"
+        good = {"state": "ACTIVE"}
+        return 200, {"buildConfig": build, **(more if path == f"/v2/{NAME}-compact" else good)}
 
     with serve(answer) as url:
         probe = GcpProbe(None, None, None, GOOGLE, url)
         probe._session = anonymous()
-        assert probe.code(5) == FunctionCode(DIGEST, failure)
+        assert probe.code(5) == [
+            FunctionCode("mcloud-processor", DIGEST),
+            FunctionCode("mcloud-compact", DIGEST, failure),
+        ]
 
 
 @pytest.mark.parametrize(
@@ -79,18 +84,26 @@ def test_the_code_of_a_cloud_function_is_read(more: dict[str, Any], failure: str
 )
 def test_the_code_of_a_lambda_function_is_read(more: dict[str, Any], failure: str) -> None:
     lambda_ = make_client("lambda", "us-east-1", "http://127.0.0.1:9")
-    to = AwsResources("us-east-1", "q", "d", "c", "k", "b", "mcloud-processor")
+    to = AwsResources("us-east-1", "q", "d", "c", "k", "b", "mcloud-processor", "mcloud-compact")
     code = base64.b64encode(bytes.fromhex(DIGEST)).decode()
     with Stubber(lambda_) as stub:
-        stub.add_response(
-            "get_function_configuration",
-            {"CodeSha256": code, "State": "Active", **more},
-            {"FunctionName": "mcloud-processor"},
-        )
+        for name, answer in {"mcloud-processor": {}, "mcloud-compact": more}.items():
+            stub.add_response(
+                "get_function_configuration",
+                {"CodeSha256": code, "State": "Active", **answer},
+                {"FunctionName": name},
+            )
         probe = AwsProbe(None, lambda_, None, None, to)
-        assert probe.code(5) == FunctionCode(DIGEST, failure)
+        assert probe.code(5) == [
+            FunctionCode("mcloud-processor", DIGEST),
+            FunctionCode("mcloud-compact", DIGEST, failure),
+        ]
 
 
 def test_the_embedded_lambda_function_runs_the_bundle(embedded: State) -> None:
     site = open_site("aws", embedded.resources()["aws"])
-    assert site.probe.code(5) == FunctionCode(hashlib.sha256(build("aws")).hexdigest())
+    codes = site.probe.code(5)
+    assert [each.function for each in codes] == [
+        *("mcloud-processor", "mcloud-anomaly", "mcloud-compact")
+    ]
+    assert {each.digest for each in codes} == {hashlib.sha256(build("aws")).hexdigest()}

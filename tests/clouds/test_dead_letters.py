@@ -105,6 +105,7 @@ def stingy(state: State, answers: list[int | None], patience: PullPatience) -> P
 QUICK = PullPatience(timeout=5, seconds=0, empty=3, pause=0)
 
 
+@pytest.mark.slow
 def test_a_stingy_pubsub_delivers_all_in_the_end(embedded: State) -> None:
     queue = stingy(embedded, [None, 0, 2, 0, None, 1, 0, 0], QUICK)
     assert queue.send(letters(7)) == []

@@ -13,7 +13,9 @@ from mcloud.local.state import State
 
 from .conftest import MADE, live_sites
 
-CONTRACT = Path(__file__).with_name("test_contract.py")
+CONTRACT = [
+    str(Path(__file__).with_name(name)) for name in ("test_contract.py", "test_control_contract.py")
+]
 
 
 @pytest.mark.slow
@@ -29,7 +31,7 @@ def test_the_sites_of_a_profile_are_tested_and_left_as_they_were(
     done = subprocess.run(
         [
             *(sys.executable, "-m", "pytest", "-n", "0", "-p", "no:cacheprovider", "-m", "live"),
-            *(str(CONTRACT), "-k", chosen),
+            *(*CONTRACT, "-k", chosen),
         ],
         cwd=tmp_path,
         env={**os.environ, "MCLOUD_TEST_PROFILE": "staging"},

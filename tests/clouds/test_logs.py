@@ -136,3 +136,101 @@ def test_cloudwatch_continues_with_the_next_page() -> None:
         "endTime": 9_000,
     }
     assert asked == [first, {**first, "nextToken": "more"}]
+
+
+def test_cloud_logging_lists_the_newest_lines_of_all_functions() -> None:
+    asked: list[dict[str, Any]] = []
+    text = {
+        "textPayload": "Traceback (most recent call last):",
+        "resource": {"labels": {"service_name": "mcloud-anomaly"}},
+        "timestamp": "2026-11-25T20:53:05Z",
+    }
+
+    def answer(method: str, path: str) -> Answer:
+        asked.append(json.loads(path.partition(" ")[2]))
+        if len(asked) == 1:
+            return 200, {"entries": [entry(1.0, 9.0)], "nextPageToken": "more"}
+        return 200, {"entries": [text, text]}
+
+    with serve(answer) as url:
+        logs = CloudLogging(anonymous(), "my-project", "mcloud-eu-processor", url)
+        found = logs.lines(1_795_639_980.0, 1_795_639_999.5, 2)
+    assert [(each.function, each.level, each.text) for each in found] == [
+        ("mcloud-anomaly", "", "Traceback (most recent call last):"),
+        ("mcloud-processor", "INFO", "stored symbol=BTCUSDT first_id=1 last_id=9"),
+    ]
+    assert (asked[0]["orderBy"], asked[0]["pageSize"]) == ("timestamp desc", 2)
+    names = '("mcloud-eu-processor" OR "mcloud-eu-anomaly" OR "mcloud-eu-compact")'
+    assert f"resource.labels.service_name={names} AND" in asked[0]["filter"]
+
+
+def test_lines_of_a_file_without_a_time_belong_to_the_one_before(tmp_path: Path) -> None:
+    path = tmp_path / "function.log"
+    assert FileLogs(path).lines(0, 1e10, 9) == []
+    path.write_text(
+        json.dumps({"time": "2026-11-25T20:53:05+00:00", "severity": "ERROR", "message": "no"})
+        + "\nTraceback\n"
+        + json.dumps({"time": "2026-11-25T20:53:09.5+00:00", **line(1, 9)})
+    )
+    begin = 1_795_639_985.0
+    found = FileLogs(path).lines(begin, begin + 9, 9)
+    assert [(each.at - begin, each.level, each.text) for each in found] == [
+        (0.0, "ERROR", "no"),
+        (0.0, "", "Traceback"),
+        (4.5, "INFO", "stored symbol=BTCUSDT first_id=1 last_id=9"),
+    ]
+    assert [each.level for each in FileLogs(path).lines(begin, begin + 9, 1)] == ["INFO"]
+    assert len(FileLogs(path).lines(begin + 1, begin + 9, 9)) == 1
+
+
+def test_cloudwatch_lists_the_newest_lines_of_each_function() -> None:
+    groups: list[str] = []
+
+    def answer(method: str, path: str) -> Answer:
+        asked = json.loads(path.partition(" ")[2])
+        groups.append(asked["logGroupName"])
+        if asked["logGroupName"].endswith("-compact"):
+            kind = "ResourceNotFoundException"
+            return 400, {"__type": kind, "message": "no such group"}
+        if asked.get("nextToken"):
+            return 200, {"events": [{"timestamp": 9_000, "message": json.dumps(line(1, 9))}]}
+        start = json.dumps({"time": "…", "type": "platform.start", "record": {"requestId": "1"}})
+        texts = ["START RequestId: 1\n", "1 oldest", "2 old", "END RequestId: 1\n", start]
+        events = [{"timestamp": 7_000 + n, "message": each} for n, each in enumerate(texts)]
+        return 200, {"events": events, **({"nextToken": "x"} if "processor" in groups[-1] else {})}
+
+    with serve(answer) as url:
+        client = make_client("logs", "us-east-1", url)
+        found = CloudWatchLogs(client, "mcloud-processor").lines(1.0, 9.0, 2)
+    assert [(each.at, each.function, each.level, each.text) for each in found] == [
+        (7.001, "mcloud-anomaly", "", "1 oldest"),
+        (7.002, "mcloud-processor", "", "2 old"),
+        (7.002, "mcloud-anomaly", "", "2 old"),
+        (9.0, "mcloud-processor", "INFO", "stored symbol=BTCUSDT first_id=1 last_id=9"),
+    ]
+    prefix = "/aws/lambda/mcloud"
+    assert groups == [
+        *(f"{prefix}-processor", f"{prefix}-processor", f"{prefix}-anomaly", f"{prefix}-compact")
+    ]
+
+
+def test_the_lines_of_functions_that_a_role_may_not_read_are_left_out() -> None:
+    """The operator's role of an earlier release reads the log of the processor only."""
+
+    def answer(method: str, path: str) -> Answer:
+        group = json.loads(path.partition(" ")[2])["logGroupName"]
+        if not group.endswith("-processor"):
+            return 400, {"__type": "AccessDeniedException", "message": "not you"}
+        return 200, {"events": [{"timestamp": 7_000, "message": "here"}]}
+
+    with serve(answer) as url:
+        client = make_client("logs", "us-east-1", url)
+        found = CloudWatchLogs(client, "mcloud-processor").lines(1.0, 9.0, 2)
+    assert [(each.function, each.text) for each in found] == [("mcloud-processor", "here")]
+
+
+def test_a_role_that_may_read_no_log_is_refused() -> None:
+    with serve(lambda method, path: (400, {"__type": "AccessDeniedException"})) as url:
+        client = make_client("logs", "us-east-1", url)
+        with pytest.raises(Refused):
+            CloudWatchLogs(client, "mcloud-processor").lines(1.0, 9.0, 2)

@@ -179,6 +179,11 @@ def test_throttles_are_none_only_in_a_table_that_is_written_to(
     assert seen["write_throttles"].value == 2
 
 
+CALLS = "run.googleapis.com/request_count"
+PUSHES = "pubsub.googleapis.com/subscription/push_request_count"
+LABELS = {CALLS: "response_code_class", PUSHES: "response_class"}
+
+
 class FakeMonitoring:
     """Answers with the series of each metric: response class, age in seconds, and value."""
 
@@ -191,7 +196,7 @@ class FakeMonitoring:
         metric = next((each for each in self._series if f'"{each}"' in request.filter), "")
         return [
             TimeSeries(
-                metric={"type": metric, "labels": {"response_code_class": name}},
+                metric={"type": metric, "labels": {LABELS[metric]: name}},
                 points=[
                     {
                         "interval": {"end_time": {"seconds": int(NOW - ago)}},
@@ -226,11 +231,34 @@ def test_google_counts_calls_by_the_class_of_their_answer(
 
     monkeypatch.setattr(metrics.time, "time", lambda: NOW)
     to = GcpResources(**dict.fromkeys(GcpResources.__dataclass_fields__, "x"))
-    client = FakeMonitoring({"run.googleapis.com/request_count": calls})
+    client = FakeMonitoring({CALLS: calls})
     seen = CloudMonitoring(client, to).figures(WINDOW)
     assert (seen["calls"].value, seen["errors"].value) == (count, errors)
     assert seen["calls"].as_of == seen["errors"].as_of == as_of
     assert seen["throttles"].value is None
+
+
+@pytest.mark.parametrize(
+    ("pushes", "throttles"),
+    [
+        ({}, None),
+        ({"ack": {90: 5}}, 0),
+        ({"ack": {90: 5}, "remote_server_5xx": {90: 4}, "deadline_exceeded": {90: 1}}, 0),
+        ({"ack": {90: 5}, "remote_server_4xx": {90: 3, 150: 2}, "unreachable": {90: 1}}, 6),
+        ({"unreachable": {700: 1}}, 1),
+    ],
+)
+def test_google_counts_pushes_that_the_function_did_not_take(
+    monkeypatch: pytest.MonkeyPatch, pushes: dict[str, dict[float, int]], throttles: int | None
+) -> None:
+    """Cloud Run itself does not count them."""
+    from mcloud.clouds.gcp.metrics import CloudMonitoring
+    from mcloud.clouds.resources import GcpResources
+
+    monkeypatch.setattr(metrics.time, "time", lambda: NOW)
+    to = GcpResources(**dict.fromkeys(GcpResources.__dataclass_fields__, "x"))
+    seen = CloudMonitoring(FakeMonitoring({PUSHES: pushes}), to).figures(WINDOW)
+    assert seen["throttles"].value == throttles
 
 
 @pytest.mark.parametrize("cloud", ["aws", "gcp"])

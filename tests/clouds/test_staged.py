@@ -12,7 +12,7 @@ from replication.memory import Faults, MemoryArchive, MemorySite
 
 from mcloud.archive import raw
 from mcloud.archive.compact import Compacted, compact
-from mcloud.clouds.ports import Archive
+from mcloud.clouds.ports import Archive, Cleared, StoredObject
 from mcloud.clouds.staged import StagedArchive
 from mcloud.errors import Refused
 from mcloud.market.archive import HOUR, order, pack, prefix, unpack
@@ -33,9 +33,9 @@ class StagedSite(MemorySite):
         self.staging = MemoryArchive(self.faults)
         self.open()
 
-    def open(self, kept: int = 1_000_000) -> None:
+    def open(self, kept: int = 1_000_000, limit: int | None = None) -> None:
         """Open the archive again, as another process does."""
-        self.archive: Archive = StagedArchive(self.proper, self.staging, kept=kept)  # type: ignore[assignment]
+        self.archive: Archive = StagedArchive(self.proper, self.staging, kept=kept, limit=limit)  # type: ignore[assignment]
 
     def stage(self, key: str, *messages: Iterable[Trade], foreign: bytes = b"") -> None:
         bodies = [
@@ -123,7 +123,7 @@ def test_an_object_that_is_staged_and_archived_is_listed_once_and_removed_from_b
     site.proper.put(item)
     assert [each.key for each in site.archive.list("raw/")] == [item.key]
     site.archive.release(item.key)
-    assert site.archive.clear() == []
+    assert site.archive.clear() == Cleared([], has_more=False)
     assert site.proper.objects == {}
     assert site.staging.objects == {}
 
@@ -234,12 +234,94 @@ class Killed(BaseException):
     """The process is killed."""
 
 
+def test_with_a_limit_the_oldest_are_shown_until_they_are_cleared() -> None:
+    site = StagedSite()
+    for number in range(4):
+        site.stage(str(number), made(range(10 * number, 10 * number + 10)))
+    sizes = [len(body) for body in site.staging.objects.values()]
+    site.open(limit=sizes[0] + sizes[1])
+
+    def shown() -> list[int]:
+        items = site.archive.list(prefix(SYMBOL))
+        return [t.id for each in items for t in unpack(site.archive.get(each.key))]
+
+    assert shown() == list(range(20))
+    site.stage("00", made([90]))  # it has come since
+    assert shown() == list(range(20))
+    for each in [*site.archive.list(prefix(SYMBOL))][:1]:
+        site.archive.release(each.key)
+    cleared = site.archive.clear()
+    assert (cleared.foreign, cleared.has_more, cleared.left) == ([], True, 3)
+    assert list(site.staging.objects) == [f"staged/{each}" for each in "123"] + ["staged/00"]
+    # What was shown and is left does not come again, or it would be in the way of the others.
+    assert shown() == [*range(20, 30), 90]
+    site.archive.clear()
+    assert shown() == list(range(30, 40))
+    assert not site.archive.clear().has_more
+
+
+def test_a_staged_object_above_the_limit_is_shown_alone() -> None:
+    site = StagedSite()
+    for number in range(3):
+        site.stage(str(number), made(range(10 * number, 10 * number + 10)))
+    site.open(limit=1)
+    site.compact()
+    assert site.staging.objects == {}
+    assert site.holds() == made(range(30))
+
+
+def test_a_backlog_shrinks_although_no_run_has_time_for_all_of_it() -> None:
+    """A run that ends before it has released all of a staged object repeats its work."""
+    site, everything = StagedSite(), []
+    for number in range(40):
+        ids = range(3 * number, 3 * number + 3)
+        trades = [t._replace(symbol=f"{name}USDT") for name in "ABCDEF" for t in made(ids, 1_000)]
+        site.stage(f"{number:02}", trades)
+        everything += trades
+    size = max(map(len, site.staging.objects.values()))
+
+    def run(limit: int | None) -> int:
+        """Compact for as long as a function may, and return the number of staged objects left."""
+        site.open(limit=limit)
+        steps = iter(range(80))
+        site.faults.before = lambda call: next(steps, None)
+        compact(site.archive, is_time_left=lambda: next(steps, None) is not None)
+        site.faults.before = lambda call: None
+        return len(site.staging.objects)
+
+    assert run(limit=None) == 40
+    left = [40]
+    while left[-1]:
+        left.append(run(limit=5 * size))
+        assert left[-1] < left[-2]
+    assert len(left) > 3
+    assert site.holds() == rightful(everything)
+
+
+def test_what_is_not_ready_is_not_shown() -> None:
+    site = StagedSite()
+    site.stage("0", made(range(10)))
+    site.stage("1", made(range(10, 20)))
+
+    def is_ready(stored: StoredObject) -> bool:
+        return stored.key == "staged/0"
+
+    site.archive = StagedArchive(site.proper, site.staging, is_ready=is_ready)  # type: ignore[assignment]
+    site.compact()
+    assert list(site.staging.objects) == ["staged/1"]
+    assert site.holds() == made(range(10))
+
+
 @pytest.mark.parametrize("moment", ["before", "after"])
-def test_a_compaction_that_is_killed_at_any_step_loses_nothing(moment: str) -> None:
+@pytest.mark.parametrize("limit", [None, 200])
+def test_a_compaction_that_is_killed_at_any_step_loses_nothing(
+    moment: str, limit: int | None
+) -> None:
     everything = made(range(0, 130, 3))
     number = 0
     while True:
         site = StagedSite()
+        site.open(limit=limit)
         for begin in range(0, len(everything), 9):
             site.stage(f"{begin:03}", everything[begin : begin + 9], foreign=b"poison")
         left = [number]

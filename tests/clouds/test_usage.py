@@ -1,6 +1,7 @@
 """Usage of a site: daily figures of CloudWatch and Cloud Monitoring, and missing figures."""
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -25,10 +26,14 @@ from mcloud.local.state import State
 AWS = AwsResources(
     *("us-east-1", "https://sqs/1/trades", "https://sqs/1/dlq", "candles", "control"),
     *("raw", "mcloud-processor"),
+    delivery_stream="mcloud-trades",
+    alerts_key="arn:aws:kms:us-east-1:1:key/1",
 )
 GCP = GcpResources(
     *("p", "us-central1", "trades", "processor", "trades-dlq", "dlq", "mcloud", "candles"),
     *("control", "raw", "mcloud-processor"),
+    staging_bucket="staging",
+    export_subscription="export",
 )
 GIB = 2**30
 
@@ -105,6 +110,7 @@ def aws(
     refused: bool = False,
     status: str = "Complete",
     end: float = END,
+    to: AwsResources = AWS,
 ) -> tuple[dict[str, Metered], CloudWatch]:
     watch = CloudWatch(figures)
     watch.status = status
@@ -139,7 +145,7 @@ def aws(
                 },
                 {"logGroupNamePrefix": "/aws/lambda/mcloud"},
             )
-        usage = CloudWatchUsage(watch, lambda_, dynamodb, logs, AWS)
+        usage = CloudWatchUsage(watch, lambda_, dynamodb, logs, to)
         return by_meter(usage.metered(START, end)), watch
 
 
@@ -170,6 +176,9 @@ def test_usage_on_aws_equals_figures_computed_by_hand() -> None:
             ("ConsumedWriteCapacityUnits", "control"): days(5, 0, 1),
             ("SuccessfulRequestLatency", "GetRecords"): days(7),
             ("IncomingBytes", "/aws/lambda/mcloud-processor"): days(1_000, 2_000),
+            ("IncomingRecords", "mcloud-trades"): days(10, 2),
+            # a message of the second day is longer than a record
+            ("IncomingBytes", "mcloud-trades"): days(30_000, 20_000),
         }
     )
     requests = found["sqs_requests"]
@@ -191,9 +200,16 @@ def test_usage_on_aws_equals_figures_computed_by_hand() -> None:
     assert found["log_retention_days"].units == 30
     assert found["alarm_months"].units == pytest.approx(4 * PASSED)
     assert found["kms_key_months"].units == pytest.approx(PASSED)
+    assert found["firehose_bytes"].days == {"2026-11-01": 10 * 5 * 1024, "2026-11-02": 20_000}
     for unknown in ("xray_traces", "egress_bytes", "s3_gets", "s3_puts"):
         assert found[unknown].units is None
         assert found[unknown].source.startswith("unknown: ")
+    without, _ = aws({}, to=replace(AWS, alerts_key=""))
+    assert without["kms_key_months"].units == 0
+    # A stack of an earlier release has a key that its outputs do not name.
+    earlier, _ = aws({}, to=replace(AWS, alerts_key="", delivery_stream=""))
+    assert earlier["kms_key_months"].units == pytest.approx(PASSED)
+    assert "firehose_bytes" not in earlier
     # One call, in several pages, for all that CloudWatch bills.
     assert found["own_metric_reads"].units == len(watch.asked[0]["MetricDataQueries"])
     assert len({str(each["MetricDataQueries"]) for each in watch.asked}) == 1
@@ -355,6 +371,9 @@ def test_usage_on_google_cloud_equals_figures_computed_by_hand() -> None:
             'subscription/byte_cost" AND resource.labels.subscription_id = "processor"': [
                 ({}, "2026-11-01", 5_000)
             ],
+            'subscription/byte_cost" AND resource.labels.subscription_id = "export"': [
+                ({}, "2026-11-02", 4_000)
+            ],
             "ack_message_count": [({}, "2026-11-01", 5)],
             "push_request_count": [({}, "2026-11-01", 9)],
             'run.googleapis.com/request_count" AND resource.labels.service_name = "mcloud-proc': [
@@ -376,7 +395,7 @@ def test_usage_on_google_cloud_equals_figures_computed_by_hand() -> None:
             "storage.googleapis.com/api/request_count": [
                 ({"method": method}, "2026-11-03", count) for method, count in methods
             ],
-            "storage/v2/total_bytes": [
+            'total_bytes" AND resource.labels.bucket_name = one_of("raw", "staging")': [
                 ({"storage_class": "STANDARD"}, "2026-11-01", 30.0 * GIB),
                 ({"storage_class": "NEARLINE"}, "2026-11-01", 60.0 * GIB),
             ],
@@ -384,6 +403,7 @@ def test_usage_on_google_cloud_equals_figures_computed_by_hand() -> None:
     )
     assert found["pubsub_bytes"].days == {"2026-11-01": 10_000, "2026-11-04": 700}
     assert found["pubsub_bytes"].as_of == END - LAG
+    assert found["pubsub_export_bytes"].units == 4_000
     assert found["messages"].units == 5
     assert found["function_requests"].days == {"2026-11-02": 30, "2026-11-03": 1_440}
     assert found["scheduler_job_months"].units == pytest.approx(PASSED)
@@ -465,8 +485,8 @@ def test_google_bills_backups_and_retained_messages() -> None:
     }
     found, _ = gcp({name: [({}, "2026-11-01", 30.0 * GIB)] for name in kept.values()})
     for meter in kept:
-        # 3.5 of 30 days; messages wait in two subscriptions.
-        times = 2 if meter == "pubsub_retained_gib_months" else 1
+        # 3.5 of 30 days; messages wait in three subscriptions.
+        times = 3 if meter == "pubsub_retained_gib_months" else 1
         assert found[meter].units == pytest.approx(Decimal("3.5") * times), meter
     assert {PRICES["gcp", meter].free for meter in kept} == {0, Decimal("0.5")}
 
@@ -557,4 +577,4 @@ def test_the_embedded_aws_is_queried_like_the_real_one(embedded: State) -> None:
     assert found["function_memory_mb"].units
     assert found["dynamodb_gib_months"].units is not None
     assert found["alarm_months"].units is not None
-    assert found["own_metric_reads"].units == 33
+    assert found["own_metric_reads"].units == 35

@@ -249,6 +249,19 @@ url = "http://127.0.0.1:1/hooks.slack.com/hush"
     )
 
 
+def test_the_ports_of_running_clouds_are_shown_instead_of_the_configured_ones(
+    embedded: State, tmp_path: Path
+) -> None:
+    folder = Path(embedded.options["home"]).parent
+    found = explain(config.load(None, tmp_path, {"MCLOUD_STATE": str(folder)}))
+    for name, service in embedded.services.items():
+        port = int(service.address.rpartition(":")[2])
+        assert found[f"local.{name}_port"] == config.Setting(port, "running embedded clouds")
+    assert not any(
+        name.endswith("_port") and each.origin == "default" for name, each in found.items()
+    )
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"queue_url": 1}', "\udcff"])
 def test_stored_outputs_that_are_damaged_are_reported(tmp_path: Path, text: str) -> None:
     found = deployed(tmp_path)

@@ -12,8 +12,10 @@ from .emulators import official, ours
 from .firestore_client import connect
 from .pubsub_client import Cloud
 
+SERVICES = ["ours", pytest.param("official", marks=pytest.mark.slow)]
 
-@pytest.fixture(scope="session", params=["ours", "official"])
+
+@pytest.fixture(scope="session", params=SERVICES)
 def pubsub_host(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[str]:
@@ -37,7 +39,7 @@ def cloud(
         publisher.transport.close()
 
 
-@pytest.fixture(scope="session", params=["ours", "official"])
+@pytest.fixture(scope="session", params=SERVICES)
 def firestore_host(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[str]:

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,8 +48,10 @@ class Running:
 
 
 @contextmanager
-def ours(state: Path | None = None, storage_url: str = "") -> Iterator[Running]:
-    """Our server, with Pub/Sub, Firestore and Cloud Monitoring."""
+def ours(
+    state: Path | None = None, storage_url: str = "", more: Sequence[str] = ()
+) -> Iterator[Running]:
+    """Our server, with Pub/Sub, Firestore and Cloud Monitoring. ``more`` are further arguments."""
     (port,) = free_ports(1)
     host = f"127.0.0.1:{port}"
     command = [sys.executable, "-m", "mcloud.local.gcp.server", "--port", str(port)]
@@ -57,7 +59,7 @@ def ours(state: Path | None = None, storage_url: str = "") -> Iterator[Running]:
         command += ["--state", str(state)]
     if storage_url:
         command += ["--storage-url", storage_url]
-    with _started(command, host) as running:
+    with _started([*command, *more], host) as running:
         yield running
 
 

@@ -222,6 +222,16 @@ class TestSettings:
         with pytest.raises(exceptions.InvalidArgument):
             site.subscription(site.cloud.topic(), site.bucket(), **config)
 
+    def test_a_file_may_not_last_longer_than_the_acknowledgement_deadline(self, site: Site) -> None:
+        """google/pubsub/v1/pubsub.proto, ``CloudStorageConfig.max_duration``."""
+        topic, name = site.cloud.topic(), site.bucket().name
+        config = {"bucket": name, "max_duration": {"seconds": 300}}
+        with pytest.raises(exceptions.InvalidArgument, match="max_duration"):
+            site.cloud.subscription(topic, ack_deadline_seconds=299, cloud_storage_config=config)
+        site.cloud.subscription(topic, ack_deadline_seconds=300, cloud_storage_config=config)
+        # Google's own examples leave the deadline out.
+        site.cloud.subscription(topic, ack_deadline_seconds=0, cloud_storage_config=config)
+
     def test_the_bucket_must_exist(self, site: Site) -> None:
         with pytest.raises(exceptions.NotFound, match="no-such-bucket"):
             site.subscription(site.cloud.topic(), site.storage.bucket("no-such-bucket"))

@@ -7,10 +7,11 @@ import pytest
 from mcloud.clouds.gcp.archive import COLD_SIZE
 from mcloud.config.produce import ProduceSettings
 from mcloud.cost.advise import FRESHNESS, LEAST, SMALL, Advice, advise
-from mcloud.cost.prices import PRICES
+from mcloud.cost.prices import GIB, PRICES, TIB
 from mcloud.cost.usage import SiteUsage
 from mcloud.documents import encode
 from mcloud.market.envelope import SQS_CHUNK
+from mcloud.market.staged import RECORD
 
 from .usages import MONTH, NOW, at, daily, metered, usage
 
@@ -41,10 +42,14 @@ def test_a_thrifty_site_gets_no_advice() -> None:
 
 
 def test_small_messages_should_be_combined() -> None:
-    """30 million messages of ten trades per month: the PUTs alone cost $150."""
+    """30 million messages of ten trades per month: the requests to SQS alone cost $36."""
     packed = usage(
         "aws",
-        {"messages": 15_000_000, "s3_puts": 15_000_000, "sqs_requests": 45_000_000},
+        {
+            "messages": 15_000_000,
+            "firehose_bytes": 15_000_000 * RECORD,
+            "sqs_requests": 45_000_000,
+        },
         trades={"BTCUSDT": 150_000_000},
         messages=15_000_000,
     )
@@ -52,8 +57,8 @@ def test_small_messages_should_be_combined() -> None:
     # 30 seconds bring 91% of the effect of a minute, and 10 seconds 55%.
     assert each.how == "mcloud produce --freshness 30"
     fewer = 30_000_000 * Decimal(5) / 6
-    # PUTs and SQS requests, three per message, beyond the free million.
-    by_hand = fewer * Decimal("5e-6") + fewer * 3 * Decimal("0.4e-6")
+    # A record and three SQS requests per message, beyond the free million.
+    by_hand = fewer * RECORD * Decimal("0.029") / GIB + fewer * 3 * Decimal("0.4e-6")
     assert each.saving == pytest.approx(by_hand)
     assert each.at_most
 
@@ -62,23 +67,27 @@ def test_one_freshness_is_advised_for_all_sites() -> None:
     sites = [
         usage(
             site,
-            {"messages": 15_000_000, requests: 15_000_000},
+            {"messages": 15_000_000, meter: 15_000_000 * size},
             trades={"BTCUSDT": 3_000_000_000},
             messages=15_000_000,
         )
-        for site, requests in (("aws", "s3_puts"), ("gcp", "gcs_class_a"))
+        for site, meter, size in (
+            ("aws", "firehose_bytes", RECORD),
+            ("gcp", "pubsub_export_bytes", 1_600),
+        )
     ]
     each = only(*sites, title="s old")
     # 200 trades each, in 1,600 bytes: all of six messages fit into one.
     assert (each.site, each.how) == ("aws, gcp", "mcloud produce --freshness 30")
     fewer = 30_000_000 * Decimal(5) / 6
-    assert each.saving == pytest.approx(2 * fewer * Decimal("5e-6"))
+    a_message = RECORD * Decimal("0.029") / GIB + 1_600 * Decimal(50) / TIB
+    assert each.saving == pytest.approx(fewer * a_message)
 
 
 def test_full_messages_need_no_advice() -> None:
     full = usage(
         "aws",
-        {"messages": 15_000_000, "s3_puts": 15_000_000},
+        {"messages": 15_000_000, "firehose_bytes": 15_000_000 * SQS_CHUNK},
         trades={"BTCUSDT": 15_000_000 * SQS_CHUNK // 8},
         messages=15_000_000,
     )
@@ -160,7 +169,7 @@ def test_a_commitment_is_advised_for_daily_usage() -> None:
 
 
 def test_sending_to_the_cheapest_site_is_advised() -> None:
-    counts = {"messages": 1_000_000, "s3_puts": 1_000_000, "gcs_class_a": 1_000_000}
+    counts = {"messages": 1_000_000}
     given = {"trades": {"BTCUSDT": 900_000_000}, "messages": 1_000_000}
     aws, gcp = (
         usage(site, counts | {extra: units}, **given)  # type: ignore[arg-type]
@@ -172,8 +181,8 @@ def test_sending_to_the_cheapest_site_is_advised() -> None:
     each = only(aws, gcp, title="only")
     assert each.site == "gcp"
     assert each.how.startswith("mcloud failover gcp")
-    # On AWS, for two million messages: the PUTs and four million write units.
-    assert each.saving == pytest.approx(10 + Decimal("2.5"))
+    # On AWS, for two million messages: four million write units.
+    assert each.saving == pytest.approx(Decimal("2.5"))
     assert not any("only" in name for name in said(aws))
 
 

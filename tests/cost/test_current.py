@@ -54,6 +54,14 @@ def test_the_month_so_far(clouds: Clouds) -> None:
     )
 
 
+def test_the_first_hour_is_too_short_for_a_forecast(clouds: Clouds) -> None:
+    clouds.now = MONTH.start + 3599
+    figure = clouds.look()
+    assert (figure.month_to_date, figure.expected) == (Decimal("0.625"), None)
+    clouds.now = MONTH.start + 3600 + FRESH
+    assert clouds.look().expected is not None
+
+
 def test_the_meters_are_read_every_half_an_hour(clouds: Clouds) -> None:
     clouds.look()
     clouds.now += FRESH - 1

@@ -7,20 +7,25 @@ from decimal import Decimal
 import pytest
 
 from mcloud.cost.estimate import Flow, Load, estimate, monthly, net_of, simulated
+from mcloud.market.staged import RECORD
 
 BOTH = {"aws": "aws", "gcp": "gcp"}
 
 
 def test_a_busy_symbol_has_one_message_and_one_write_for_each_window() -> None:
     flow = simulated(Load(1, 60, 5))
-    assert flow.messages == flow.calls == flow.writes == flow.objects == flow.rows == 12
+    assert flow.messages == flow.calls == flow.writes == flow.rows == 12
     assert flow.candles == 1
     assert flow.heartbeats == 1
     assert flow.trades == pytest.approx(3600, rel=0.05)
     minute = simulated(Load(1, 60, 60))
-    assert minute.messages == minute.writes == minute.objects == 1
+    assert minute.messages == minute.writes == 1
     assert minute.trades == flow.trades
     assert minute.candle_bytes == flow.candle_bytes
+    assert minute.raw_bytes == flow.raw_bytes
+    # A record of less than 5 KiB is billed as 5 KiB.
+    assert flow.record_bytes == 12 * RECORD
+    assert 2 * RECORD < minute.staged_bytes < minute.record_bytes <= 5 * RECORD
 
 
 def test_a_message_is_full_at_64_kib() -> None:
@@ -48,7 +53,10 @@ def test_a_quiet_symbol_has_no_messages_while_nothing_is_traded() -> None:
 
 def test_units_equal_figures_computed_by_hand() -> None:
     flow = Flow(
-        *(2, 3, 5000, 1, 4, 4, 6, 1000, 1, 4),
+        *(2, 3, 5000, 1, 4, 4, 6, 1000, 1),
+        record_bytes=5120,
+        export_bytes=4072,
+        staged_bytes=4000,
         raw_bytes=8_000,
         heartbeats=2,
         heartbeat_units=5,
@@ -58,13 +66,21 @@ def test_units_equal_figures_computed_by_hand() -> None:
     aws = monthly("aws", flow, load, month=1)
     assert aws["sqs_requests"] == 43_200 * (3 * 3 + 14)  # two of the 15 polls bring messages
     assert aws["dynamodb_writes"] == 43_200 * (6 + 5)
-    assert aws["s3_puts"] == 43_200 * 4
+    assert aws["firehose_bytes"] == 43_200 * 5120
+    # A staged object every five minutes. Each hour, a compaction lists the symbols, what is staged,
+    # the hours and the blocks, and writes 2.8 blocks and an index.
+    assert float(aws["s3_puts"]) == pytest.approx(43_200 / 5 + 720 * (4 + 2.8 + 1))
+    # It reads 12 staged objects, the index, and 4.8 blocks of which it reads the versions as well.
+    assert float(aws["s3_gets"]) == pytest.approx(720 * (12 + 1 + 4 * 2.8 - 1.8))
     assert aws["s3_gib_months"] == Decimal(43_200 * 8000) / 2 / 2**30
     assert monthly("aws", flow, load, month=12)["s3_gib_months"] == 23 * aws["s3_gib_months"]
     gcp = monthly("gcp", flow, load, month=1)
     assert gcp["pubsub_bytes"] == 43_200 * 2 * 5000
+    assert gcp["pubsub_export_bytes"] == 43_200 * 4072
+    assert gcp["gcs_class_a"] == aws["s3_puts"]
+    assert gcp["gcs_class_b"] == aws["s3_gets"]
     assert gcp["firestore_writes"] == 43_200 * (4 + 2)
-    assert gcp["function_requests"] == 43_200 * (2 + 1)
+    assert gcp["function_requests"] == 43_200 * (2 + 1) + 720
 
 
 @pytest.mark.parametrize(

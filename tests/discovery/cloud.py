@@ -37,6 +37,8 @@ class Settings:
     """Services that are enabled at the start, without ``.googleapis.com``."""
     activation_lag: float = 0
     """Seconds until an API that was enabled answers."""
+    requires_agents: bool = False
+    """Refuse to grant anything to a service agent that nobody has requested."""
     quota_project_apis: tuple[str, ...] = ()
     """APIs that refuse the user of an application without a quota project in the request.
 
@@ -72,6 +74,8 @@ class Cloud:
         self.operations: dict[tuple[str, str], Operation] = {}
         self.deleted: dict[tuple[str, str], float] = {}
         """When a resource was deleted whose id stays reserved for a while."""
+        self.agents: set[str] = set()
+        """Email addresses of the service agents that were requested."""
         self.query_rows: list[dict[str, str]] = []
         """Rows that every BigQuery query returns."""
         self.enabled: dict[tuple[str, str], float] = {

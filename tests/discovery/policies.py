@@ -94,6 +94,17 @@ def forget_member(cloud: "Cloud", member: str, unique_id: str) -> None:
             binding["members"] = [gone if each == member else each for each in binding["members"]]
 
 
+def _exists(cloud: "Cloud", account: str) -> bool:
+    """Return whether a service account exists; those of unknown projects do."""
+    user, _, domain = account.partition("@")
+    owner = domain.removesuffix(".iam.gserviceaccount.com")
+    if owner in cloud.settings.projects:
+        return cloud.exists("iam", f"projects/{owner}/serviceAccounts/{account}")
+    # https://docs.cloud.google.com/iam/docs/create-service-agents
+    is_agent = user.startswith("service-") and owner.startswith("gcp-sa-")
+    return account in cloud.agents or not (is_agent and cloud.settings.requires_agents)
+
+
 def _policy(cloud: "Cloud", call: Call) -> Json:
     """Return the stored policy of a resource."""
     name = call.name.removesuffix("/iam") if call.api == "storage" else call.name
@@ -136,10 +147,7 @@ def _check(cloud: "Cloud", binding: Json) -> None:
         if not MEMBER.fullmatch(member):
             raise invalid(f"Invalid argument: member {member} has no known type.")
         kind, _, account = member.partition(":")
-        owner = re.fullmatch(r"[^@]+@([a-z0-9-]+)\.iam\.gserviceaccount\.com", account)
-        if kind != "serviceAccount" or not owner or owner[1] not in cloud.settings.projects:
-            continue
-        if not cloud.exists("iam", f"projects/{owner[1]}/serviceAccounts/{account}"):
+        if kind == "serviceAccount" and not _exists(cloud, account):
             raise invalid(f"Service account {account} does not exist.")
     role = binding["role"]
     if role.startswith("projects/"):

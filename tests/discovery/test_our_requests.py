@@ -125,9 +125,10 @@ def send_database_facts(google: Google) -> None:
         "database": f"projects/{PROJECT}/databases/{TO.database}",
     }
     assert database.has_free_tier(make_session(), PROJECT, TO.database)
-    assert list(database.backups(make_session(), PROJECT, TO.database)) == [
-        database.DatabaseBackup(name, "2026-12-01T03:00:00Z")
-    ]
+    (backup,) = database.backups(make_session(), PROJECT, TO.database)
+    assert backup == database.DatabaseBackup(name, "2026-12-01T03:00:00Z")
+    database.delete_backup(make_session(), backup)
+    assert list(database.backups(make_session(), PROJECT, TO.database)) == []
 
 
 def send_quotas(google: Google) -> None:
@@ -136,6 +137,11 @@ def send_quotas(google: Google) -> None:
             assert look().state in (OK, "fault"), name
     google.settings.billing_enabled = False
     assert "no billing account" in access().quotas()["billing"]().text
+
+
+def send_request_of_an_agent(google: Google) -> None:
+    access().request_agent("pubsub")
+    assert google.cloud.agents == {"service-123456789012@gcp-sa-pubsub.iam.gserviceaccount.com"}
 
 
 def send_bill(google: Google) -> None:
@@ -187,6 +193,7 @@ def send_spans(google: Google) -> None:
 def send_log_search(google: Google) -> None:
     logs = CloudLogging(make_session(), PROJECT, TO.function)
     assert logs.find("BTCUSDT", 7, NOW, NOW + 60) == []
+    assert logs.lines(NOW, NOW + 60, 10) == []
 
 
 def send_emptying(google: Google) -> None:
@@ -208,7 +215,7 @@ def send_alert_policies(google: Google) -> None:
 def send_probe(google: Google) -> None:
     probe = GcpProbe(None, None, None, TO)
     probe.check("function", 10)
-    assert probe.code(10) == FunctionCode("0123")
+    assert probe.code(10) == [FunctionCode(TO.function, "0123")]
     check_credentials(make_session, 10)
 
 
@@ -228,6 +235,7 @@ KINDS: Sequence[Callable[[Google], None]] = (
     send_permissions_for_billing,
     send_database_facts,
     send_quotas,
+    send_request_of_an_agent,
     send_bill,
     send_transfer,
     send_interrupted_transfer,
@@ -250,6 +258,7 @@ def test_every_request_is_accepted(send: Callable[[Google], None], stack: Google
     assert malformed == unknown == []
 
 
+@pytest.mark.slow
 def test_every_request_of_the_source_is_sent(stack: Google) -> None:
     with recording() as sent:
         for send in KINDS:

@@ -1,21 +1,28 @@
 """The outputs that the pages show, drawn from example data by the code that draws the real ones."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from decimal import Decimal
 
-from cost.usages import MONTH, NOW
-from drawing.test_cost import SITES as USAGES
+from cost.usages import MONTH, at, daily, usage
 from drawing.test_monitor import AWS, GCP, snapshot
+from observing.sites import AT
 from rich.console import Console, Group, RenderableType
-from states import read
+from states import GUARD, read
+from states import guard as guard_state
 
+from mcloud.clouds.observation import Observation
+from mcloud.clouds.ports import SERVICES, ControlRecord, Depth
 from mcloud.cost.report import make_report
 from mcloud.cost.run import RunCost
 from mcloud.drawing import demo, trace
 from mcloud.drawing.cost import report_view
 from mcloud.drawing.monitor import MonitorView, screen
+from mcloud.drawing.status import status
+from mcloud.observing.machine import Machine
 from mcloud.rehearsal.demo import Proof, SiteProof
 from mcloud.rehearsal.drill_report import DrillReport, SiteResult
+from mcloud.runs import Running
 from mcloud.trace.find import TraceReport
 
 WIDTH = 112  # columns of a block on a page
@@ -46,12 +53,50 @@ def demo_result() -> RenderableType:
 
 def cost_report() -> RenderableType:
     """Draw the part of a report before its first blank line."""
-    lines = text(report_view(make_report(USAGES, MONTH, NOW), compare=False, details=False))
+    whole, half = [233_000] * 15, [120_000]
+    usages = (
+        usage(
+            "aws",
+            {},
+            trades={"BTCUSDT": 4_000_000},
+            more=(daily("sqs_requests", whole + half), daily("dynamodb_writes", whole + half)),
+        ),
+        usage(
+            "gcp",
+            {},
+            trades={"BTCUSDT": 4_000_000},
+            more=(
+                daily("pubsub_bytes", [each * 37_000 for each in whole + half]),
+                daily("function_requests", whole + half),
+            ),
+        ),
+    )
+    report = make_report(usages, MONTH, at("2026-11-16T12:00"))
+    lines = text(report_view(report, compare=False, details=False))
     return lines.partition("\n\n")[0]
 
 
 def dashboard() -> RenderableType:
     return Group(*screen(snapshot(AWS, GCP), MonitorView(80, 24, 5.0, "local")))
+
+
+def outage() -> RenderableType:
+    """Draw the status while aws is out and a guard has moved the traffic to gcp."""
+    seen = snapshot(
+        replace(AWS, health=dict.fromkeys(SERVICES, Observation(problem="no answer in 2 s"))),
+        replace(
+            AWS,
+            name="gcp",
+            cloud="gcp",
+            dead_letters=Observation(Depth(2, None, AT), AT),
+            record=Observation(
+                ControlRecord(4, "gcp", "automatic", "aws is down", "guard, ann@host", AT - 75), AT
+            ),
+        ),
+    )
+    down = {**GUARD["sites"]["aws"], "verdict": "down", "bad_s": 83.0}
+    guard = Running("guard", True, guard_state(at=AT, sites={"aws": down}))
+    return status(replace(seen, machine=Observation(Machine(guards=(guard,)), AT)))
 
 
 def traced() -> RenderableType:
@@ -102,6 +147,7 @@ PICTURES: Mapping[str, Callable[[], RenderableType]] = {
     "demo": demo_result,
     "cost": cost_report,
     "monitor": dashboard,
+    "status": outage,
     "trace": traced,
 }
 """Pictures by name; a text block with this title shows one."""

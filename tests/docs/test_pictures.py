@@ -8,7 +8,7 @@ from .pages import Block, blocks
 from .pictures import PICTURES, text
 
 SHOWN = [block for block in blocks("text") if block.title in PICTURES]
-ELSEWHERE = {"key", "block-key", "index-key"}
+ELSEWHERE = {"key", "block-key", "index-key", "staged-key"}
 """Titles of blocks that ``tests/market/test_formats.py`` checks."""
 
 

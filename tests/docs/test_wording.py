@@ -149,6 +149,24 @@ def test_no_docstring_begins_with_a_relative_clause() -> None:
     assert [place for place, text in read if re.match(OPENINGS, text.strip())] == []
 
 
+def read_lists_as_subjects(*folders: str) -> Iterator[Text]:
+    """Yield each message in which a joined list is the subject of a verb in the singular."""
+    for path, tree in _trees(folders):
+        for node in ast.walk(tree):
+            parts = node.values if isinstance(node, ast.JoinedStr) else []
+            for before, field, after in zip(
+                [ast.Constant(""), *parts], parts, parts[1:], strict=False
+            ):
+                is_subject = not _text_of(before).endswith(" of ")
+                verb = re.match(r" (does|is|has|was|answers) ", f"{_text_of(after)} ")
+                if is_subject and verb and "', '.join(" in ast.unparse(field):
+                    yield f"{path}:{node.lineno}", ast.unparse(node)
+
+
+def test_a_list_of_names_has_a_verb_in_the_plural() -> None:
+    assert list(read_lists_as_subjects("mcloud", "functions")) == []
+
+
 def test_each_phrase_is_found() -> None:
     assert found_in("What the queue\nis told goes on.") == ["is told", "goes on"]
     assert found_in("It tolerates a going concern; amend it; bestowed; every look-up.") == []

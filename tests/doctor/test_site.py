@@ -17,13 +17,15 @@ DIGEST = hashlib.sha256(build("aws")).hexdigest()
 @pytest.mark.parametrize(
     ("code", "state"),
     [
-        (FunctionCode(DIGEST), OK),
-        (FunctionCode("5f"), WARNING),
-        (FunctionCode(""), UNKNOWN),
-        (FunctionCode(DIGEST, "Build failed"), FAULT),
+        (FunctionCode("compact", DIGEST), OK),
+        (FunctionCode("compact", "5f"), WARNING),
+        (FunctionCode("compact", ""), UNKNOWN),
+        (FunctionCode("compact", DIGEST, "Build failed"), FAULT),
     ],
 )
 def test_a_function_that_runs_other_code_is_reported(code: Any, state: str) -> None:
-    finding = code_finding(cast(Site, FakeSite(code=code)))
+    processor = FunctionCode("processor", DIGEST)
+    finding = code_finding(cast(Site, FakeSite(code=[processor, code])))
     assert finding.state == state
     assert (finding.remedy == "") == (state == OK)
+    assert ("compact" in finding.text) == (state != OK)

@@ -7,10 +7,16 @@ from rich.console import Console, RenderableType
 from states import WATCHER, watcher
 
 from mcloud.alerts.report import AlertReport, FigureReport, RuleReport
-from mcloud.drawing.alerts import answers, report, silences, watchers
+from mcloud.drawing.alerts import answers, everything, silences, summary, watchers
 from mcloud.notify.check import ChannelAnswer
 from mcloud.notify.silences import ListedSilence
 from mcloud.runs import Running
+
+SILENCE = ListedSilence(
+    *("rule", "a", "aws", "an [upgrade]", "somebody", 0.0, 0.0, 86_400.0),
+    id="a1b2c3",
+    state="active",
+)
 
 
 def text(renderable: RenderableType) -> list[list[str]]:
@@ -49,6 +55,7 @@ def figure(**said: Any) -> FigureReport:
         "why": "",
         "unknown": "",
         "silenced": None,
+        "advice": "",
     }
     return FigureReport(**{**plain, **said})
 
@@ -71,7 +78,7 @@ def rule(name: str, *figures: FigureReport, **said: Any) -> RuleReport:
 
 def test_every_rule_is_drawn_with_its_figures() -> None:
     head, *rows = lines(
-        report(
+        everything(
             listed(
                 rule(
                     "a",
@@ -105,15 +112,52 @@ def test_every_rule_is_drawn_with_its_figures() -> None:
     ]
 
 
-def test_a_silenced_alert_is_shown_with_its_silence() -> None:
-    silence = ListedSilence(
-        *("rule", "a", "aws", "an [upgrade]", "somebody", 0.0, 0.0, 86_400.0),
-        id="a1b2c3",
-        state="active",
+def test_what_fires_comes_first_with_its_remedy_and_the_rest_is_counted() -> None:
+    quiet = figure(state="firing", silenced=SILENCE.in_short())
+    unknown = figure(state="unknown", value=None, age_s=None, unknown="[away]", names=("gcp",))
+    fires = figure(
+        state="firing", value=2.5, for_s=130.0, why="[no] answer", advice="Run `mcloud`."
     )
+    found = listed(
+        rule("a", figure(), quiet, unknown),
+        rule("b", unknown, figure(state="pending", for_s=10.0), limit="above 0 for 60 s"),
+        rule("c", fires, figure(names=("gcp",))),
+        rule("d", enabled=False),
+        rule("e", why="nothing matches y"),
+        rule("f", why="unknown: there is no figure x"),
+        silences=[SILENCE],
+    )
+    assert lines(summary(found, lambda text: text.replace("mcloud", "mcloud --profile p"))) == [
+        "FAULT 1 alert firing · 1 silenced · 1 pending · 3 unknown · 2 in order",
+        "c aws: 2.5 (1 min ago) for 2 min (limit: above 0)",
+        "[no] answer",
+        "→ Run `mcloud --profile p`.",
+        "b aws pending: 1 (1 min ago) for 10 s (limit: above 0 for 60 s)",
+        "a aws silenced: 1 (1 min ago) (limit: above 0)",
+        "a gcp, b gcp: unknown, [away]",
+        "f: unknown, there is no figure x",
+        "silence a1b2c3: rule a of aws, until 1970-01-02 00:00 UTC, by somebody:",
+        "an [upgrade]",
+        "1 rule without a figure here, 1 rule disabled",
+    ]
+
+
+def test_without_alerts_the_verdict_says_so() -> None:
+    fine = rule("a", figure(), figure(names=("gcp",)))
+    assert lines(summary(listed(fine))) == ["OK no alert fires · 2 in order"]
+    leaning = rule("b", figure(state="pending"))
+    assert lines(summary(listed(fine, leaning)))[0] == (
+        "WARN no alert fires · 1 pending · 2 in order"
+    )
+    blind = rule("c", figure(state="unknown", value=None, unknown="no answer"))
+    assert lines(summary(listed(blind)))[0] == "WARN no alert fires · 1 unknown"
+
+
+def test_a_silenced_alert_is_shown_with_its_silence() -> None:
+    silence = SILENCE
     said = silence.in_short()
     covered = figure(state="firing", silenced=said)
-    drawn = report(listed(rule("a", covered, figure(silenced=said)), silences=[silence]))
+    drawn = everything(listed(rule("a", covered, figure(silenced=said)), silences=[silence]))
     _, *rows = lines(drawn)
     assert rows == [
         "a aws silenced 1 (1 min ago) above 0",
@@ -132,7 +176,7 @@ def test_a_silenced_alert_is_shown_with_its_silence() -> None:
 def test_many_figures_in_order_share_the_line_of_the_worst() -> None:
     fine = [figure(value=value, age_s=value) for value in (3.0, 1.0, 2.0, 1.5)]
     bad = figure(state="firing", names=("gcp",))
-    drawn = report(
+    drawn = everything(
         listed(rule("a", *fine, limit="below 1"), rule("b", bad, *fine), rule("c", *fine[1:]))
     )
     _, *rows = lines(drawn)

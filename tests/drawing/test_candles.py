@@ -1,158 +1,53 @@
-"""The chart, character by character."""
+"""The table of candles, and the line above the chart."""
 
 from decimal import Decimal
 
-import pytest
-from rich.text import Text
+from rich.console import Console, RenderableType
 
-from mcloud.drawing.candles import candlesticks
-from mcloud.market.interval import Bar
+from drawing.test_candle_chart import BARS
+from mcloud.candle_history import CandleRow
+from mcloud.drawing.candles import table, title
+from mcloud.market.indicators import parse
+from mcloud.market.quiet import TimelineStep
 
-
-def bar(minute: int, open_: str, high: str, low: str, close: str) -> Bar:
-    one = Decimal(1)
-    start = 1_723_161_240_000 + minute * 60_000
-    first, top, bottom, last = map(Decimal, (open_, high, low, close))
-    return Bar("BTCUSDT", start, first, top, bottom, last, one, one, 1, 1, 1)
-
-
-BARS = [
-    bar(0, "100", "104", "99", "103"),
-    bar(1, "103", "106", "101", "101"),
-    bar(2, "101", "101", "96", "98"),
-    bar(3, "98", "98", "98", "98"),
-    bar(4, "98", "107", "98", "107"),
+INDICATORS = parse("sma:2,returns")
+VALUES = [
+    {"sma:2": None, "returns": None},
+    {"sma:2": Decimal("102.3333333333"), "returns": Decimal("-0.0194174757281553")},
+]
+BARS_ = [BARS[0], BARS[1]._replace(close=Decimal("101.25"), volume=Decimal("12.5"))]
+ROWS = [
+    CandleRow(TimelineStep(bar, follows=True, complete=True), values)
+    for bar, values in zip(BARS_, VALUES, strict=True)
 ]
 
 
-AXIS = "2024-08-08T23:54:00Z … 2024-08-08T23:58:00Z"
+def shown(drawn: RenderableType, width: int) -> list[str]:
+    console = Console(width=width, color_system=None)
+    with console.capture() as captured:
+        console.print(drawn)
+    return [line.rstrip() for line in captured.get().splitlines()]
 
 
-def test_draws_bodies_wicks_prices_and_times() -> None:
-    assert lines(candlesticks(BARS, 40, 8)) == [
-        "    ┃",
-        " │  ┃ 105",
-        "╷│  ┃",
-        "┃┃  ┃ 102",
-        "┃┃╻ ┃",
-        "╿ ┃ ┃ 99",
-        "  ┃╻┃",
-        "  │   96",
-        AXIS,
+def test_decimals_are_aligned_and_indicators_come_first() -> None:
+    drawn, hidden = table(ROWS, marked=False, indicators=INDICATORS, width=200)
+    assert hidden == []
+    head, first, second = (line.split() for line in shown(drawn, 200))
+    assert head[:8] == [
+        *("timestamp", "sma:2", "returns", "open", "high", "low", "close", "volume")
     ]
+    assert first[:8] == ["2024-08-08T23:54:00Z", *["–", "–", "100", "104", "99", "103.00", "1.0"]]
+    assert second[1:8] == ["102.3333", "-0.01941748", "103", "106", "101", "101.25", "12.5"]
 
 
-def test_rising_is_green_and_falling_is_red() -> None:
-    text = candlesticks(BARS, 40, 8)
-    first_row = {span.start: span.style for span in text.spans if span.end <= len(BARS)}
-    assert [first_row[column] for column in range(len(BARS))] == [
-        *("green", "red", "red", "green", "green")
-    ]
+def test_columns_that_do_not_fit_are_left_out_from_the_right_and_no_number_is_cut() -> None:
+    drawn, hidden = table(ROWS, marked=False, indicators=INDICATORS, width=60)
+    lines = shown(drawn, 60)
+    assert lines[2] == "2024-08-08T23:55:00Z 102.3333 -0.01941748  103  106 101"
+    assert hidden == [*("close", "volume", "quote_volume", "trade_count", "first_id", "last_id")]
 
 
-def test_the_newest_bars_that_fit_are_drawn() -> None:
-    assert lines(candlesticks(BARS, 8, 8)) == [
-        "   ┃",
-        "│  ┃ 105",
-        "│  ┃",
-        "┃  ┃ 102",
-        "┃╻ ┃",
-        " ┃ ┃ 99",
-        " ┃╻┃",
-        " │   96",
-        AXIS.replace("23:54", "23:55"),
-    ]
-
-
-def test_a_price_that_is_out_of_sight_does_not_flatten_those_in_sight() -> None:
-    outlier = bar(-1, *["9000"] * 4)
-    assert lines(candlesticks([outlier, *BARS], 10, 8)) == lines(candlesticks(BARS, 10, 8))
-
-
-@pytest.mark.parametrize("width", [1, 2, 5])
-def test_the_newest_bar_is_drawn_at_every_width(width: int) -> None:
-    assert lines(candlesticks(BARS, width, 4)) == [
-        "┃ 107",
-        "┃ 104",
-        "┃ 101",
-        "┃ 98",
-        "2024-08-08T23:58:00Z",
-    ]
-
-
-def test_a_single_bar_is_drawn() -> None:
-    assert lines(candlesticks(BARS[:1], 20, 4)) == [
-        "│ 104",
-        "┃ 102",
-        "┃ 101",
-        "╿ 99",
-        "2024-08-08T23:54:00Z",
-    ]
-
-
-def test_flat_prices_are_a_line_with_their_one_price() -> None:
-    flat = [bar(minute, *["0.6123"] * 4) for minute in range(3)]
-    assert lines(candlesticks(flat, 20, 4)) == [
-        "   ",
-        "╻╻╻ 0.6123",
-        "   ",
-        "   ",
-        AXIS.replace("23:58", "23:56"),
-    ]
-
-
-def test_prices_have_the_digits_that_tell_them_apart() -> None:
-    tight = bar(0, "0.61230", "0.61238", "0.61230", "0.61238")
-    assert lines(candlesticks([tight], 20, 4))[:-1] == [
-        "┃ 0.61238",
-        "┃ 0.61235",
-        "┃ 0.61233",
-        "┃ 0.61230",
-    ]
-
-
-def test_the_smallest_and_the_largest_price_fit() -> None:
-    """A trade has at most 16 digits before the decimal point and 12 after it."""
-    extreme = bar(0, "9999999999999999", "9999999999999999", "0.000000000001", "0.000000000001")
-    assert lines(candlesticks([extreme], 40, 2))[0] == "┃ 9999999999999999"
-    tiny = bar(0, *["9999999999999999.000000000002", "9999999999999999.000000000001"] * 2)
-    assert len(lines(candlesticks([tiny], 60, 16))) == 17
-
-
-def test_a_chart_without_bars_is_a_message() -> None:
-    assert candlesticks([], 80, 16).plain == "no data"
-
-
-def test_lines_are_dots_where_no_bar_is() -> None:
-    averages = {
-        "sma:2": [None, *map(Decimal, ("102", "99.5", "98", "102.5"))],
-        "vwap": [Decimal(value) for value in ("105", "105", "105", "90", "120")],
-    }
-    text = candlesticks(BARS, 40, 8, averages)
-    assert lines(text) == [
-        "    ┃",
-        "·│· ┃ 105",
-        "╷│  ┃",
-        "┃┃  ┃ 102",
-        "┃┃╻ ┃",
-        "╿ ┃ ┃ 99",
-        "  ┃╻┃",
-        "  │   96",
-        AXIS + "  · sma:2  · vwap",
-    ]
-
-
-def test_the_newest_values_belong_to_the_newest_bars() -> None:
-    line = {"sma:1": [*[Decimal(105)] * 4, Decimal(101)]}
-    assert lines(candlesticks(BARS, 8, 8, line))[1] == "│··┃ 105"
-
-
-def lines(text: Text) -> list[str]:
-    return text.plain.split("\n")
-
-
-def test_a_bar_without_trades_differs_from_one_with_trades() -> None:
-    still = [each._replace(trade_count=0) if each is BARS[3] else each for each in BARS]
-    traded, filled = (lines(candlesticks(each, 40, 8)) for each in (BARS, still))
-    assert traded != filled
-    assert [line.replace("┄", "╻") for line in filled] == traded
+def test_the_title_sums_up_what_is_shown() -> None:
+    assert title(ROWS, "1m", "aws").plain == (
+        "BTCUSDT  101.25  +1.25%  low 99  high 106  2 trades  1m candles at aws"
+    )

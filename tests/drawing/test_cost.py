@@ -3,7 +3,7 @@
 from decimal import Decimal
 
 import pytest
-from cost.usages import MONTH, NOW, daily, metered, usage
+from cost.usages import MONTH, NOW, at, daily, metered, usage
 from rich.console import Console, RenderableType
 
 from mcloud.clouds.billing import Bill, BillLine
@@ -11,8 +11,9 @@ from mcloud.cost.advise import advise
 from mcloud.cost.forecast import forecast
 from mcloud.cost.report import make_report
 from mcloud.cost.settings import CostSettings, Money
-from mcloud.drawing.cost import advice_view, bar, count, forecast_view, report_view
+from mcloud.drawing.cost import advice_view, count, forecast_view, report_view
 
+PLAIN: dict[str, bool] = {"compare": False, "details": False}
 SITES = (
     usage(
         "aws",
@@ -43,18 +44,24 @@ def test_a_report_is_drawn_with_its_bill() -> None:
         money=Money(CostSettings(budget_usd=20), {"aws": Decimal(2)}),
         forecast=forecast(SITES, MONTH, NOW),
     )
-    lines = shown(report_view(report, compare=True, details=False), width=400)
-    assert lines[:8] == [
+    lines = shown(report_view(report, compare=True, details=True), width=400)
+    assert lines[:11] == [
         "2026-11: $6.86 after free tiers, $8.05 at list price (estimate)",
-        "site  service       list      net  share  per million",
-        "aws   storage    unknown  unknown             unknown  + unknown: s3_gets",
-        "      database     $1.25    $1.25    18%        $0.31  ███▎",
-        "      messaging    $1.40    $1.00    15%        $0.25  ██▌",
+        "site  service       list      net  share  per million    today",
+        "aws   storage    unknown  unknown             unknown           + unknown: s3_gets",
+        "      database     $1.25    $1.25    18%        $0.31           ███▎",
+        "      messaging    $1.40    $1.00    15%        $0.25           ██▌",
+        "      total        $2.65    $2.25    33%        $0.56  unknown",
         "gcp   functions    $0.40       $0     0%      unknown",
-        "      messaging    $5.00    $4.61    67%      unknown  ████████████",
+        "      messaging    $5.00    $4.61    67%      unknown           ████████████",
+        "      total        $5.40    $4.61    67%      unknown  unknown",
+        "all   total        $8.05    $6.86   100%               unknown",
         "",
     ]
-    assert lines[8:15] == [
+    meters = lines.index("", 11)
+    assert lines[11].split() == ["site", "meter", "used", "free", "list", "net", "from"]
+    lines = lines[meters + 1 :]
+    assert lines[:7] == [
         "service    AWS list  AWS net  GCP list  GCP net  GCP saves",
         "functions        $0       $0     $0.40       $0         $0",
         "storage     unknown  unknown        $0       $0    unknown",
@@ -63,18 +70,56 @@ def test_a_report_is_drawn_with_its_bill() -> None:
         "other            $0       $0        $0       $0         $0",
         "total         $2.65    $2.25     $5.40    $4.61     -$2.36",
     ]
-    assert lines[16:24] == [
-        "aws: 4,000,000 trades (heartbeats)",
+    unknown = "the change since yesterday is unknown"
+    assert lines[8:18] == [
         "aws: billed $2.00 (AWS Cost Explorer, 2 h 00 min old)",
-        "gcp: trades unknown (heartbeats)",
+        "aws: 4,000,000 trades (heartbeats)",
         "gcp: billed: unknown: no billing export is named",
+        "gcp: trades unknown (heartbeats)",
+        f"aws: {unknown}, because dynamodb_writes is not counted by day",
+        f"gcp: {unknown}, because function_requests is not counted by day",
         "budget: 34% of $20.00 used, 73% by the end of the month",
         "budget of aws: 112% of $2.00 used",
         "forecast: $14.51, between $6.86 and $22.56",
         "this report cost $0.010 at most",
     ]
-    assert len(lines) > 24
-    assert all(line.startswith("· ") for line in lines[24:])
+    assert len(lines) > 18
+    assert all(line.startswith("· ") for line in lines[18:])
+
+
+def test_a_report_ends_with_one_footer() -> None:
+    report = make_report(SITES, MONTH, NOW, forecast=forecast(SITES, MONTH, NOW))
+    *_, above, footer = shown(report_view(report, compare=False, details=False), width=400)
+    assert above == "forecast: $14.51, between $6.86 and $22.56"
+    assert footer.startswith("an estimate: metered usage at list prices of 2026-")
+    assert footer.endswith("; 1 more note with --details")
+
+
+def test_the_change_since_yesterday_is_shown_where_it_is_known() -> None:
+    sites = (
+        usage("aws", {}, more=(daily("dynamodb_writes", [8_000_000, 1_000_000, 2_000_000]),)),
+        usage("gcp", {"function_requests": 3_000_000}),
+    )
+    lines = shown(report_view(make_report(sites, MONTH, at("2026-11-03T12:00")), **PLAIN))
+    rows = {tuple(line.split()[:2]): line.split() for line in lines}
+    assert rows["aws", "database"][2:4] == ["$6.88", "$6.88"]
+    assert rows["total", "$6.88"][-1] == "+$1.25"
+    assert rows["total", "$1.20"][-1] == "unknown"
+    assert rows["all", "total"][-1] == "unknown"
+    whole = make_report(sites[:1], MONTH, at("2026-11-03T12:00"))
+    title = shown(report_view(whole, **PLAIN))[0]
+    assert title.endswith("(estimate), +$1.25 today")
+    past = shown(report_view(make_report(sites, MONTH, at("2026-12-03T12:00")), **PLAIN))
+    assert "today" not in "\n".join(past)
+
+
+@pytest.mark.parametrize("width", [60, 80])
+def test_no_number_is_cut_on_a_narrow_terminal(width: int) -> None:
+    drawn = report_view(make_report(SITES, MONTH, NOW), **PLAIN, width=width)
+    lines = shown(drawn, width)
+    row = next(line for line in lines if "database" in line)
+    assert row.split()[:3] == ["database", "$1.25", "$1.25"]
+    assert all(len(line) <= width for line in lines)
 
 
 def test_every_meter_with_source_and_age() -> None:
@@ -114,21 +159,6 @@ def test_advice_is_drawn_with_its_saving() -> None:
     lines = shown(advice_view(advise([busy], MONTH, NOW, profile="prod")))
     assert lines[1].startswith(" up to $78.96  aws   provision the candle table: 200 write")
     assert "candles_capacity = { write = 200, read = 1 }" in lines[2]
-
-
-@pytest.mark.parametrize(
-    ("part", "whole", "drawn"),
-    [
-        ("0", "8", ""),
-        ("8", "8", "████"),
-        ("4", "8", "██"),
-        ("0.000001", "8", "▏"),
-        ("3", "8", "█▌"),
-        ("0", "0", ""),
-    ],
-)
-def test_bars_are_proportional(part: str, whole: str, drawn: str) -> None:
-    assert bar(Decimal(part), Decimal(whole), 4) == drawn
 
 
 @pytest.mark.parametrize(

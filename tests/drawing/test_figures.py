@@ -85,6 +85,15 @@ def lag(**change: Any) -> dict[str, Observation[list[Lag]]]:
             {"compaction": Observation(COMPACTED, AT)},
             "700 objects in 12.0 s, up to BTCUSDT, 2 failed",
         ),
+        (
+            "compacted",
+            {
+                "compaction": Observation(
+                    LastCompaction(AT, 9.0, 5, 1, 9, 0, 0, staged=24, staged_since=AT - 7_200), AT
+                )
+            },
+            "5 objects in 9.0 s, 24 still staged, the oldest written 2 h ago",
+        ),
         ("queue depth", {}, "12 ready, 3 in flight"),
         ("queue depth", {"queue": Observation(Depth(1500, None, AT), AT)}, "1,500 waiting"),
         (
@@ -120,7 +129,7 @@ def lag(**change: Any) -> dict[str, Observation[list[Lag]]]:
         (
             "throttles",
             {**metrics(throttles=None), "cloud": "gcp"},
-            "unknown: Cloud Run reports none",
+            "unknown: Cloud Monitoring has no value yet",
         ),
         ("p95", {}, "120 ms"),
         ("p95", metrics(p95=75.0), "1 min 15 s (4 min ago)"),
@@ -156,6 +165,12 @@ def lag(**change: Any) -> dict[str, Observation[list[Lag]]]:
         ("behind", {}, "no replicator"),
         ("behind", lag(), "gcp 1 s, raw unknown"),
         ("behind", lag(raw_s=75.0, at=AT - 90, part="2/4"), "gcp 2/4 1 s, raw 1 min (1 min ago)"),
+        ("behind", lag(candles_s=0.0, at=AT - 3240), "gcp unknown, last reported 54 min ago"),
+        (
+            "processed",
+            {"heartbeats": Observation([BEATS[0], replace(BEATS[1], last_trade_time=0)], AT)},
+            "15,863 trades, ETHUSDT none for 19,943 d",
+        ),
         ("cost", {}, "unknown: not read yet"),
         ("cost", {"cost": Observation(problem="no access")}, "unknown: no access"),
         ("cost", {"cost": Observation(SiteCost(Decimal("1.234"), None), AT)}, "$1.23 this month"),

@@ -25,7 +25,7 @@ from mcloud.drawing.monitor import MonitorView, pages, screen
 from mcloud.failover.pause import Pause
 from mcloud.observing.machine import Machine
 from mcloud.observing.recent import Recent
-from mcloud.observing.snapshot import SiteCost, SiteSnapshot, Snapshot
+from mcloud.observing.snapshot import MonitorEvent, SiteCost, SiteSnapshot, SiteTrends, Snapshot
 from mcloud.replication.progress import PairProgress, ReplicatorState
 from mcloud.runs import Running
 
@@ -34,8 +34,20 @@ SIZES = ((80, 24), (120, 40), (200, 60))
 
 DEPTHS = tuple((AT - 5 * n, (n * 37) % 90) for n in range(40, 0, -1))
 LATE = "no answer for 42 s"
+TRENDS = SiteTrends(
+    rate=tuple((AT - n, float((n * 37) % 90)) for n in range(60, 0, -1)),
+    lag=((AT - 10, 1.5), (AT - 5, 62.0)),
+    latency=((AT - 10, 0.02), (AT - 7, None), (AT - 5, 0.04)),
+    price=((AT - 10, 61_837.5), (AT - 5, 61_840.25), (AT - 2, 61_839.0)),
+)
+EVENTS = (
+    MonitorEvent(AT - 60, "began", "gcp: no news of replication: no answer for 42 s"),
+    MonitorEvent(AT - 20, "moved", "aws leads, by guard: gcp is down"),
+    MonitorEvent(AT - 5, "ended", "aws: everything is down: 503"),
+)
 AWS = replace(
     SITE,
+    trends=TRENDS,
     lags=Observation([Lag("gcp", "aws", "all", 1.2, 0, 30.0, 1, AT)], AT),
     cost=Observation(SiteCost(Decimal("1.234"), Decimal("0.0021")), AT),
     history=DEPTHS,
@@ -83,6 +95,7 @@ def snapshot(*sites: SiteSnapshot) -> Snapshot:
         Observation(MACHINE, AT),
         Observation(COST, AT),
         upkeep=Decimal("1.78"),
+        events=EVENTS,
     )
 
 
@@ -116,6 +129,8 @@ def views() -> st.SearchStrategy[MonitorView]:
         focus=st.none() | st.integers(0, 5),
         page=st.integers(0, 9),
         help=st.booleans(),
+        filter=st.sampled_from(("", "aws", "BTC")),
+        typing=st.sampled_from((None, "", "gcp")),
     )
 
 
@@ -158,6 +173,43 @@ def test_symbols_of_any_market_and_script_are_complete_and_aligned(
         price = line.plain.index("61837.5")
         starts.add(cell_len(line.plain[:price]))
     assert len(starts) == 1
+
+
+def test_a_large_screen_has_trends_and_events() -> None:
+    drawn = plain(screen(snapshot(AWS, GCP), view(120, 60)))
+    rows = {line[:14].strip(): line for line in drawn}
+    assert rows["trades/s"].split()[-3:] == ["37", "no", "data"]
+    assert rows["lag"].split()[1:4] == ["▁█", "1", "min"]
+    assert rows["latency"].split()[1:5] == ["▄", "█", "40", "ms"]
+    assert rows["price"].split()[1:3] == ["▁█▄", "61,839"]
+    begin = drawn.index("events")
+    assert [line.split("  ")[1] for line in drawn[begin + 1 : begin + 4]] == [
+        "over: aws: everything is down: 503",
+        "aws leads, by guard: gcp is down",
+        "gcp: no news of replication: no answer for 42 s",
+    ]
+    quiet = replace(snapshot(AWS, GCP), events=())
+    assert "none since the start of the monitor" in plain(screen(quiet, view(120, 60)))
+    assert "events" not in plain(screen(snapshot(AWS, GCP), view(120, 30)))
+
+
+def test_a_filter_keeps_processes_events_problems_and_symbols() -> None:
+    drawn = plain(screen(snapshot(AWS, GCP), view(120, 60, filter="replic")))
+    begin = drawn.index("events")
+    assert drawn[begin + 1].endswith("gcp: no news of replication: no answer for 42 s")
+    assert drawn[begin + 2] == ""
+    assert drawn[-1].startswith("/replic  q quit")
+    text = "\n".join(drawn)
+    assert "\ndefault  " not in text
+    assert "replicator" in text
+    nothing = plain(screen(snapshot(AWS, GCP), view(120, 60, filter="xyz")))
+    assert "no process matches the filter" in nothing
+    assert "none matches the filter" in nothing
+    assert "no problems" not in nothing
+    assert any(line.endswith("none of which matches the filter") for line in nothing)
+    alone = plain(screen(snapshot(AWS, GCP), view(120, 60, focus=0, typing="eth")))
+    assert not any(line.startswith("BTCUSDT") for line in alone)
+    assert alone[-1].startswith("/eth▏")
 
 
 def test_low_terminals_leave_out_the_least_important() -> None:
@@ -230,7 +282,7 @@ def test_only_problems_have_colour() -> None:
         machine = Observation(Machine(), AT)
         return {
             str(style)
-            for line in screen(replace(snapshot(*sites), machine=machine), view(120, 40))
+            for line in screen(replace(snapshot(*sites), machine=machine, events=()), view(120, 40))
             for style in (line.style, *(span.style for span in line.spans))
         }
 
@@ -250,6 +302,16 @@ def test_the_page_of_help_is_whole_at_80_columns() -> None:
     assert [line for line in narrow if line.startswith("  ")] == [
         line for line in wide if line.startswith("  ")
     ]
+
+
+def test_a_filter_is_typed() -> None:
+    seen = MonitorView(80, 24, 5.0)
+    for key in ("/", "q", "x", "\x7f", "1", "left", "\n"):
+        seen = pressed(key, seen, 3)
+    assert (seen.filter, seen.typing, seen.focus) == ("q1", None, None)
+    dropped = pressed("escape", pressed("z", pressed("/", seen, 3), 3), 3)
+    assert (dropped.filter, dropped.typing) == ("q1", None)
+    assert pressed("escape", dropped, 3).filter == ""
 
 
 class TestKeys:

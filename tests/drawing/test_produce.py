@@ -1,6 +1,7 @@
 """The producers' screens, character by character."""
 
 import io
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from states import PRODUCER, read
 
 from mcloud.drawing import produce
 from mcloud.drawing.produce import delivered
+from mcloud.market.trade import Trade
 from mcloud.producer.reported_state import ProducerState
 from mcloud.producer.sender import SiteDelivery
 from mcloud.runs import Running
@@ -23,6 +25,7 @@ SITE = {
     "latency": 0.0123,
     "error": "",
     "refused": False,
+    "lag_s": 0.4,
 }
 STATE: dict[str, Any] = {
     **PRODUCER,
@@ -31,6 +34,7 @@ STATE: dict[str, Any] = {
     "live": True,
     "pid": 4711,
     "at": AT,
+    "started": 0.0,
     "read": 12_345,
     "repeats": 0,
     "rate": 31.4,
@@ -64,9 +68,9 @@ def listing(
 def test_a_producer_without_problems() -> None:
     assert draw(panel(STATE)) == [
         "12,345 trades, 31/s, lag 0.2 s  spool 0.0 MiB",
-        "site   acked  waiting  breaker  publish",
-        "aws   12,345        0  closed   12 ms",
-        "gcp   12,345        0  closed   12 ms",
+        "site  accepted  waiting    lag  breaker  publish",
+        "aws     12,345        0  0.4 s  closed   12 ms",
+        "gcp     12,345        0  0.4 s  closed   12 ms",
         "every site",
         "1 of 1 connections",
     ]
@@ -90,9 +94,9 @@ def test_a_producer_with_problems_names_them() -> None:
     named = "hole: BTCUSDT 5 to 1204, 1,200 trades"
     assert draw(panel(trouble)) == [
         "12,345 trades, 31/s, lag unknown, 17 repeats  spool 1024.0 MiB FULL, not reading",
-        "site   acked  waiting  breaker  publish",
-        "aws   12,345    1,999  open     12 ms    SQS is down",
-        "gcp        0        0  refused           no access",
+        "site  accepted  waiting    lag  breaker  publish",
+        "aws     12,345    1,999  0.4 s  open     12 ms    SQS is down",
+        "gcp          0        0  0.4 s  refused           no access",
         "primary of epoch 4: drill",
         f"{named}: no answer",
         *[named] * 4,
@@ -104,6 +108,49 @@ def test_a_producer_with_problems_names_them() -> None:
 
 def test_the_lag_of_old_trades_is_rounded() -> None:
     assert "lag 3 d 4 h " in draw(panel({**STATE, "lag_s": 3 * 86_400 + 4 * 3_600.5}))[0]
+
+
+NEWEST = Trade("ETHUSDT", 7, Decimal("2683.80"), Decimal(1), 1_723_161_299_999, True)
+
+
+def test_a_replay_shows_how_far_it_is_and_how_long_it_takes() -> None:
+    behind = {**SITE, "trades": 9_876}
+    state = {**STATE, "live": False, "started": AT - 30, "sites": {"aws": SITE, "gcp": behind}}
+    drawn = produce.panel(read(ProducerState, state), done=0.625, newest=NEWEST, width=60)
+    assert draw(drawn)[:3] == [
+        "█████████░░░░░░░░░  50%  30.0 s elapsed, about 30.0 s left",
+        "12,345 trades, 31/s  spool 0.0 MiB",
+        "ETHUSDT 2683.8 at 2024-08-08T23:54:59Z",
+    ]
+    moved = {**state, "route": {"sites": ["gcp"], "reason": "primary"}, "read": 2 * 12_345}
+    both = {"aws": {**SITE, "trades": 9_876}, "gcp": {**SITE, "trades": 9_876}}
+    assert (
+        "  50%  "
+        in draw(produce.panel(read(ProducerState, {**moved, "sites": both}), done=0.625, width=60))[
+            0
+        ]
+    )
+    wide = draw(produce.panel(read(ProducerState, state), done=0.625, width=200))[0]
+    assert wide.startswith("█" * 30 + "░" * 30 + "  50%")
+
+
+def test_a_bar_is_full_only_at_the_end_and_names_the_site_that_it_waits_for() -> None:
+    away = {**SITE, "breaker": "open"}
+    state = {**STATE, "live": False, "started": AT - 30}
+    read_all = produce.panel(read(ProducerState, state), done=1.0, width=60)
+    assert " 99%  30.0 s elapsed, about 0.0 s left" in draw(read_all)[0]
+    state |= {"sites": {"aws": SITE, "gcp": away}}
+    stuck = produce.panel(read(ProducerState, state), done=0.5, width=60)
+    assert draw(stuck)[0].endswith(" 50%  30.0 s elapsed, waiting for gcp")
+
+
+def test_too_little_is_no_base_for_the_remaining_time() -> None:
+    state = {**STATE, "live": False, "started": AT - 3}
+    assert draw(produce.panel(read(ProducerState, state), done=0.01, width=60))[0].endswith(
+        "  1%  3.0 s elapsed"
+    )
+    live = produce.panel(read(ProducerState, {**STATE, "started": AT - 3}))
+    assert draw(live)[0] == "running for 3.0 s"
 
 
 def test_a_run_that_has_ended() -> None:
@@ -118,9 +165,9 @@ def test_a_run_that_has_ended() -> None:
 def test_a_replay_has_no_lag_and_no_connections() -> None:
     assert draw(panel({**STATE, "live": False, "source_state": None})) == [
         "12,345 trades, 31/s  spool 0.0 MiB",
-        "site   acked  waiting  breaker  publish",
-        "aws   12,345        0  closed   12 ms",
-        "gcp   12,345        0  closed   12 ms",
+        "site  accepted  waiting    lag  breaker  publish",
+        "aws     12,345        0  0.4 s  closed   12 ms",
+        "gcp     12,345        0  0.4 s  closed   12 ms",
         "every site",
     ]
 

@@ -12,8 +12,9 @@ from drawing.test_figures import SITE, UP
 from drawing.test_produce import STATE
 from mcloud.clouds.observation import Observation
 from mcloud.clouds.ports import SERVICES, Depth
-from mcloud.drawing.status import status, status_table
+from mcloud.drawing.status import everything, status, status_table
 from mcloud.observing.machine import Machine
+from mcloud.observing.recent import Recent
 from mcloud.observing.snapshot import SiteSnapshot, Snapshot
 from mcloud.runs import Running
 
@@ -41,18 +42,53 @@ def test_two_healthy_sites_are_drawn() -> None:
     ]
 
 
-def test_primary_guards_processes_and_problems_are_shown() -> None:
+def test_a_healthy_status_is_one_line() -> None:
+    assert draw(status(snapshot(SITE, WEST)), 120) == [
+        "OK     aws and west up · aws leads since 23:54:00 UTC (somebody)"
+    ]
+
+
+def test_problems_are_listed_with_their_remedies() -> None:
+    letters = replace(SITE, dead_letters=Observation(Depth(3, 0, AT), AT))
+    lines = draw(status(snapshot(letters), lambda text: f"{text}!"), 120)
+    assert lines == [
+        "FAULT  1 problem · aws leads since 23:54:00 UTC (somebody)",
+        "       aws: 3 dead letters!",
+        "         → see `mcloud dlq list aws`!",
+    ]
+
+
+def test_problems_with_one_remedy_share_its_line() -> None:
+    holes = Observation([Recent(name, None, [(5, 6)]) for name in ("BTCUSDT", "ETHUSDT")], AT)
+    lines = draw(status(snapshot(replace(SITE, recent=holes))), 120)
+    assert lines[1:] == [
+        "       aws: BTCUSDT lacks 2 trades between 5 and 6",
+        "       aws: ETHUSDT lacks 2 trades between 5 and 6",
+        "         → see `mcloud verify`",
+    ]
+
+
+def test_everything_shows_primary_guards_and_processes() -> None:
     dead = replace(SITE, dead_letters=Observation(Depth(3, 0, AT), AT))
-    machine = Machine((Running("default", True, producer(**STATE | {"at": AT})),))
-    lines = draw(status(replace(snapshot(dead), machine=Observation(machine, AT))), 120)
-    assert lines[16:] == [
+    machine = Machine(
+        (
+            Running("default", True, producer(**STATE | {"at": AT})),
+            Running("old", False, producer(**STATE | {"at": AT - 3600})),
+        )
+    )
+    lines = draw(everything(replace(snapshot(dead), machine=Observation(machine, AT))), 120)
+    assert lines[:4] == [
+        "FAULT  1 problem · aws leads since 23:54:00 UTC (somebody)",
+        "       aws: 3 dead letters",
+        "         → see `mcloud dlq list aws`",
+        "",
+    ]
+    assert lines[20:] == [
         "primary aws, epoch 3, manual: drill",
         "guard none runs here; alerts no watcher runs here",
         "",
         "producer  state    pid   source   trades  rate  waiting  holes",
         "default   running  4711  binance  12,345  31/s  nothing  none",
-        "",
-        "aws: 3 dead letters; see `mcloud dlq list aws`",
     ]
 
 

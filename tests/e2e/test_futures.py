@@ -48,7 +48,7 @@ def message(trade: Trade, random: Random) -> str:
     return json.dumps({"stream": f"{name.lower()}@trade", "data": event})
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.timeout(600)
 def test_two_hours_of_a_future_are_exact_on_both_sites(embedded: State, tmp_path: Path) -> None:
     made = list(Simulate([SYMBOL], seed=3, start_time=START, rate=4, duration=HOURS))

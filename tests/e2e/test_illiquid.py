@@ -44,5 +44,6 @@ def test_every_minute_is_stored_and_nothing_is_a_dead_letter(
     assert opened.queue.send([encode(each) for each in sent]) == []
     expected = expected_rows(made)
     eventually(lambda: stored_rows(opened, [symbol]) == expected, pause=1.0)
-    assert archived_ids(opened, [symbol]) == {(symbol, trade.id) for trade in made}
+    ids = {(symbol, trade.id) for trade in made}
+    eventually(lambda: archived_ids(opened, [symbol]) == ids, pause=0.5)
     assert opened.queue.dead_letter_depth().ready == dead

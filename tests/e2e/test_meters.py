@@ -321,10 +321,15 @@ def test_the_billed_units_of_a_message(embedded: State, home: Path) -> None:
     queue_name = aws["queue_url"].rpartition("/")[2]
     eventually(lambda: since("aws", "sqs_requests", queue_name) == 3, pause=0.1)
     assert since("aws", "lambda_requests", aws["function"]) == 1
-    assert since("aws", "s3_puts", aws["raw_bucket"]) == 1
+    assert since("aws", "firehose_bytes", aws["delivery_stream"]) == 5 * 1024
+    eventually(lambda: since("aws", "s3_puts", aws["staging_bucket"]) == 1, pause=0.1)
+    assert since("aws", "s3_puts", aws["raw_bucket"]) == 0
     assert since("aws", "lambda_gb_s", aws["function"]) > 0
     eventually(lambda: since("gcp", "function_requests", "") == 1, pause=0.1)
-    assert since("gcp", "gcs_class_a", google["raw_bucket"]) == 1
+    eventually(lambda: since("gcp", "gcs_class_a", google["staging_bucket"]) == 1, pause=0.1)
+    assert since("gcp", "gcs_class_a", google["raw_bucket"]) == 0
+    exported = since("gcp", "pubsub_export_bytes", google["export_subscription"])
+    assert len(message.body) < exported < 1000
     assert since("gcp", "function_vcpu_s", "") > 0
     assert since("gcp", "pubsub_bytes", google["topic"]) == 1000
     assert since("gcp", "pubsub_bytes", google["subscription"]) == 1000

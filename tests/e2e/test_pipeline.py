@@ -56,7 +56,7 @@ def test_recorded_trades_become_exact_candles(embedded: State, recordings: Path)
         eventually(lambda read=read: read(embedded, list(files)) == expected)
     ids = {(trade.symbol, trade.id) for trade in trades}
     for site in sites.values():
-        assert demo.archived_ids(site, files) == ids
+        eventually(lambda site=site: demo.archived_ids(site, files) == ids, pause=0.5)
 
 
 @pytest.mark.slow

@@ -125,7 +125,7 @@ def test_a_detached_one_from_start_to_end(terminal: Terminal, sites: Sites) -> N
     assert terminal.run("stop", "replicator").stderr == "replicator has ended\n"
     assert terminal.run("ps", "replicator", "--check").returncode == 3
     log = terminal.run("logs", "replicator").stdout
-    assert " INFO aws to gcp: all earlier data is compared" in log
+    assert "INFO    aws to gcp: all earlier data is compared" in log
 
 
 @pytest.mark.slow
@@ -146,7 +146,11 @@ def test_an_interrupt_stops_it_without_loss(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("--what", "candle"), "error: cannot replicate 'candle'; choose from candles, raw\n"),
+        (
+            ("--what", "candle"),
+            "error: unknown kind of data 'candle'; choose from candles, raw, or use candles,raw for"
+            " both\n",
+        ),
         (
             ("--shard", "3/2"),
             "error: invalid shard '3/2'; use one such as 2/4, the second of four\n",

@@ -51,7 +51,7 @@ def record(path: Path, trades: Iterable[Trade]) -> None:
     path.write_text("".join(f"{line}\n" for line in lines), "utf-8")
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_every_kind_of_symbol_is_exact_on_both_sites(embedded: State, tmp_path: Path) -> None:
     mcloud = Terminal(tmp_path, Path(embedded.options["home"]).parent)
     future = [
@@ -81,7 +81,13 @@ def test_every_kind_of_symbol_is_exact_on_both_sites(embedded: State, tmp_path: 
                 ),
                 pause=0.2,
             )
-            assert archived_ids(site, [symbol]) == {(symbol, trade.id) for trade in stream}
+            ids = {(symbol, trade.id) for trade in stream}
+            eventually(
+                lambda site=site, symbol=symbol, ids=ids: (  # type: ignore[misc]
+                    archived_ids(site, [symbol]) == ids
+                ),
+                pause=0.2,
+            )
         beats = {beat.symbol for beat in site.control.heartbeats()}
         assert beats >= streams.keys()
     for symbol, stream in streams.items():

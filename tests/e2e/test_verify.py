@@ -176,6 +176,7 @@ def ids_of(findings: list[dict[str, Any]], kind: str, site: str | None) -> set[i
     }
 
 
+@pytest.mark.slow
 def test_an_emptied_site_is_restored_though_interrupted_six_times(
     terminal: Terminal, sites: Sites, tmp_path: Path
 ) -> None:

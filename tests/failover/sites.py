@@ -135,12 +135,16 @@ class LiveSite(MemorySite):
         self.cloud = cloud
         self.dead: set[str] = set()
         """Services of ``SERVICES`` that fail."""
+        self.hangs: threading.Event | None = None
+        """If set, calls of a dead service wait for it, for a minute at most, before they fail."""
         self.queue = Queue(self)
         self.probe = Probe(self)
         self.control = Control(self)
 
     def need(self, service: str) -> None:
         if service in self.dead:
+            if self.hangs is not None:
+                self.hangs.wait(60)
             raise Unavailable(f"{self.name}: the {service} does not answer")
 
     def work(self) -> None:

@@ -24,7 +24,7 @@ from mcloud.documents import Damaged, decode
 from mcloud.documents import encode as json_of
 from mcloud.drawing.monitor import MonitorView, screen
 from mcloud.drawing.ps import listing
-from mcloud.drawing.status import status
+from mcloud.drawing.status import everything, status
 from mcloud.errors import McloudError, Refused, UsageError
 from mcloud.failover import debts, pause
 from mcloud.failover import record as records
@@ -78,6 +78,7 @@ def judged(snapshot: Snapshot, before: AlertStates) -> AlertStates:
     return state
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(data=st.data())
 def test_the_snapshot_of_a_site_works_and_names_damaged_documents(data: st.DataObject) -> None:
@@ -85,13 +86,14 @@ def test_the_snapshot_of_a_site_works_and_names_damaged_documents(data: st.DataO
     snapshot = collect({"aws": cast(Site, site), "gcp": cast(Site, FakeSite("gcp"))})
     told = json_of(document(snapshot))
     assert json.loads(json.dumps(told, allow_nan=False)) == json.loads(json.dumps(told))
-    lines = problems(snapshot)
+    lines = [str(each) for each in problems(snapshot)]
     broken = snapshot.sites["aws"].damaged
     for each in broken:
         assert f"aws: {each}" in lines
     assert told["sites"]["aws"]["damaged"]["count"] == len(broken)
     assert not snapshot.sites["gcp"].damaged
     drawn(status(snapshot))
+    drawn(everything(snapshot))
     screen(snapshot, MonitorView(120, 40, 5.0))
     assert f'mcloud_damaged_documents{{site="aws"}} {len(broken)}' in exposition(snapshot)
     state = judged(snapshot, AlertStates())
@@ -100,6 +102,7 @@ def test_the_snapshot_of_a_site_works_and_names_damaged_documents(data: st.DataO
     assert ("damaged-documents aws" in fires) == bool(broken)
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(data=st.data())
 def test_local_processes_work_and_name_damaged_documents(data: st.DataObject) -> None:
@@ -114,11 +117,12 @@ def test_local_processes_work_and_name_damaged_documents(data: st.DataObject) ->
         journal.parent.mkdir(parents=True)
         journal.write_bytes(data.draw(texts(JOURNAL)))
         snapshot = collect({"aws": cast(Site, FakeSite())}, lambda: machine(home))
-        lines = "\n".join(problems(snapshot))
+        lines = "\n".join(map(str, problems(snapshot)))
         for found in on_disk(home):
             assert str(found.damaged) in lines
         json.dumps(json_of(document(snapshot)), allow_nan=False)
         drawn(status(snapshot))
+        drawn(everything(snapshot))
         screen(snapshot, MonitorView(120, 40, 5.0))
         exposition(snapshot)
         judged(snapshot, AlertStates())
@@ -329,7 +333,7 @@ def test_a_guard_whose_checks_all_fail_is_lost(tmp_path: Path) -> None:
                 snapshot = collect({"aws": cast(Site, FakeSite())}, lambda: machine(tmp_path))
             state = judged(snapshot, AlertStates())
             state = judged(_a_minute_later(snapshot), state)
-            lines = [line for line in problems(snapshot) if "has not seen the sites for" in line]
+            lines = [each for each in problems(snapshot) if "has not seen" in each.message]
             names = [alert.why for alert in state.firing if alert.rule == "guard-lost"]
             assert len(lines) == len(names)
             return names

@@ -89,9 +89,51 @@ def test_the_last_required_bad_probe_causes_a_move_with_a_reason() -> None:
 
 def test_a_good_probe_in_between_restarts_the_count() -> None:
     story = healthy()
-    for _ in range(5):
+    for _ in range(8):
+        assert story.see(1, aws=DOWN, gcp=UP).action == NOTHING
+        decision = story.see(1, aws=UP, gcp=UP)
+        assert (decision.action, decision.is_suspicious) == (NOTHING, True)
+    for _ in range(3):
         assert story.see(2, aws=DOWN, gcp=UP).action == NOTHING
-        assert story.see(1, aws=UP, gcp=UP).action == NOTHING
+        assert story.see(5, aws=UP, gcp=UP).action == NOTHING
+    assert not story.see(2, aws=UP, gcp=UP).is_suspicious
+
+
+def test_a_throttled_site_that_accepts_some_calls_is_down() -> None:
+    story = healthy()
+    begun = story.now + 2
+    story.see(2, aws=DOWN, gcp=UP)
+    story.see(1, aws=UP, gcp=UP)
+    assert story.see(2, aws=DOWN, gcp=UP).action == NOTHING
+    story.see(1, aws=UP, gcp=UP)
+    decision = story.see(1, aws=DOWN, gcp=UP)
+    assert (decision.action, decision.site) == (FAIL_OVER, "gcp")
+    assert "5 of the last 7 probes" in decision.reason
+    assert decision.state.sites["aws"].bad_since == begun
+
+
+@pytest.mark.parametrize(
+    ("ahead", "age"),
+    [
+        (0.0, 15.0),  # noticed 15 seconds after it was written
+        (60.0, 0.0),  # the writer's clock is ahead
+        (-3600.0, 16.0),  # it is an hour behind: the record was read without the epoch 16 s ago
+    ],
+)
+def test_the_age_of_a_record_is_counted_from_its_time(ahead: float, age: float) -> None:
+    story = healthy()
+    story.record("aws", "manual")
+    story.look = replace(story.look, record_read=story.now)
+    story.see(1, aws=UP, gcp=UP)
+    read = story.now - 2
+    story.now, story.wall = read + 16, story.wall + 14
+    story.record("gcp", "manual")
+    assert story.look.record is not None
+    written = replace(story.look.record, at=story.wall + 2 - 15 + ahead)
+    story.look = replace(story.look, record=written, record_read=read + 16)
+    story.now -= 2
+    state = story.see(1, aws=UP, gcp=UP).state
+    assert state.age(story.now) == pytest.approx(age)
 
 
 def test_recovery_needs_more_probes_than_failure() -> None:

@@ -1,12 +1,14 @@
 """Guards of sites that fail and recover: one, several at once, and beside an operator."""
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from decimal import Decimal
 from pathlib import Path
 from typing import cast
 
+import pytest
 from patience import eventually
 
 from mcloud.clouds.observation import DOWN, UP, Observation
@@ -114,6 +116,35 @@ def rig(
         for watch in made_.watches:
             ends.callback(watch.close)
         yield made_
+
+
+@pytest.mark.slow
+def test_a_move_is_not_repeated_while_the_control_record_is_read_slowly(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Probes of the site that hangs are late before the other site has told the record."""
+    with rig(tmp_path) as it:
+        read = it.gcp.control.record
+
+        def read_slowly() -> object:
+            time.sleep(0.4)
+            return read()
+
+        it.step(4)
+        monkeypatch.setattr(it.gcp.control, "record", read_slowly)
+        it.aws.hangs = threading.Event()
+        it.aws.die()
+        try:
+            for _ in range(40):
+                it.step()
+                eventually(lambda: not it.guards[0].is_working)
+                if it.guards[0].moves:
+                    break
+            it.step(4)
+            eventually(lambda: not it.guards[0].is_working)
+            assert [each.record.epoch for each in it.guards[0].moves] == [1]
+        finally:
+            it.aws.hangs.set()
 
 
 def test_sites_become_equal_after_an_outage(tmp_path: Path) -> None:
@@ -255,6 +286,7 @@ def test_an_unexpected_error_does_not_end_the_guard(tmp_path: Path) -> None:
         guard.step = first_fails  # type: ignore[method-assign]
         guard.run(stop, each)
         assert looks[0] == "a check failed: KeyError: 'what nobody thought of'"
+        assert looks[2] == ""
         assert guard.history
 
 
@@ -346,7 +378,8 @@ def test_a_month_of_watching_costs_less_than_a_dollar(tmp_path: Path) -> None:
     """Requests are counted for half an hour of a guard with default settings, at list price."""
     with rig(tmp_path, rules=GuardSettings()) as it:
         watch = it.watches[0]
-        for _ in range(900):
+        for _ in range(1000):  # in steps of 1.8 s instead of 2
+            it.clock.now -= 2 - GuardSettings().interval
             it.step()
         a_month = statement.dollars(watch.calls) * 2 * 24 * 30
         assert Decimal("0.3") < a_month < 1, dict(watch.calls)

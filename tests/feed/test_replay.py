@@ -3,6 +3,7 @@
 import gzip
 import json
 import re
+import zipfile
 from collections.abc import Callable, Iterable
 from decimal import Decimal
 from itertools import pairwise
@@ -17,11 +18,11 @@ from mcloud.feed.binance.messages import MessageReader
 from mcloud.feed.csv_dump import SPOT_TRADES, name_in, table_of
 from mcloud.feed.feed import Feed, FeedReport
 from mcloud.feed.json_lines import MIN_TIME, parse_message
-from mcloud.feed.replay import open_replay
+from mcloud.feed.replay import open_replay, open_replays
 from mcloud.market.trade import MAX_TIME, BadTrade, Trade, in_market
 
 from . import files
-from .files import TRADES, write
+from .files import TRADES, combined, write
 
 ETHER = Trade("ETHUSDT", 7, Decimal("2683.8"), Decimal("0.002"), 1723161255611, True)
 
@@ -367,3 +368,44 @@ def test_recordings_of_the_exchange_are_replayed_completely(
     assert {trade.symbol for trade in trades} == {symbol}
     assert [trade.id for trade in trades] == list(range(first, last + 1))
     assert all(a.time <= b.time for a, b in pairwise(trades))
+
+
+MANY = [TRADES[0]._replace(id=number) for number in range(20_000)]
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".jsonl.gz", ".zip"])
+def test_a_replay_knows_how_much_of_it_was_read(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"trades{suffix}"
+    lines = [combined(each) for each in MANY]
+    if suffix == ".zip":
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("trades.jsonl", "\n".join(lines))
+    else:
+        content = "\n".join(lines).encode()
+        path.write_bytes(gzip.compress(content) if suffix.endswith("gz") else content)
+    replay = open_replay(path)
+    for number, _ in enumerate(replay, 1):
+        if number % 5_000 == 0 and number < len(MANY):
+            assert replay.report.done == pytest.approx(number / len(MANY), abs=0.01)
+    assert replay.report.done == 1
+
+
+def test_a_gzip_file_of_several_members_tells_its_position(tmp_path: Path) -> None:
+    path = tmp_path / "trades.jsonl.gz"
+    parts = ["".join(f"{combined(each)}\n" for each in part) for part in (MANY, MANY[:1])]
+    path.write_bytes(b"".join(gzip.compress(part.encode()) for part in parts))
+    replay = open_replay(path)
+    shares = [replay.report.done for _ in replay]
+    assert shares == sorted(shares)
+    assert 0 < shares[len(shares) // 2] <= 1
+    assert replay.report.done == 1
+
+
+def test_several_recordings_are_weighed_by_their_sizes(tmp_path: Path) -> None:
+    large, small = tmp_path / "a.jsonl", tmp_path / "b.jsonl"
+    large.write_text("\n".join(map(combined, MANY[:900])))
+    small.write_text("\n".join(map(combined, MANY[900:1000])))
+    replays = open_replays([large, small])
+    shares = [replays.report.done for _ in replays]
+    assert shares[899] == pytest.approx(0.9, abs=0.01)
+    assert replays.report.done == 1

@@ -4,20 +4,22 @@ import base64
 import importlib.util
 import json
 import threading
-from collections.abc import Callable, Iterator
+import zlib
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from cloudevents.http import CloudEvent
+from patience import eventually
 
 from mcloud.clouds.factory import open_site
 from mcloud.clouds.ports import Site, Unsent
-from mcloud.errors import McloudError
+from mcloud.errors import McloudError, Unavailable
 from mcloud.infra.bundle import shipped
 from mcloud.local.state import State
 from mcloud.market.archive import prefix
@@ -46,7 +48,6 @@ def processor(
 ) -> Processor:
     cloud: str = request.param
     to = embedded.outputs[cloud]
-    monkeypatch.setenv("RAW_BUCKET", to["raw_bucket"])
     monkeypatch.setenv("HEARTBEAT_SECONDS", "0")
     site = open_site(cloud, embedded.resources()[cloud])
     if cloud == "aws":
@@ -54,10 +55,13 @@ def processor(
         monkeypatch.setenv("AWS_ENDPOINT_URL", to["endpoint_url"])
         for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
             monkeypatch.setenv(name, "test")  # as Lambda gives credentials to a function
+        monkeypatch.setenv("DELIVERY_STREAM", to["delivery_stream"])
         monkeypatch.setenv("CANDLES_TABLE", to["candles_table"])
         monkeypatch.setenv("CONTROL_TABLE", to["control_table"])
         module = load("aws/processor.py")
         return Processor(site, lambda messages: deliver_aws(module, messages), module)
+    monkeypatch.setenv("RAW_BUCKET", to["raw_bucket"])
+    monkeypatch.setenv("EXPORTED_SINCE", "2025-01-01T00:00:00Z")  # later than the messages
     monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", to["project"])
     monkeypatch.setenv("FIRESTORE_DATABASE", to["database"])
     monkeypatch.setenv("CANDLES_COLLECTION", to["candles_collection"])
@@ -75,7 +79,7 @@ def test_messages_are_stored_and_poison_is_refused(
     messages = [encode(batch[:400]), POISON, encode(batch[400:])]
     assert processor.deliver(messages) == [1]
     assert stored_rows(processor.site, ["FNGOODUSDT"]) == expected_rows(batch)
-    assert archived_ids(processor.site, ["FNGOODUSDT"]) == {(t.symbol, t.id) for t in batch}
+    await_archived(processor.site, batch)
     refused = [line for line in logged(capsys) if line["message"] == "refused a message"]
     assert [line["reason"] for line in refused] == ["neither JSON nor base64 of zlib"]
     beat = {b.symbol: b for b in processor.site.control.heartbeats()}["FNGOODUSDT"]
@@ -94,7 +98,7 @@ def test_a_batch_of_very_many_trades_is_stored_in_parts(
     messages = [encode(batch[n : n + 100]) for n in range(0, 900, 100)]
     assert processor.deliver([*messages[:4], POISON, *messages[4:]]) == [4]
     assert stored_rows(processor.site, ["FNMANYUSDT"]) == expected_rows(batch)
-    assert archived_ids(processor.site, ["FNMANYUSDT"]) == {(t.symbol, t.id) for t in batch}
+    await_archived(processor.site, batch)
     lines = [each["trades"] for each in logged(capsys) if each["message"] == "stored"]
     assert lines == [300, 300, 300]
 
@@ -145,7 +149,7 @@ def test_trades_that_are_not_stored_in_time_return_to_the_queue(
     assert len(left) > 3
     assert sorted(set(left), reverse=True) == left
     assert stored_rows(processor.site, ["FNTIMEUSDT"]) == expected_rows(batch)
-    assert archived_ids(processor.site, ["FNTIMEUSDT"]) == {(t.symbol, t.id) for t in batch}
+    await_archived(processor.site, batch)
 
 
 def test_no_heartbeat_is_written_in_the_last_seconds(
@@ -180,6 +184,7 @@ def test_a_repeat_changes_nothing(processor: Processor) -> None:
     for _ in range(3):
         assert processor.deliver([encode(batch)]) == []
     assert stored_rows(processor.site, ["FNAGAINUSDT"]) == expected_rows(batch)
+    await_archived(processor.site, batch)
     assert len(list(processor.site.archive.list(prefix("FNAGAINUSDT")))) == 1
 
 
@@ -196,9 +201,130 @@ def test_archives_before_it_folds(processor: Processor, monkeypatch: pytest.Monk
         with pytest.raises(McloudError):
             processor.deliver([encode(batch)])
     assert stored_rows(processor.site, ["FNCRASHUSDT"]) == []
-    assert len(archived_ids(processor.site, ["FNCRASHUSDT"])) == 50
+    await_archived(processor.site, batch)
     assert processor.deliver([encode(batch)]) == []
     assert stored_rows(processor.site, ["FNCRASHUSDT"]) == expected_rows(batch)
+
+
+class Delivery:
+    """Data Firehose, which does not accept some lines."""
+
+    def __init__(
+        self, refused: Callable[[str], bool], *, fails: bool = False, permanent: bool = False
+    ) -> None:
+        self.lines: list[str] = []
+        self._refused = refused
+        self._fails = fails
+        self._permanent = permanent
+
+    def deliver(self, lines: Sequence[str], is_time_left: Callable[[], bool]) -> list[Unsent]:
+        if self._fails:
+            raise Unavailable("away")
+        self.lines += [line for line in lines if not self._refused(line)]
+        return [
+            Unsent(index, "slow down", self._permanent)
+            for index, line in enumerate(lines)
+            if self._refused(line)
+        ]
+
+
+def on_aws(processor: Processor) -> Any:
+    """Return the stores of the processor on AWS, which hands messages over itself."""
+    if processor.site.cloud == "gcp":
+        pytest.skip("Pub/Sub exports the messages, and not the function")
+    return processor.module.site()
+
+
+@pytest.mark.parametrize("permanent", [False, True])
+def test_a_message_that_is_not_handed_over_is_not_stored_and_returns(
+    processor: Processor,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    permanent: bool,
+) -> None:
+    stores = on_aws(processor)
+    sent = Sent()
+    monkeypatch.setattr(processor.module, "queue", lambda arn: sent)
+    batch = trades(f"FNPART{permanent:d}USDT", 90)
+    messages = [encode(batch[:30]), encode(batch[30:60]), encode(batch[60:])]
+    delivery = Delivery(lambda line: line == messages[1].body, permanent=permanent)
+    monkeypatch.setattr(
+        processor.module, "site", lambda: stores._replace(delivery=cast(Any, delivery))
+    )
+    # A message that is refused permanently is a failed one, and ends as a dead letter.
+    assert len(processor.deliver(messages)) == permanent
+    assert delivery.lines == [messages[0].body, messages[2].body]
+    assert stored_rows(processor.site, [batch[0].symbol]) == expected_rows(batch[:30] + batch[60:])
+    returned = [] if permanent else [messages[1].body]
+    assert [message.body for message in sent.messages] == returned
+    assert "slow down" in [line.get("reason") for line in logged(capsys)]
+
+
+@pytest.mark.parametrize("fails", [True, False])
+def test_nothing_is_stored_if_nothing_can_be_handed_over(
+    processor: Processor,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    fails: bool,
+) -> None:
+    stores = on_aws(processor)
+    batch = trades(f"FNNONE{fails:d}USDT", 20)
+    delivery = Delivery(lambda line: True, fails=fails)
+    with monkeypatch.context() as broken:
+        broken.setattr(
+            processor.module, "site", lambda: stores._replace(delivery=cast(Any, delivery))
+        )
+        with pytest.raises(Unavailable):
+            processor.deliver([encode(batch[:10]), encode(batch[10:])])
+    assert stored_rows(processor.site, [batch[0].symbol]) == []
+    assert [line["first_id"] for line in logged(capsys)] == [batch[0].id, batch[10].id]
+    assert processor.deliver([encode(batch)]) == []
+    await_archived(processor.site, batch)
+
+
+def test_a_message_that_is_no_line_is_handed_over_in_other_messages(processor: Processor) -> None:
+    """mcloud does not send messages with line breaks, but it reads them."""
+    batch = trades("FNBREAKUSDT", 300)
+    body = json.dumps(json.loads(plain(batch)), indent=1)
+    assert processor.deliver([Message(body)]) == []
+    assert stored_rows(processor.site, ["FNBREAKUSDT"]) == expected_rows(batch)
+    await_archived(processor.site, batch)
+
+
+def plain(trades: list[Trade]) -> str:
+    """Return a message as JSON, even if it is longer than its compressed form."""
+    body = encode(trades).body
+    return body if body.startswith("{") else zlib.decompress(base64.b64decode(body)).decode()
+
+
+@pytest.mark.parametrize(
+    ("symbol", "since", "is_archived"),
+    [
+        ("FNSINCEAUSDT", None, True),  # the function is deployed without an export
+        ("FNSINCEBUSDT", "", False),
+        ("FNSINCECUSDT", "2024-08-08T23:53:55Z", True),  # within the margin
+        ("FNSINCEDUSDT", "2024-08-08T23:48:00Z", False),
+        ("FNSINCEEUSDT", "2024-08-08T23:54:02Z", True),
+    ],
+)
+def test_the_function_archives_what_was_published_before_the_export(
+    processor: Processor,
+    monkeypatch: pytest.MonkeyPatch,
+    symbol: str,
+    since: str | None,
+    is_archived: bool,
+) -> None:
+    if processor.site.cloud == "aws":
+        pytest.skip("it hands over everything")
+    if since is None:
+        monkeypatch.delenv("EXPORTED_SINCE")
+    else:
+        monkeypatch.setenv("EXPORTED_SINCE", since)
+    batch = trades(symbol, 5)
+    assert processor.deliver([encode(batch)]) == []
+    assert stored_rows(processor.site, [symbol]) == expected_rows(batch)
+    keys = list(processor.site.archive.list(prefix(symbol)))
+    assert len(keys) == is_archived
 
 
 def test_volumes_too_large_for_a_candle_are_dead_lettered_and_the_rest_is_stored(
@@ -245,7 +371,9 @@ def test_a_log_line_has_the_times_of_arrival_and_storage(
     assert sum(line["trades"] for line in lines) == 90
     for line in lines:
         assert line["queued"] == QUEUED
-        assert QUEUED < line["began"] <= line["archived"] <= line["stored"]
+        assert QUEUED < line["began"] <= line["stored"]
+        # The processor on AWS only hands messages over to be archived.
+        assert ("archived" in line) == (processor.site.cloud == "gcp")
         assert not [name for name in line if "trace" in name]
 
 
@@ -268,7 +396,9 @@ def test_a_sampled_message_has_its_trace_in_the_log_and_spans_at_the_collector(
     assert not [name for name in second if "trace" in name]
     (request,) = collector
     spans = request["resourceSpans"][0]["scopeSpans"][0]["spans"]
-    assert [span["name"] for span in spans] == ["queue", "processor", "archive", "candles"]
+    # The processor on AWS only hands messages over to be archived.
+    archive = ["archive"] if processor.site.cloud == "gcp" else []
+    assert [span["name"] for span in spans] == ["queue", "processor", *archive, "candles"]
     assert {span["traceId"] for span in spans} == {trace_id}
     assert [span["parentSpanId"] for span in spans[:2]] == [span_id] * 2
     assert {span["parentSpanId"] for span in spans[2:]} == {spans[1]["spanId"]}
@@ -307,6 +437,12 @@ def collector(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, Any]]]
     yield came
     server.shutdown()
     server.server_close()
+
+
+def await_archived(site: Site, trades: list[Trade]) -> None:
+    """Wait until exactly these trades of their symbol are in the raw archive, or staged."""
+    expected = {(trade.symbol, trade.id) for trade in trades}
+    eventually(lambda: archived_ids(site, [trades[0].symbol]) == expected)
 
 
 def trades(symbol: str, count: int, first: int = 1000) -> list[Trade]:

@@ -16,8 +16,8 @@ from mcloud.infra.plan import (
     StackPlan,
     change,
     check_protection,
-    failed_functions,
     parse,
+    to_build_again,
     unconfirmed,
 )
 
@@ -73,21 +73,67 @@ def test_a_replacement_has_its_reason_and_the_lost_data() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "before", "actions", "fails"),
+    ("kind", "protection"),
     [
-        ("google_cloudfunctions2_function", {"state": "FAILED"}, "no-op", True),
-        ("google_cloudfunctions2_function", {"state": "ACTIVE"}, "no-op", False),
-        ("google_cloudfunctions2_function", {"state": "FAILED"}, "update", False),
-        ("aws_lambda_function", {"code_sha256": "a=", "source_code_hash": "b="}, "no-op", True),
-        ("aws_lambda_function", {"code_sha256": "a=", "source_code_hash": "a="}, "no-op", False),
-        ("aws_sqs_queue", {}, "no-op", False),
+        ("aws_dynamodb_table", {"deletion_protection_enabled": True}),
+        ("aws_s3_bucket", {"force_destroy": False}),
+        ("google_firestore_database", {"delete_protection_state": "DELETE_PROTECTION_ENABLED"}),
+        ("google_storage_bucket", {"force_destroy": False}),
+    ],
+)
+@pytest.mark.parametrize("actions", [("delete", "create"), ("create", "delete"), ("delete",)])
+def test_a_deployment_deletes_or_replaces_nothing_protected(
+    kind: str, protection: dict[str, object], actions: tuple[str, ...]
+) -> None:
+    after = None if actions == ("delete",) else {}
+    held = parse({"resource_changes": [entry(protection, after, *actions, kind=kind)]})
+    with pytest.raises(McloudError, match=rf"^the plan would delete or replace {kind}\.trades, "):
+        check_protection(held)
+    free = parse({"resource_changes": [entry({}, after, *actions, kind=kind)]})
+    check_protection(free)
+
+
+FUNCTION, LAMBDA = "google_cloudfunctions2_function", "aws_lambda_function"
+BUILD = ["terraform_data.build"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "before", "actions", "replaced"),
+    [
+        (FUNCTION, {"state": "FAILED"}, "no-op", BUILD),
+        (FUNCTION, {"state": "ACTIVE"}, "no-op", []),
+        # Another change of the function does not build it.
+        (FUNCTION, {"state": "FAILED"}, "update", BUILD),
+        (FUNCTION, {"state": "FAILED"}, "delete", []),
+        (LAMBDA, {"code_sha256": "a=", "source_code_hash": "b= 2026"}, "no-op", BUILD),
+        (LAMBDA, {"code_sha256": "a=", "source_code_hash": "a= 2026"}, "no-op", []),
+        # Another change of the function does not update its code.
+        (LAMBDA, {"code_sha256": "a=", "source_code_hash": "b= 2026"}, "update", BUILD),
+        (LAMBDA, {"code_sha256": "a=", "source_code_hash": "b= 2026"}, "delete", []),
+        # The state of a function that was imported has no hash.
+        (LAMBDA, {"code_sha256": "a=", "source_code_hash": None}, "delete", []),
+        (LAMBDA, {"code_sha256": "a=", "source_code_hash": None}, "no-op", BUILD),
+        ("aws_sqs_queue", {}, "no-op", []),
     ],
 )
 def test_a_function_that_a_plan_would_leave_with_earlier_code(
-    kind: str, before: dict[str, Any], actions: str, fails: bool
+    kind: str, before: dict[str, Any], actions: str, replaced: list[str]
 ) -> None:
-    shown = {"resource_changes": [entry(before, before, actions, kind=kind)]}
-    assert failed_functions(shown) == ([f"{kind}.trades"] if fails else [])
+    change = entry(before, before, actions, kind=kind)
+    assert to_build_again({"resource_changes": [change, change]}) == replaced
+
+
+def test_a_plan_that_updates_the_code_of_a_function_repeats_nothing() -> None:
+    before = {"code_sha256": "a=", "source_code_hash": "b= 2026"}
+    change = entry(before, before | {"source_code_hash": "c= 2026"}, "update", kind=LAMBDA)
+    assert to_build_again({"resource_changes": [change]}) == []
+
+
+def test_a_failed_function_of_google_with_other_code_is_built_anyway() -> None:
+    before = {"state": "FAILED", "build_config": [{"environment_variables": {"a": "1"}}]}
+    after = before | {"build_config": [{"environment_variables": {"a": "2"}}]}
+    change = entry(before, after, "update", kind=FUNCTION)
+    assert to_build_again({"resource_changes": [change]}) == []
 
 
 def test_drift_is_listed_separately() -> None:

@@ -45,7 +45,7 @@ def test_the_life_of_both_sites(own: Terminal, tmp_path: Path) -> None:
         "aws: no changes; queue, function, candles, archive answer\n"
         "gcp: no changes; queue, function, candles, archive answer\n"
     )
-    assert "next: `mcloud produce --to aws,gcp`" in again.stderr
+    assert "next: `mcloud produce --site aws,gcp`" in again.stderr
 
     # Changed code updates only the functions.
     upgraded = copy_of_mcloud(tmp_path / "upgraded")
@@ -72,12 +72,12 @@ def test_the_life_of_both_sites(own: Terminal, tmp_path: Path) -> None:
     kept = own.run("destroy", "aws", "--yes")
     assert kept.returncode == 2
     assert kept.stderr.endswith("; use --confirm mcloud\n")
-    assert sites(own, "destroy", "aws", "--yes", "--confirm", "mcloud")["aws"]["done"] == 10
+    assert sites(own, "destroy", "aws", "--yes", "--confirm", "mcloud")["aws"]["done"] == 12
     after = json.loads(own.run("plan", *ARGUMENTS).stdout)["sites"]
-    assert after["aws"]["plan"]["counts"]["create"] == 10
+    assert after["aws"]["plan"]["counts"]["create"] == 12
     assert after["gcp"]["plan"]["counts"]["create"] == 0
     gone = sites(own, "destroy", "gcp", "--yes", "--confirm", "mcloud")["gcp"]
-    assert gone["done"] == len(gone["plan"]["changes"]) == 5
+    assert gone["done"] == len(gone["plan"]["changes"]) == 7
     back = own.run("deploy", "--yes")
     assert back.returncode == 0, back.stderr
 
@@ -100,6 +100,7 @@ def test_states_of_terraform_are_set_aside_with_the_data(own: Terminal) -> None:
     assert other.exists()
 
 
+@pytest.mark.slow
 def test_impossible_requests_are_refused(own: Terminal) -> None:
     google = own.run("plan", "gcp", "--provisioner", "terraform")
     assert google.returncode == 2

@@ -13,6 +13,7 @@ import psutil
 import pytest
 from patience import PATIENCE, eventually
 
+from mcloud.clouds.aws.client import make_client
 from mcloud.clouds.factory import open_site
 from mcloud.errors import LocalError
 from mcloud.local import children, control
@@ -180,6 +181,18 @@ def test_the_state_is_kept_on_request(folder: Path) -> None:
     control.down(folder)
     for site in sites(control.up(ports)):
         assert site.archive.put(item)
+
+
+@pytest.mark.slow
+def test_messages_are_kept_on_other_ports(folder: Path) -> None:
+    to = control.up(options(folder)).outputs["aws"]
+    sqs = make_client("sqs", to["region"], to["endpoint_url"])
+    sqs.send_message(QueueUrl=to["dlq_url"], MessageBody="kept")
+    control.down(folder, keep=True)
+    state = control.up(options(folder))
+    assert state.outputs["aws"]["dlq_url"] != to["dlq_url"]
+    (letter,) = sites(state)[0].queue.take_dead_letters(10)
+    assert letter.body == b"kept"
 
 
 @pytest.mark.slow

@@ -291,6 +291,7 @@ def test_a_drift_of_recorded_prices_is_found(recorded: list[Trade]) -> None:
     assert begin < found[0].start < begin + 40 * MINUTE
 
 
+@pytest.mark.slow
 def test_false_alarms_on_a_made_up_day() -> None:
     """A simulated day has few false alarms.
 

@@ -5,12 +5,13 @@ import json
 import zlib
 from decimal import Decimal
 from itertools import groupby
+from random import Random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcloud.market.archive import HOUR, BadArchive, order, unpack
+from mcloud.market.archive import HOUR, BadArchive, line, order, parse, unpack
 from mcloud.market.block import (
     BLOCK,
     Block,
@@ -21,7 +22,9 @@ from mcloud.market.block import (
     is_index_key,
     pack_block,
     pack_index,
+    pack_lines,
     parse_block_key,
+    plain_lines,
     unpack_index,
 )
 from mcloud.market.trade import MAX_ID, Trade, without_filled_voids
@@ -55,6 +58,52 @@ def test_every_trade_is_read_back_in_order_and_by_hour(trades: list[Trade]) -> N
 @given(TRADES)
 def test_order_and_duplicates_of_trades_do_not_change_the_object(trades: list[Trade]) -> None:
     assert pack_block(reversed(trades)) == pack_block([*trades, *trades])
+
+
+@given(trade_sets(symbol="币安人生USDT.um", moments=HOURS, smallest=1), st.randoms())
+def test_lines_make_the_same_block_as_their_trades(trades: list[Trade], random: Random) -> None:
+    item = pack_block(trades)
+    text = gzip.decompress(item.body)
+    key = block_of(trades[0].symbol, trades[0].id)
+    shuffled = text.splitlines(keepends=True)
+    random.shuffle(shuffled)
+    lines = plain_lines(key.symbol, b"".join(shuffled))
+    assert lines is not None
+    assert {id_: parse(line_) for id_, line_ in lines.items()} == {
+        trade.id: [trade] for trade in trades
+    }
+    assert pack_lines(key, lines) == item
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b'"p":"61837.63"', b'"p":"61837.630"'),
+        (b'"p":"61837.63"', b'"p":"061837.63"'),
+        (b'"p":"61837.63"', b'"p":"6E4"'),
+        (b'"p":"61837.63"', b'"p":"0"'),
+        (b'"q":"0.02"', b'"q":".02"'),
+        (b'"q":"0.02"', b'"q":"2."'),
+        (b'"t":70', b'"t":070'),
+        (b'"m":true', b'"m":false,"X":"NA"'),
+        (b'"m":true', b'"m":true,"X":"MARKET"'),
+        (b"BTCUSDT", b"BTCUSDC"),
+        (b"}\n", b"}\n\n"),
+        (b"}\n", b"}"),
+        (b"}\n", b'}\n{"s":"BTCUSDT"}\n'),
+    ],
+)
+def test_a_line_that_is_not_plain_has_to_be_parsed(old: bytes, new: bytes) -> None:
+    text = line(TRADE).encode()
+    assert plain_lines(TRADE.symbol, text) == {TRADE.id: text}
+    assert old in text
+    assert plain_lines(TRADE.symbol, text.replace(old, new)) is None
+
+
+def test_two_lines_of_an_id_have_to_be_compared() -> None:
+    text = line(TRADE) + line(TRADE._replace(price=Decimal(1)))
+    assert plain_lines(TRADE.symbol, text.encode()) is None
+    assert plain_lines(TRADE.symbol, b"") == {}
 
 
 @given(st.integers(0, MAX_ID), st.sampled_from(["BTCUSDT", "BTCUSD_PERP.cm", "币安人生USDT.um"]))

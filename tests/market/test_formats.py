@@ -16,6 +16,7 @@ from mcloud.market.block import (
 )
 from mcloud.market.candle import Candle, by_minute, fold
 from mcloud.market.envelope import decode, encode
+from mcloud.market.staged import PREFIX, parts
 from mcloud.market.trade import Trade
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "formats.md"
@@ -58,6 +59,15 @@ def test_every_word_of_the_table_is_a_fragment() -> None:
         candle = Candle.decode("BTCUSDT.um", "2024-08-08T23:54:00Z", word)
         rebuilt = Candle(candle.symbol, candle.start, candle.fragments)
         assert rebuilt.encode_fragments() == word
+
+
+def test_messages_one_a_line_are_a_staged_object() -> None:
+    (key,) = examples("staged-key")
+    assert key.startswith(PREFIX)
+    text = "\n".join(body.strip() for body in examples("message"))
+    (part,) = parts(text.encode())
+    assert list(part.trades) == [each for lines in examples("lines") for each in trades_of(lines)]
+    assert part.foreign == ()
 
 
 def test_the_key_on_the_page_matches_the_lines() -> None:

@@ -20,7 +20,7 @@ from mcloud.alerts import units  # noqa: E402
 from mcloud.clouds.ports import Figure  # noqa: E402
 from mcloud.documents import encode  # noqa: E402
 from mcloud.drawing.monitor import MonitorView, screen  # noqa: E402
-from mcloud.drawing.status import status  # noqa: E402
+from mcloud.drawing.status import everything  # noqa: E402
 from mcloud.observing.alert_figures import alert_figures  # noqa: E402
 from mcloud.observing.document import document  # noqa: E402
 from mcloud.observing.exposition import exposition  # noqa: E402
@@ -37,7 +37,7 @@ def main() -> None:
     snapshot = collect({"aws": FakeSite(figures=seen), "gcp": FakeSite("gcp")})  # type: ignore[dict-item]
     console = Console(width=150)
     with console.capture() as drawn:
-        console.print(status(snapshot))
+        console.print(everything(snapshot))
     told = encode(document(snapshot))
     alerts = alert_figures(snapshot, {}, None, {})
     found = [each.figure for path in PATHS for each in alerts.find(path)]

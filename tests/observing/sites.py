@@ -52,7 +52,7 @@ class FakeSite:
             "heartbeats": BEATS,
             "lags": [],
             "record": RECORD,
-            "code": FunctionCode(hashlib.sha256(build(cloud)).hexdigest()),
+            "code": [FunctionCode("processor", hashlib.sha256(build(cloud)).hexdigest())],
             "kept": {},
             "range": [CANDLE],
             "last": None,

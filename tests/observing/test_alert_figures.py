@@ -63,6 +63,9 @@ def test_an_old_lag_is_dropped() -> None:
         return Lag(source, "aws", "all", 1.5, 0, None, 0, NOW - age)
 
     site = FakeSite(lags=[lag("old", FORGOTTEN), lag("gcp", FORGOTTEN - 1)])
+    found = one(figures(site), "sites.*.replication.*.candles_s")
+    assert (found.value, found.why) == (None, "its replicator last reported 23 h ago")
+    site = FakeSite(lags=[lag("gcp", 100)])
     assert values(figures(site), "sites.*.replication.*.candles_s") == {
         "sites.aws.replication.gcp.candles_s": 1.5
     }
@@ -87,6 +90,26 @@ def test_a_symbol_without_trades_at_any_site_is_silent() -> None:
         "symbols.BTC.silent_s": 20,
         "symbols.ETH.silent_s": 900,
     }
+
+
+def test_a_replay_that_has_ended_is_no_silence() -> None:
+    site = FakeSite(heartbeats=beats(BTCUSDT=NOW - 900, ETHUSDT=NOW - 900))
+
+    def silent(*runs: Running[Any]) -> list[str]:
+        found = figures(site, producers=runs).find("symbols.*.silent_s")
+        return [each.names[0] for each in found if not each.is_over]
+
+    def replayed(*, runs: bool = False, **state: Any) -> Running[Any]:
+        usual = {"live": False, "ended": True, "symbols": ["BTCUSDT"], "at": NOW - 905}
+        return Running("default", runs, producer(**{**usual, **state}))
+
+    both = ["BTCUSDT", "ETHUSDT"]
+    assert silent() == both
+    assert silent(replayed()) == ["ETHUSDT"]
+    # One that was killed, one that still runs, a live one, and trades from somewhere else since.
+    assert silent(replayed(ended=False)) == silent(replayed(runs=True)) == both
+    assert silent(replayed(live=True)) == silent(replayed(at=NOW - 2000)) == both
+    assert silent(replayed(), replayed(live=True)) == both
 
 
 def test_a_site_without_an_answer_may_have_had_a_trade() -> None:

@@ -12,7 +12,7 @@ from patience import eventually
 
 from mcloud.clouds.observation import Observation
 from mcloud.errors import Unavailable
-from mcloud.observing.collector import LONGEST, PATIENCE, Collector, TimedQuery
+from mcloud.observing.collector import LATE, LONGEST, PATIENCE, Collector, TimedQuery
 
 KEY = ("aws", "depth")
 
@@ -20,12 +20,12 @@ KEY = ("aws", "depth")
 class Rig:
     """A collector with a test clock, whose threads run when the test says so."""
 
-    def __init__(self, interval: float = 5.0, hurries: bool = True) -> None:
+    def __init__(self, interval: float = 5.0, hurries: bool = True, late: float = PATIENCE) -> None:
         self.now = 1000.0
         self.waiting: list[Callable[[], None]] = []
         self.answer: Any = 0
         self.collector = Collector(
-            {KEY: TimedQuery(self._call, interval, hurries)},
+            {KEY: TimedQuery(self._call, interval, hurries, late)},
             clock=lambda: self.now,
             wall=lambda: self.now + 1e9,
             spawn=self.waiting.append,
@@ -136,14 +136,23 @@ def test_a_changed_pace_counts_from_the_last_query() -> None:
     assert rig.run(41) == [1024, 1044]
 
 
+def test_a_quick_query_is_late_earlier_once_it_has_been_answered() -> None:
+    rig = Rig(5, late=LATE)
+    rig.run(LATE + 1, answering=False)
+    assert rig.seen.problem == ""  # the client is being made
+    rig.run(5)
+    rig.run(5 + LATE + 1, answering=False)
+    assert rig.seen.problem.startswith("no answer for")
+
+
 def test_an_urgent_query_does_not_wait_for_its_interval() -> None:
     rig = Rig(60)
     rig.run(12)
     rig.collector.tick()
     assert rig.count == 1
-    rig.collector.tick({KEY})
+    rig.collector.tick({KEY: 10.0})
     assert rig.count == 2
-    rig.collector.tick({KEY})
+    rig.collector.tick({KEY: 10.0})
     assert rig.count == 2  # the query is running
 
 

@@ -39,7 +39,7 @@ def whole() -> dict[str, Any]:
         lambda: Machine(producers=(made,), guards=(watching,)),
         Costing(lambda: cost),
     )
-    return told_of(snapshot)
+    return told_of(replace(snapshot, at=AT + 1))
 
 
 def told_of(snapshot: Snapshot) -> dict[str, Any]:
@@ -164,7 +164,7 @@ def test_figures_that_the_metrics_do_not_have_are_null() -> None:
     lag = Lag("gcp", "aws", "all", None, 0, 1.0, 0, AT)
     for cloud, service in (("aws", "CloudWatch"), ("gcp", "Cloud Monitoring")):
         fake = FakeSite(cloud, depth=Depth(None, None, AT), figures=nothing, lags=[lag])
-        site = told_of(collect({"aws": fake}))["sites"]["aws"]
+        site = told_of(replace(collect({"aws": fake}), at=AT))["sites"]["aws"]
         assert site["queue"]["ready"] is site["queue"]["oldest_age_s"] is None
         why = site["function"]["unknown_why"]
         assert [site["function"][key] for key in why] == [None] * 4
@@ -172,7 +172,16 @@ def test_figures_that_the_metrics_do_not_have_are_null() -> None:
         assert why["errors"] == f"{service} has no value yet"
         assert site["queue"]["unknown_why"]["oldest_age_s"] == why["errors"]
         assert list(site["replication"][0]["unknown_why"]) == ["candles_s"]
-    assert why["throttles"] == "Cloud Run reports none"
+        assert why["throttles"] == why["errors"]
+
+
+def test_an_old_report_of_a_replicator_says_nothing_about_the_lag() -> None:
+    lag = Lag("gcp", "aws", "all", 0.0, 0, 0.0, 0, AT)
+    snapshot = replace(collect({"aws": FakeSite(lags=[lag])}), at=AT + 54 * 60)
+    (found,) = told_of(snapshot)["sites"]["aws"]["replication"]
+    assert (found["candles_s"], found["raw_s"], found["at"]) == (None, None, AT)
+    why = "its replicator last reported 54 min ago"
+    assert found["unknown_why"] == {"candles_s": why, "raw_s": why}
 
 
 def test_a_site_without_trades_has_a_null_last_candle() -> None:
@@ -197,6 +206,8 @@ def test_the_last_compaction_and_what_it_could_not_compact() -> None:
         "problems": 2,
         "named": ["a is damaged", "b is damaged"],
         "next_symbol": "BTCUSDT",
+        "staged": 24,
+        "staged_since": AT - 7_200,
     }
 
     def kept(kind: str) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Problems with which ``mcloud status`` exits with 3, and others."""
 
+import hashlib
 import time
 from typing import Any
 
@@ -12,8 +13,9 @@ from states import producer as producer_state
 from mcloud.clouds.ports import Depth, FunctionCode
 from mcloud.documents import encode
 from mcloud.errors import Unavailable
+from mcloud.infra.bundle import build
 from mcloud.observing.machine import Machine, machine
-from mcloud.observing.problems import problems
+from mcloud.observing.problems import causes, problems
 from mcloud.observing.snapshot import collect
 from mcloud.replication.progress import ReplicatorState
 from mcloud.runs import Running, RunState, run_of, silence
@@ -25,7 +27,7 @@ SEEN = GUARD["sites"]["aws"]
 
 def lines(site: FakeSite, **runs: list[Running[Any]]) -> list[str]:
     here = Machine(**{kind: tuple(each) for kind, each in runs.items()})  # type: ignore[arg-type]
-    return problems(collect({site.name: site}, lambda: here))
+    return [str(each) for each in problems(collect({site.name: site}, lambda: here))]
 
 
 def producer(**state: Any) -> list[Running[Any]]:
@@ -44,26 +46,29 @@ def test_a_site_in_trouble() -> None:
         range=[candle(0, 1), candle(1, 4, 5)],
     )
     assert lines(fake) == [
-        "aws: everything is down: gone",
+        "aws: everything is down: gone; see `mcloud doctor aws`",
         "aws: 1,234 dead letters; see `mcloud dlq list aws`",
         "aws: BTCUSDT lacks 2 trades between 2 and 3; see `mcloud verify`",
     ]
 
 
 def test_an_update_of_the_code_that_failed() -> None:
-    assert lines(FakeSite(code=FunctionCode("5f", "Build failed"))) == [
-        "aws: the last update of the function's code failed: Build failed; run `mcloud deploy aws`"
+    good = FunctionCode("mcloud-processor", hashlib.sha256(build("aws")).hexdigest())
+    bad = FunctionCode("mcloud-compact", "5f", "Build failed")
+    assert lines(FakeSite(code=[good, bad])) == [
+        "aws: the last update of mcloud-compact failed: Build failed; run `mcloud deploy aws`"
     ]
 
 
 @pytest.mark.parametrize("cloud", ["aws", "gcp"])
 def test_code_that_this_mcloud_does_not_deploy(cloud: str) -> None:
-    assert lines(FakeSite(cloud, code=FunctionCode("5f"))) == [
-        f"{cloud}: the function runs other code than this mcloud deploys; see `mcloud plan"
+    assert lines(FakeSite(cloud, code=[FunctionCode("p", "5f"), FunctionCode("c", "5f")])) == [
+        f"{cloud}: p, c run other code than this mcloud deploys; see `mcloud plan"
         f" {cloud}`, then run `mcloud deploy {cloud}`"
     ]
-    # The embedded function of Google Cloud does not say which code it runs: it cannot be another.
-    assert lines(FakeSite(cloud, code=FunctionCode(""))) == []
+    # The embedded functions of Google Cloud do not say which code they run: it cannot be another.
+    assert lines(FakeSite(cloud, code=[])) == []
+    assert lines(FakeSite(cloud, code=[FunctionCode("p", "")])) == []
 
 
 def test_one_dead_letter_is_one() -> None:
@@ -78,10 +83,10 @@ def test_services_that_are_down_and_parts_without_news() -> None:
             raise Unavailable("gone")
 
     assert lines(FakeSite(check=check, lags=Unavailable("away"))) == [
-        "aws: queue, archive are down: gone"
+        "aws: queue, archive are down: gone; see `mcloud doctor aws`"
     ]
     assert lines(FakeSite(lags=Unavailable("away"), record=Unavailable("away"))) == [
-        "aws: no news of replication, control record: away"
+        "aws: no news of replication, control record: away; see `mcloud doctor aws`"
     ]
 
 
@@ -93,8 +98,12 @@ def test_unknown_dead_letters_are_not_wrong() -> None:
     ("state", "said"),
     [
         ({"holes": [HOLE]}, "producer default: 1,200 trades are missing; see `mcloud ps`"),
-        ({"spool_full": True}, "producer default: its spool is full, so it has stopped reading"),
-        ({"problem": "no room"}, "producer default: no room"),
+        (
+            {"spool_full": True},
+            "producer default: its spool is full, so it has stopped reading;"
+            " see `mcloud logs default`",
+        ),
+        ({"problem": "no room"}, "producer default: no room; see `mcloud logs default`"),
         (
             {"stalled": ["BTCUSDT.um"]},
             "producer default: the exchange has trades of BTCUSDT.um that its stream does not"
@@ -102,11 +111,11 @@ def test_unknown_dead_letters_are_not_wrong() -> None:
         ),
         (
             {"sites": {"gcp": {**SITE, "breaker": "open", "error": "away"}}},
-            "producer default: gcp does not accept messages: away",
+            "producer default: gcp does not accept messages: away; see `mcloud logs default`",
         ),
         (
             {"sites": {"gcp": {**SITE, "refused": True, "error": "no access"}}},
-            "producer default: gcp refuses messages: no access",
+            "producer default: gcp refuses messages: no access; see `mcloud logs default`",
         ),
     ],
 )
@@ -135,8 +144,8 @@ def test_notes_that_the_disk_refuses() -> None:
         "guard: /x/audit.jsonl is not written: No space left on device"
     ]
     here = Machine(guards=tuple(guard), disk="the disk of /x is full")
-    (line,) = problems(collect({"aws": FakeSite()}, lambda: here))
-    assert line.startswith("the disk of /x is full; free some space, or set MCLOUD_STATE")
+    (found,) = problems(collect({"aws": FakeSite()}, lambda: here))
+    assert str(found).startswith("the disk of /x is full; free some space, or set MCLOUD_STATE")
 
 
 def test_problems_that_a_guard_reports() -> None:
@@ -147,8 +156,8 @@ def test_problems_that_a_guard_reports() -> None:
     assert lines(
         FakeSite(), guards=guard(sites={"aws": {**SEEN, "verdict": "down"}}, problem="oh")
     ) == [
-        "guard: aws is down",
-        "guard: oh",
+        "guard: aws is down; see `mcloud guard explain --name guard`",
+        "guard: oh; see `mcloud logs guard`",
     ]
 
 
@@ -184,7 +193,7 @@ def test_a_site_that_was_left_and_not_caught_up() -> None:
 
     assert owed() == [
         "gcp was replaced as primary in epoch 3, and has not been proven equal since"
-        " 2024-08-08 23:55 UTC: "
+        " 2024-08-08 23:55 UTC; "
         "`mcloud failover aws --wait` or a guard catches it up; if gcp no longer exists, run "
         "`mcloud failover --forget gcp`"
     ]
@@ -194,14 +203,16 @@ def test_a_site_that_was_left_and_not_caught_up() -> None:
 def test_a_pair_that_is_not_replicated() -> None:
     pair = {**REPLICATOR["pairs"][0], "error": "gcp is away"}
     states = [Running("replicator", True, replicator(at=time.time(), pairs=[pair]))]
-    assert lines(FakeSite(), replicators=states) == ["aws to gcp is not replicated: gcp is away"]
+    assert lines(FakeSite(), replicators=states) == [
+        "aws to gcp is not replicated: gcp is away; see `mcloud logs replicator`"
+    ]
 
 
 def test_a_firing_alert_is_a_problem_while_a_watcher_runs() -> None:
     firing = {**WATCHER["firing"][0], "title": "dead letters on aws", "silenced": None}
     state = watcher(at=time.time(), firing=[firing])
     assert lines(FakeSite(), alerts=[Running("alerts", True, state)]) == [
-        "alert: dead letters on aws"
+        "alert: dead letters on aws; see `mcloud alerts list`"
     ]
     assert lines(FakeSite(), alerts=[Running("alerts", False, state)]) == []
 
@@ -222,3 +233,41 @@ def test_local_processes_are_read_from_their_folders(tmp_path: Any) -> None:
         "name": "",
         "running": True,
     }
+
+
+def test_a_primary_that_is_down_without_a_guard_names_the_way_out() -> None:
+    sites = {"aws": FakeSite(check=Unavailable("gone")), "gcp": FakeSite("gcp")}
+    guard = Running("guard", True, guard_state(at=time.time(), sites={}, paused=""))
+
+    def remedy(**runs: tuple[Running[Any], ...]) -> str:
+        return problems(collect(sites, lambda: Machine(**runs)))[0].remedy  # type: ignore[arg-type]
+
+    assert remedy() == "move the traffic with `mcloud failover gcp`"
+    assert remedy(guards=(guard,)) == "see `mcloud doctor aws`"
+
+
+def test_the_outage_of_a_site_explains_what_follows_from_it() -> None:
+    sites = {"aws": FakeSite(check=Unavailable("gone")), "gcp": FakeSite("gcp")}
+    pair = {**REPLICATOR["pairs"][0], "source": "aws", "target": "gcp", "error": "aws is away"}
+    here = Machine(
+        producers=tuple(producer(sites={"aws": {**SITE, "breaker": "open", "error": "away"}})),
+        replicators=(Running("r", True, replicator(at=time.time(), pairs=[pair])),),
+    )
+    snapshot = collect(sites, lambda: here)
+    assert len(problems(snapshot)) == 3
+    assert [each.message for each in causes(snapshot)] == ["aws: everything is down: gone"]
+
+
+def test_runs_that_ended_long_ago_are_left_out() -> None:
+    def run(name: str, at: float, **state: Any) -> Running[Any]:
+        return Running(name, name == "runs", producer_state(**{**STATE, "at": at, **state}))
+
+    here = Machine(
+        producers=(
+            run("old", AT - 601),
+            run("left holes", AT - 601, holes=[HOLE]),
+            run("recent", AT - 599),
+            run("runs", AT),
+        )
+    )
+    assert [each.name for each in here.recent(AT).producers] == ["runs", "left holes", "recent"]

@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from states import GUARD, guard
 
 from mcloud.clouds.observation import Observation
 from mcloud.clouds.ports import SERVICES, ControlRecord, Depth
@@ -15,11 +16,13 @@ from mcloud.documents import Damaged, encode
 from mcloud.drawing.band import leading
 from mcloud.drawing.figures import holes, processed
 from mcloud.errors import Refused, Unavailable
+from mcloud.failover.statement import GuardState
 from mcloud.observing.document import document
 from mcloud.observing.machine import Machine
 from mcloud.observing.queries import Costing
 from mcloud.observing.snapshot import SiteCost, collect
 from mcloud.observing.watch import HISTORY, SnapshotWatch
+from mcloud.runs import Running
 from observing.sites import AT, BEATS, CANDLE, DEAD, DEPTH, FIGURES, RECORD, FakeSite, hang
 
 DEADLINE = 4.0  # seconds; sites that answer take a thousandth of it
@@ -203,6 +206,37 @@ class TestWatch:
         now[0] += 15
         watch.tick()
         assert watch.snapshot().sites["aws"].up
+
+    def test_what_a_guard_sees_is_checked_immediately(self) -> None:
+        now = [AT]
+        fakes: dict[str, Any] = {"aws": FakeSite(), "gcp": FakeSite("gcp")}
+        guards: list[Running[GuardState]] = []
+        watch = SnapshotWatch(
+            fakes,
+            lambda: Machine(guards=tuple(guards)),
+            wall=lambda: now[0],
+            clock=lambda: now[0],
+            spawn=lambda call: call(),
+        )
+        watch.tick()
+        fakes["aws"].answers["check"] = Unavailable("gone")
+        moved = replace(RECORD, epoch=4, primary="gcp", at=AT + 3)
+        seen = guard(
+            record=encode(moved), sites={"aws": {**GUARD["sites"]["aws"], "bad": 1, "good": 0}}
+        )
+        guards.append(Running("guard", True, seen))
+        for _ in range(3):
+            now[0] += 1
+            watch.tick()
+        shown = watch.snapshot()
+        assert shown.sites["aws"].down == {"gone": list(SERVICES)}
+        assert shown.sites["gcp"].up
+        # The sites still have the earlier record. It is read at the pace of the queues.
+        assert shown.leading == moved
+        asked = watch.asked()["gcp", "record"]
+        now[0] += 5
+        watch.tick()
+        assert watch.asked()["gcp", "record"] == asked + 1
 
     def test_the_history_of_depths_is_bounded(self) -> None:
         now = [AT]

@@ -88,7 +88,7 @@ class Store:
         return True
 
     def kept(self, kind: str, after: str = "", limit: int | None = None) -> dict[str, Any]:
-        keys = sorted(key for of, key in self.documents if of == kind and key > after)
+        keys = sorted(key for of, key in list(self.documents) if of == kind and key > after)
         return {key: json.loads(self.documents[kind, key]) for key in keys[:limit]}
 
     def forget(self, kind: str, key: str) -> None:
@@ -235,6 +235,40 @@ def test_the_same_candles_are_the_same_anomalies_on_every_site(store: Store) -> 
     everything = detect([minute(each) for each in late.candles["AUSDT"]], 0)
     assert keys(late) == [each.key for each in everything]
     assert len(everything) == 4
+
+
+@pytest.mark.parametrize("order", ["01234567", "76543210", "70316254"])
+def test_a_backlog_in_any_order_has_the_same_anomalies(store: Store, order: str) -> None:
+    """A check may see the newest hours of a backlog before the hours in front of them."""
+    prices = steady(240)
+    for n in (20, 75, 130, 200):
+        prices[n] = "105"
+    store.fill("AUSDT", prices)
+    every = store.candles["AUSDT"]
+    store.candles["AUSDT"] = []
+    now = LATER
+    mine = AnomalyWatch(cast(Candles, store), cast(Control, store), DEFAULTS, lambda: now)
+    for part in map(int, order):
+        arrived = store.candles["AUSDT"] + every[30 * part : 30 * part + 30]
+        store.candles["AUSDT"] = sorted(arrived, key=lambda each: each.start)
+        store.beats["AUSDT"] = Heartbeat("AUSDT", START, part, 1, now)
+        mine.look()
+        now += 60
+    assert keys(store) == [each.key for each in detect([minute(each) for each in every], 0)]
+    assert len(keys(store)) == 4
+
+
+def test_a_gap_that_stays_is_not_read_for_ever(store: Store) -> None:
+    store.fill("AUSDT", steady(100))
+    del store.candles["AUSDT"][40:50]
+    now = LATER
+    mine = AnomalyWatch(cast(Candles, store), cast(Control, store), DEFAULTS, lambda: now)
+    for n in range(100, 120):
+        store.reads = 0
+        mine.look()
+        now += 60
+        store.fill("AUSDT", ["100"], first=n)
+    assert store.reads == 1
 
 
 def test_a_new_instance_continues_at_the_stored_position(store: Store) -> None:

@@ -86,6 +86,12 @@ def test_a_line_as_it_is_written(capsys: pytest.CaptureFixture[str]) -> None:
     assert len(line) < 250
 
 
+def test_a_line_has_no_time_of_an_archive_that_an_export_service_writes() -> None:
+    trades = (Trade("BTCUSDT", 5, Decimal(1), Decimal(1), 0, True),)
+    (came,) = Arrival.all_of(Envelope(trades), {}, None)
+    assert "archived" not in fields(came, DONE._replace(archived=None))
+
+
 @pytest.mark.parametrize("text", ["", "nonsense", "00-" + "a" * 32 + "-" + "b" * 16 + "-00"])
 def test_a_message_that_is_not_sampled_has_no_trace(text: str) -> None:
     trades = (Trade("BTCUSDT", 5, Decimal(1), Decimal(1), 0, True),)

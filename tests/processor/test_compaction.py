@@ -1,16 +1,21 @@
 """The scheduled compaction: it stops in time, continues, and notes and logs what it did."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 import pytest
 from failover.sites import LiveSite
 from producer.sources import START, trade
+from replication.memory import Faults, MemoryArchive
 
+from mcloud.clouds.ports import StoredObject
 from mcloud.documents import Damaged
 from mcloud.errors import McloudError
 from mcloud.market.archive import HOUR, pack, parse_key
+from mcloud.market.envelope import encode
 from mcloud.market.trade import Trade
+from mcloud.processor import compaction
 from mcloud.processor.compaction import (
     COMPACTIONS,
     LAST,
@@ -18,6 +23,7 @@ from mcloud.processor.compaction import (
     LastCompaction,
     compact_scheduled,
     last_compaction,
+    staged_view,
 )
 
 SYMBOLS = ("AUSDT", "BUSDT", "CUSDT")
@@ -126,3 +132,43 @@ def test_a_damaged_note_is_replaced(site: LiveSite, capsys: pytest.CaptureFixtur
 def test_a_short_timeout_leaves_most_of_it_for_work(site: LiveSite) -> None:
     put(site, [trade(0)])
     assert compact_scheduled(site.archive, site.control, RESERVE, Clock(site, 1)).objects == 1
+
+
+def test_logs_where_lines_that_are_no_messages_are_kept(
+    site: LiveSite, capsys: pytest.CaptureFixture[str]
+) -> None:
+    proper, staging = MemoryArchive(Faults()), MemoryArchive(Faults())
+    staging.objects["staged/one"] = b"no message\n"
+    compact_scheduled(staged_view(proper, staging), site.control, 900)
+    (line,) = lines(capsys.readouterr().out, "kept lines that are no messages")
+    assert list(staging.objects) == [line["key"]]
+    assert str(line["key"]).startswith("foreign/")
+
+
+def test_the_view_of_a_function_leaves_out_what_was_written_too_recently_and_counts_it(
+    site: LiveSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compaction, "SMALL", 0)
+    hour = START // HOUR * HOUR
+    now = (hour + 2 * HOUR) / 1000  # the trades of the hour are compacted from now on
+    written = {"staged/old": hour / 1000 + 3599, "staged/new": hour / 1000 + 3600}
+
+    class Staging(MemoryArchive):
+        def list(self, prefix: str) -> Iterator[StoredObject]:
+            for each in super().list(prefix):
+                yield replace(each, written=written[each.key])
+
+    proper, staging = MemoryArchive(Faults()), Staging(Faults())
+    for number, key in enumerate(written):
+        trades = [trade(number)._replace(time=hour + number)]
+        staging.objects[key] = encode(trades).body.encode()
+    view = staged_view(proper, staging, lambda: now)
+    compact_scheduled(view, site.control, 900, lambda: now)
+    assert list(staging.objects) == ["staged/new"]
+    assert (noted(site).staged, noted(site).staged_since) == (1, written["staged/new"])
+    monkeypatch.undo()
+    now += 3600
+    view = staged_view(proper, staging, lambda: now)
+    compact_scheduled(view, site.control, 900, lambda: now)
+    assert staging.objects == {}
+    assert (noted(site).staged, noted(site).staged_since) == (0, None)

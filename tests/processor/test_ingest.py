@@ -104,6 +104,15 @@ def test_all_or_nothing_raises_the_error(error: Exception) -> None:
         ingest(made, stores, stores)  # type: ignore[arg-type]
 
 
+def test_without_an_archive_only_the_candles_are_written() -> None:
+    stores = Stores(Random(1), 0.0, ERRORS)
+    made = [Trade("BTCUSDT", id_, Decimal(1), Decimal(1), 0, True) for id_ in range(9)]
+    done = ingest(made, None, stores)  # type: ignore[arg-type]
+    assert done.archived is None
+    assert stores.candles == exact(made)
+    assert stores.archived == set()
+
+
 def test_a_fault_of_the_program_is_no_fault_of_the_store() -> None:
     stores = Stores(Random(1), 1.0, [KeyError("a bug")])
     made = [Trade("BTCUSDT", 1, Decimal(1), Decimal(1), 0, True)]

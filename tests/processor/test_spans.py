@@ -46,6 +46,15 @@ def test_the_wait_and_the_work_with_its_halves() -> None:
     ]
 
 
+def test_no_span_of_an_archive_that_an_export_service_writes() -> None:
+    spans = spans_of(CAME, DONE._replace(archived=None), "f", lambda: "1" * 16)
+    assert [(each.name, each.start, each.end) for each in spans] == [
+        ("queue", 99.0, 100.0),
+        ("f", 100.0, 101.0),
+        ("candles", 100.0, 101.0),
+    ]
+
+
 def test_a_queue_whose_clock_is_ahead_makes_no_negative_span() -> None:
     (queue, *_) = spans_of(CAME._replace(queued=100_700), DONE, "f", lambda: "1" * 16)
     assert (queue.start, queue.end) == (100.0, 100.0)

@@ -356,6 +356,7 @@ with Spool.open(folder / "spool", list(queues)) as spool:
 """
 
 
+@pytest.mark.slow
 def test_killed_again_and_again_a_real_process_delivers_every_id(tmp_path: Path) -> None:
     random = Random(3)
     begin, end = 0, 0

@@ -82,6 +82,7 @@ def test_the_document_contains_every_field() -> None:
                 "latency": 0.02,
                 "error": "slow",
                 "refused": False,
+                "lag_s": 0.0,
             }
         },
         "holes": [

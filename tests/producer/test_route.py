@@ -147,17 +147,19 @@ def test_a_message_is_free_at_most_until_the_free_tiers_are_used_up(cloud: str) 
 
 
 def test_the_marginal_cost_equals_a_figure_computed_by_hand() -> None:
-    # 3 SQS requests, 1 call, 0.05 GB-s, 2 write units, 1 PUT; all free tiers used up
+    # 3 SQS requests, 1 call, 0.05 GB-s, 2 write units, 13 records; all free tiers used up
+    record = 5 * 1024 * Decimal("0.029") / 2**30
     by_hand = (
         3 * Decimal("0.4e-6")
         + Decimal("0.2e-6")
         + Decimal("0.05") * Decimal("0.0000133334")
         + 2 * Decimal("0.625e-6")
-        + Decimal("0.005e-3")
+        + 13 * record
     )
     assert message_cost("aws", 64 * 1024, 10**9) == by_hand
     assert message_cost("aws", 64 * 1024 + 1, 10**9) == by_hand + 3 * Decimal("0.4e-6")
-    assert message_cost("gcp", 100, 0) == 0
+    # Only the export has no free tier.
+    assert message_cost("gcp", 100, 0) == 100 * Decimal(50) / 2**40
 
 
 def test_every_price_names_its_source() -> None:

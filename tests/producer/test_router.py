@@ -129,6 +129,35 @@ def test_a_site_that_hangs_does_not_delay_decisions(
     release.set()
 
 
+def test_a_suspected_outage_makes_the_router_look_at_once_without_the_silent_site() -> None:
+    release = threading.Event()
+    is_silent = threading.Event()
+
+    class Silent(FakeSite):
+        def record(self) -> ControlRecord | None:
+            if is_silent.is_set():
+                release.wait(PATIENCE)
+            return record(1, "aws")
+
+    aws, gcp = Silent("aws"), FakeSite("gcp", record(1, "aws"))
+    named: dict[str, Any] = {"aws": aws, "gcp": gcp}
+    router = Router("primary", named, lambda site: 0, period=PATIENCE)
+    try:
+        looks = gcp.looks
+        is_silent.set()
+        gcp.answer = record(2, "gcp")
+        # By itself, it would look after a minute.
+        assert (router.route.sites, gcp.looks) == (("aws",), looks)
+        router.suspect()
+        eventually(lambda: router.route.sites == ("gcp",))
+        # It continues to look, although nothing else has failed.
+        looks = gcp.looks
+        eventually(lambda: gcp.looks > looks + 1)
+    finally:
+        release.set()
+        router.stop()
+
+
 def test_the_nearest_site_is_measured_and_left_if_unavailable(make: Callable[..., Router]) -> None:
     aws, gcp = FakeSite("aws", latency=0.08), FakeSite("gcp", latency=0.0)
     router = make("nearest", aws, gcp)
@@ -142,7 +171,7 @@ def test_the_cheapest_changes_when_a_free_tier_is_used_up(make: Callable[..., Ro
     sent = {"aws": 0, "gcp": 0}
     aws, gcp = FakeSite("aws"), FakeSite("gcp")
     router = make("cheapest", aws, gcp, sent=lambda site: sent[site])
-    assert router.route == Route(("gcp",), "gcp costs $0.00 per million messages")
+    assert router.route == Route(("gcp",), "gcp costs $0.23 per million messages")
     sent["gcp"] = 10**9
     eventually(lambda: router.route.sites == ("aws",))
 

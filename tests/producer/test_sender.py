@@ -61,6 +61,7 @@ class Start:
         wall: Callable[[], float] = time.time,
         jitter: Callable[[float, float], float] = lambda low, high: 0.0,
         reads: Callable[[], Reads] = lambda: Reads(2),
+        suspect: Callable[[], None] = lambda: None,
     ) -> Sender:
         sender = Sender(
             *(site, queue, self._spool),
@@ -70,6 +71,7 @@ class Start:
             wall=wall,
             jitter=jitter,
             reads=reads,
+            suspect=suspect,
         )
         self._senders.append(sender)
         return sender
@@ -144,6 +146,41 @@ def test_a_failure_is_reported_until_a_success(
     release.set()
     eventually(lambda: not sender.delivery.waiting and not sender.delivery.error)
     assert sender.delivery.messages == 1
+
+
+def test_a_request_that_fails_is_suspicious(spool: Spool, start: Start) -> None:
+    suspected = threading.Event()
+    fill(spool, [1])
+    queue = FakeQueue(Unavailable("gone"))
+    start(queue, suspect=suspected.set)
+    queue.wait_for(lambda: len(queue.taken) == 1)
+    assert suspected.wait(PATIENCE)
+
+
+def test_a_request_that_is_late_is_suspicious_before_it_is_over(
+    spool: Spool, start: Start, release: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sender_module, "LATE", 0.05)
+    suspected = threading.Event()
+    fill(spool, [1])
+    queue = FakeQueue(lambda: release.wait(PATIENCE))
+    start(queue, suspect=suspected.set)
+    assert suspected.wait(PATIENCE)
+    assert queue.taken == []
+    release.set()
+    queue.wait_for(lambda: len(queue.taken) == 1)
+
+
+def test_a_request_that_is_accepted_in_time_is_not_suspicious(
+    spool: Spool, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sender_module, "LATE", PATIENCE)
+    suspected = threading.Event()
+    fill(spool, [1])
+    queue = FakeQueue()
+    start(queue, suspect=suspected.set)
+    queue.wait_for(lambda: len(queue.taken) == 1)
+    assert not suspected.is_set()
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from mcloud.clouds import optimistic
-from mcloud.clouds.ports import Changes, Heartbeat, Lag, StoredCandle, StoredObject
+from mcloud.clouds.ports import Changes, Cleared, Heartbeat, Lag, StoredCandle, StoredObject
 from mcloud.errors import DamagedData, Refused, Trimmed
 from mcloud.market.archive import ArchiveObject
 from mcloud.market.candle import Candle, Folded
@@ -197,14 +197,19 @@ class MemoryArchive:
     def release(self, key: str) -> None:
         self.remove(key)
 
-    def clear(self) -> Sequence[str]:
-        return ()
+    def clear(self) -> Cleared:
+        return Cleared()
 
     def get(self, key: str) -> bytes:
         self.faults.before("get")
         if key not in self.objects:
             raise Refused(f"no object {key}")
         return self.objects[key]
+
+    def stat(self, key: str) -> StoredObject | None:
+        self.faults.before("stat")
+        body = self.objects.get(key)
+        return None if body is None else StoredObject(key, len(body), _md5(body), None, _md5(body))
 
     def list(self, prefix: str) -> Iterator[StoredObject]:
         self.faults.before("list")

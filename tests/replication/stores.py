@@ -31,7 +31,11 @@ def _aws(to: AwsResources, name: str) -> AwsResources:
     deploy_table(dynamodb, f"{name}-control", "kind", "key", streamed=False)
     make_client("s3", to.region, to.endpoint_url).create_bucket(Bucket=name)
     return replace(
-        to, candles_table=f"{name}-candles", control_table=f"{name}-control", raw_bucket=name
+        to,
+        candles_table=f"{name}-candles",
+        control_table=f"{name}-control",
+        raw_bucket=name,
+        staging_bucket="",
     )
 
 
@@ -42,4 +46,5 @@ def _gcp(to: GcpResources, name: str) -> GcpResources:
         candles_collection=f"{name}-candles",
         control_collection=f"{name}-control",
         raw_bucket=name,
+        staging_bucket="",
     )

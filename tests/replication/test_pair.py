@@ -123,6 +123,7 @@ def allow(call: str) -> None:
     """Do nothing."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("part", "every"), [("disjoint", 3), ("overlapping", 1), ("contained", 3)])
 def test_a_kill_at_every_step_loses_nothing(part: str, every: int) -> None:
     first, second = {

@@ -33,7 +33,7 @@ def endpoint_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     pytest.importorskip("ministack", reason="the embedded AWS needs the extra `local`")
     home = tmp_path_factory.mktemp("embedded-aws")
     (port,) = children.free_ports(1)
-    child = children.aws(port, home, home / "data")
+    child = children.aws(port, home, home / "data", 1.0)
     process = child.start(home, home / "log")
     try:
         give_up = time.monotonic() + START
@@ -59,6 +59,7 @@ def aws_plan(aws: Module, bundles: dict[str, str]) -> dict[str, Any]:
         anomaly_thresholds={"jump_least": 0.02},
         alert_email="ops@example.com",
         alert_publishers=["operator", "replicator"],
+        alerts_key=True,
         tags={"team": "desk", "application": "theirs", "stack": "theirs"},
         monthly_budget=50,
         max_silence=900,

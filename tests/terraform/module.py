@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from mcloud.infra.bundle import shipped
 
 TESTS = Path(__file__).parent
 GOOGLE = "registry.terraform.io/hashicorp/google"
+MOVED = re.compile(r"^moved {\n\s*from\s*=\s*(\S+)\n\s*to\s*=\s*(\S+)\n}$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,15 @@ class Module:
             change["address"]: change["change"]["actions"] for change in plan["resource_changes"]
         }
         return {address: todo for address, todo in actions.items() if todo != ["no-op"]}
+
+    def move_back(self) -> int:
+        """Give all resources in the state their earliest addresses. Return their number."""
+        found = MOVED.findall((self.folder / "moved.tf").read_text())
+        there = set(self.run("state", "list").splitlines())
+        moves = [(before, now) for before, now in found if now in there]
+        for before, now in moves:
+            self.run("state", "mv", now, before)
+        return len(moves)
 
     def outputs(self) -> dict[str, Any]:
         outputs = json.loads(self.run("output", "-json"))
@@ -136,9 +147,15 @@ def resources(values: dict[str, Any]) -> list[dict[str, Any]]:
     return [each for each in found if each["mode"] == "managed"]
 
 
-def only(among: list[dict[str, Any]], kind: str, name: str) -> dict[str, Any]:
-    """Return the values of the resource ``kind.name``."""
-    (found,) = [each for each in among if (each["type"], each["name"]) == (kind, name)]
+def only(
+    among: list[dict[str, Any]], kind: str, name: str, index: str | None = None
+) -> dict[str, Any]:
+    """Return the values of the resource ``kind.name``, or ``kind.name["index"]``."""
+    (found,) = [
+        each
+        for each in among
+        if (each["type"], each["name"]) == (kind, name) and index in (None, each.get("index"))
+    ]
     values: dict[str, Any] = found["values"]
     return values
 

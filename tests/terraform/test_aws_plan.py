@@ -1,6 +1,7 @@
 """The plan of the AWS module."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,11 @@ import pytest
 from mcloud.alerts.rules import Rules
 from mcloud.clouds.aws.usage import COMPACT_MEMORY
 from mcloud.cost.unmetered import fixed
+from mcloud.infra.bundle import shipped
 from mcloud.market.trade import CANARY
 from mcloud.processor.compaction import COMPACTIONS
 
-from .module import Module, only, resources, values
+from .module import Module, aws_module, only, resources, values
 
 PEOPLE = ("producer", "replicator", "operator")
 
@@ -76,8 +78,9 @@ def test_concurrency_and_tracing_are_off_by_default(
     planned: list[dict[str, Any]],
 ) -> None:
     """A new account may run 10 functions in all, and Lambda refuses to reserve any of them."""
-    for name in ("processor", "anomaly", "compact"):
-        function = only(planned, "aws_lambda_function", name)
+    functions = values(planned, "aws_lambda_function")
+    assert len(functions) == 3
+    for function in functions:
         assert function["reserved_concurrent_executions"] == -1
         assert [each["mode"] for each in function["tracing_config"]] == ["PassThrough"]
 
@@ -86,11 +89,10 @@ def test_concurrency_and_tracing_are_off_by_default(
 def test_concurrency_may_be_reserved(aws: Module, bundles: dict[str, str]) -> None:
     plan = aws.plan(bundle=bundles["aws"], reserve_concurrency=True)
     planned = resources(plan["planned_values"])
-    reserved = [
-        only(planned, "aws_lambda_function", name)["reserved_concurrent_executions"]
-        for name in ("processor", "anomaly", "compact")
-    ]
-    assert reserved == [10, 1, 1]
+    assert {
+        each["handler"]: each["reserved_concurrent_executions"]
+        for each in values(planned, "aws_lambda_function")
+    } == {"processor.handler": 10, "anomalies.handler": 1, "compaction.handler": 1}
 
 
 def test_the_processor_has_its_settings(planned: list[dict[str, Any]]) -> None:
@@ -157,6 +159,7 @@ def test_alarms_are_those_of_the_rules(
         "mcloud-function-errors": ("Errors", above, 0, "notBreaching"),
         "mcloud-anomaly-errors": ("Errors", above, 0, "notBreaching"),
         "mcloud-compact-errors": ("Errors", above, 0, "notBreaching"),
+        "mcloud-staging-age": ("DeliveryToS3.DataFreshness", above, 600, "notBreaching"),
         "mcloud-function-throttles": ("Throttles", above, 0, "notBreaching"),
         "mcloud-candles-throttles": ("WriteThrottleEvents", above, 0, "notBreaching"),
         "mcloud-control-throttles": ("WriteThrottleEvents", above, 0, "notBreaching"),
@@ -193,21 +196,21 @@ def test_alarms_are_those_of_the_rules(
 def test_the_anomaly_function_is_called_once_and_failed_calls_are_kept(
     aws_plan: dict[str, Any], planned: list[dict[str, Any]]
 ) -> None:
-    function = only(planned, "aws_lambda_function", "anomaly")
+    function = only(planned, "aws_lambda_function", "scheduled", "anomaly")
     assert function["handler"] == "anomalies.handler"
     # Their values are unknown before an apply, since they contain the topic's address.
     (written,) = [
         each["expressions"]["environment"][0]["variables"]["references"]
         for each in aws_plan["configuration"]["root_module"]["resources"]
-        if (each["type"], each["name"]) == ("aws_lambda_function", "anomaly")
+        if (each["type"], each["name"]) == ("aws_lambda_function", "scheduled")
     ]
     assert {
         *("aws_dynamodb_table.candles.name", "aws_dynamodb_table.control.name"),
         *("aws_sns_topic.alerts.arn", "var.anomaly_thresholds"),
     } <= set(written)
-    again = only(planned, "aws_lambda_function_event_invoke_config", "anomaly")
+    again = only(planned, "aws_lambda_function_event_invoke_config", "scheduled", "anomaly")
     assert (again["maximum_retry_attempts"], again["maximum_event_age_in_seconds"]) == (0, 60)
-    schedule = only(planned, "aws_scheduler_schedule", "anomaly")
+    schedule = only(planned, "aws_scheduler_schedule", "scheduled", "anomaly")
     assert schedule["schedule_expression"] == "rate(1 minute)"
     (target,) = schedule["target"]
     assert len(target["dead_letter_config"]) == 1
@@ -227,16 +230,43 @@ def test_the_anomaly_function_is_called_once_and_failed_calls_are_kept(
     assert (alarm["metric_name"], alarm["threshold"]) == ("Errors", 0)
 
 
+def test_firehose_writes_staged_objects(
+    aws_plan: dict[str, Any], planned: list[dict[str, Any]]
+) -> None:
+    stream = only(planned, "aws_kinesis_firehose_delivery_stream", "trades")
+    assert (stream["name"], stream["destination"]) == ("mcloud-trades", "extended_s3")
+    assert stream["server_side_encryption"][0]["enabled"]
+    (written,) = stream["extended_s3_configuration"]
+    expected = {
+        "prefix": "staged/!{timestamp:yyyy/MM/dd/HH/}",
+        "error_output_prefix": "errors/!{firehose:error-output-type}/",
+        "buffering_interval": 300,
+        "buffering_size": 64,
+        "compression_format": "UNCOMPRESSED",
+    }
+    assert {key: written[key] for key in expected} == expected
+    (logged,) = written["cloudwatch_logging_options"]
+    assert logged["enabled"]
+    assert only(planned, "aws_s3_bucket", "staging")["bucket"] == "mcloud-staging-000000000000"
+    # Nothing but compaction removes or moves a staged object: it may hold the only copy of a trade.
+    for rule in only(planned, "aws_s3_bucket_lifecycle_configuration", "staging")["rule"]:
+        assert not rule["transition"]
+        assert not rule["expiration"]
+    written_by_it = allowed(aws_plan, "delivery")
+    assert {"s3:PutObject", "logs:PutLogEvents"} <= written_by_it
+    assert "s3:DeleteObject" not in written_by_it
+
+
 def test_compaction_function_runs_once_an_hour_and_an_alarm_sees_its_errors(
     aws_plan: dict[str, Any], planned: list[dict[str, Any]]
 ) -> None:
-    function = only(planned, "aws_lambda_function", "compact")
+    function = only(planned, "aws_lambda_function", "scheduled", "compact")
     assert function["handler"] == "compaction.handler"
     assert function["timeout"] == 900  # the longest that Lambda allows
     assert function["memory_size"] == COMPACT_MEMORY
-    again = only(planned, "aws_lambda_function_event_invoke_config", "compact")
+    again = only(planned, "aws_lambda_function_event_invoke_config", "scheduled", "compact")
     assert again["maximum_retry_attempts"] == 0
-    schedule = only(planned, "aws_scheduler_schedule", "compact")
+    schedule = only(planned, "aws_scheduler_schedule", "scheduled", "compact")
     assert schedule["schedule_expression"] == "cron(10 * * * ? *)"
     (target,) = schedule["target"]
     assert len(target["dead_letter_config"]) == 1
@@ -248,7 +278,7 @@ def test_compaction_function_runs_once_an_hour_and_an_alarm_sees_its_errors(
 def test_the_compaction_function_reads_no_candles_and_writes_only_its_note(
     aws_plan: dict[str, Any],
 ) -> None:
-    assert allowed(aws_plan, "compact") == {
+    assert allowed(aws_plan, "compact") | allowed(aws_plan, "scheduled") == {
         *("s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:ListBucket"),
         *("dynamodb:GetItem", "dynamodb:PutItem", "sqs:SendMessage"),
         *("logs:CreateLogStream", "logs:PutLogEvents"),
@@ -276,11 +306,20 @@ def test_only_the_named_roles_may_publish_alerts(
 ) -> None:
     granted = [each for each in planned if each["address"].startswith(PUBLISHER)]
     assert sorted(each["index"] for each in granted) == ["operator", "replicator"]
-    assert allowed(aws_plan, "publisher") == {
-        *("sns:Publish", "kms:Decrypt", "kms:GenerateDataKey")
-    }
+    assert allowed(aws_plan, "publisher") == {"sns:Publish"}
+    assert allowed(aws_plan, "encrypt") == {"kms:Decrypt", "kms:GenerateDataKey"}
     small = resources(small_aws_plan["planned_values"])
     assert [each for each in small if each["address"].startswith(PUBLISHER)] == []
+
+
+def test_alerts_are_encrypted_with_a_key_only_on_request(
+    planned: list[dict[str, Any]], small_aws_plan: dict[str, Any]
+) -> None:
+    assert only(planned, "aws_kms_key", "alerts")["enable_key_rotation"]
+    small = resources(small_aws_plan["planned_values"])
+    assert [each for each in small if each["type"].startswith("aws_kms_")] == []
+    topic = only(small, "aws_sns_topic", "alerts")
+    assert topic["kms_master_key_id"] is None
 
 
 PUBLISHER = "aws_iam_role_policy.publisher"
@@ -295,11 +334,51 @@ def test_the_budget_is_in_the_currency_of_the_partition(aws_plan: dict[str, Any]
     assert budget["expressions"]["limit_unit"]["references"] == ["local.partition"]
 
 
+@pytest.mark.slow
+def test_budgets_differ_by_partition(
+    endpoint_url: str, bundles: dict[str, str], tmp_path: Path
+) -> None:
+    module = aws_module(tmp_path / "aws", endpoint_url)
+    variables = {"bundle": bundles["aws"], "region": "cn-north-1", "monthly_budget": 50}
+    # The embedded AWS says that every region is in the usual partition.
+    override = module.folder / "partition_override.tf"
+    override.write_text('locals {\n  partition = "aws-cn"\n}\n')
+    (budget,) = values(resources(module.plan(**variables)["planned_values"]), "aws_budgets_budget")
+    assert budget["limit_unit"] == "CNY"
+    override.write_text('locals {\n  partition = "aws-us-gov"\n}\n')
+    module.set(**variables)
+    refused = " ".join(module.run("plan", "-input=false", "-no-color", codes=(1,)).split())
+    assert "AWS Budgets does not exist in cn-north-1: leave monthly_budget out" in refused
+
+
 PROVIDER_6 = json.loads((Path(__file__).parent / "aws-6.25.0.json").read_text())
-"""Arguments of hashicorp/aws 6.25.0, of the resources in the module.
+"""Arguments and attributes of hashicorp/aws 6.25.0, of the resources in the module.
 
 Taken from the PyPI package cdktf-cdktf-provider-aws 21.22.0.
 """
+
+DEPRECATED_IN_6 = {
+    "aws_iam_role": {"inline_policy", "managed_policy_arns"},
+    "aws_lambda_function": {"replace_security_groups_on_destroy", "replacement_security_group_ids"},
+    "aws_s3_bucket": {
+        *("acceleration_status", "acl", "cors_rule", "grant", "lifecycle_rule", "logging"),
+        *("object_lock_configuration", "policy", "replication_configuration", "request_payer"),
+        *("server_side_encryption_configuration", "versioning", "website", "website_domain"),
+        "website_endpoint",
+    },
+    "data.aws_iam_policy_document": {"override_json", "source_json"},
+    "data.aws_region": {"name"},
+}
+"""Arguments and attributes that the pages of these resources call deprecated, which the package
+above leaves out: https://registry.terraform.io/providers/hashicorp/aws/6.25.0/docs."""
+
+READ_BY_MCLOUD = {
+    "aws_dynamodb_table": {"deletion_protection_enabled", "name"},
+    "aws_lambda_function": {"code_sha256", "source_code_hash"},
+    "aws_s3_bucket": {"bucket", "force_destroy"},
+    "aws_sqs_queue": {"name"},
+}
+"""Attributes that mcloud reads in a plan; see ``mcloud.infra.plan``."""
 
 
 def test_the_module_fits_provider_6_as_well(aws_plan: dict[str, Any]) -> None:
@@ -320,9 +399,34 @@ def test_the_module_fits_provider_6_as_well(aws_plan: dict[str, Any]) -> None:
     assert wrong == []
 
 
+def test_the_attributes_that_are_read_are_in_provider_6_as_well() -> None:
+    """An attribute of a resource is read where its address is followed by a name."""
+    text = "\n".join(path.read_text() for path in (shipped("terraform") / "aws").glob("*.tf"))
+    read = {
+        (kind, name)
+        for kind, name in re.findall(r"\b((?:data\.)?aws_\w+)\.\w+(?:\[[^]]*\])?\.(\w+)", text)
+    }
+    assert len(read) > 20
+    read |= {(kind, name) for kind, names in READ_BY_MCLOUD.items() for name in names}
+    for kind, name in sorted(read):
+        section = "data" if kind.startswith("data.") else "resource"
+        assert name in PROVIDER_6[section][kind.removeprefix("data.")], (kind, name)
+        assert name not in DEPRECATED_IN_6.get(kind, ()), (kind, name)
+
+
+def test_the_module_uses_no_argument_that_is_deprecated_in_provider_6(
+    aws_plan: dict[str, Any],
+) -> None:
+    for each in aws_plan["configuration"]["root_module"]["resources"]:
+        kind = f"data.{each['type']}" if each["mode"] == "data" else each["type"]
+        given = each.get("expressions", {}).keys()
+        assert given.isdisjoint(DEPRECATED_IN_6.get(kind, ())), each["address"]
+
+
 def problems(given: dict[str, Any], schema: dict[str, Any]) -> Iterator[str]:
     """Yield what a block gives against the schema, and what it lacks."""
-    yield from (f"no argument {name}" for name in given.keys() - schema.keys())
+    arguments = {name for name, argument in schema.items() if not argument.get("computed")}
+    yield from (f"no argument {name}" for name in given.keys() - arguments)
     yield from (
         f"{name} is missing"
         for name, argument in schema.items()
@@ -354,8 +458,10 @@ TYPES: dict[str, Any] = {
 
 def test_the_check_for_provider_6_finds_what_is_wrong() -> None:
     schema = PROVIDER_6["resource"]["aws_sqs_queue"]
-    assert sorted(problems({"nam": {}, "delay_seconds": {"constant_value": "a"}}, schema)) == [
+    wrong = {"nam": {}, "arn": {}, "delay_seconds": {"constant_value": "a"}}
+    assert sorted(problems(wrong, schema)) == [
         "delay_seconds is a number, not 'a'",
+        "no argument arn",
         "no argument nam",
     ]
     mapping = PROVIDER_6["resource"]["aws_lambda_event_source_mapping"]
@@ -378,7 +484,9 @@ def test_only_traces_metrics_bills_and_quotas_are_allowed_everywhere(
             "operator",
             "anomaly",
             "compact",
+            "scheduled",
             "scheduler",
+            "delivery",
         )
         for statement in statements(aws_plan, role)
         if statement["resources"].get("constant_value") == ["*"]

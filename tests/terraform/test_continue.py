@@ -66,7 +66,8 @@ def test_a_plan_beyond_the_confirmed_one_is_not_applied(site: Terminal, google: 
     assert done.returncode == 1
     assert (
         "error: gcp: the plan to continue goes beyond the confirmed one:"
-        " change google_pubsub_subscription.dlq, change google_pubsub_subscription.processor;"
+        " change google_pubsub_subscription.dlq, change google_pubsub_subscription.export,"
+        " change google_pubsub_subscription.processor;"
         " run the same command again, and review the new plan"
     ) in done.stderr
     assert only(done)["plan"]["counts"]["change"] == 1

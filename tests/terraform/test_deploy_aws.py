@@ -1,10 +1,12 @@
 """The real module, applied by ``mcloud`` with the real provider on the embedded AWS."""
 
+import io
 import json
 import os
 import re
 import signal
 import subprocess
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +31,7 @@ LONGEST = 900.0  # seconds for one command: the provider waits 25 s after each c
 TERRAFORM = ("aws", "--provisioner", "terraform")
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.timeout(3000)
 def test_the_life_of_a_stack(tmp_path: Path, recordings: Path) -> None:
     terraform()
@@ -84,6 +86,22 @@ def live(mcloud: Terminal, recordings: Path, tmp_path: Path) -> None:
 
     assert run(mcloud, "deploy", *TERRAFORM, "--yes")["result"] == "unchanged"
 
+    # The code of a function whose update failed is updated again, in place.
+    function = make_client("lambda", "us-east-1", embedded["endpoint_url"])
+    name = f"{LOCAL_STACK}-processor"
+    ours = function.get_function_configuration(FunctionName=name)["CodeSha256"]
+    mapping = event_source(function, name)
+    function.update_function_code(FunctionName=name, ZipFile=earlier_code())
+    assert function.get_function_configuration(FunctionName=name)["CodeSha256"] != ours
+    again = run(mcloud, "deploy", *TERRAFORM, "--yes")
+    assert {(each["address"], each["action"]) for each in again["plan"]["changes"]} == {
+        ("terraform_data.build", "replace"),
+        *FUNCTIONS,
+    }
+    assert function.get_function_configuration(FunctionName=name)["CodeSha256"] == ours
+    assert event_source(function, name) == mapping
+    assert run(mcloud, "deploy", *TERRAFORM, "--yes")["result"] == "unchanged"
+
     # Terraform itself deletes nothing that is protected.
     by_hand = subprocess.run(
         (terraform(), "destroy", "-input=false", "-no-color", "-auto-approve"),
@@ -100,15 +118,11 @@ def live(mcloud: Terminal, recordings: Path, tmp_path: Path) -> None:
     upgraded = copy_of_mcloud(tmp_path / "upgraded")
     with (upgraded / "functions" / "aws" / "processor.py").open("a") as processor:
         processor.write("# other code\n")
-    ours = mcloud.environment["PYTHONPATH"]
+    path = mcloud.environment["PYTHONPATH"]
     mcloud.environment["PYTHONPATH"] = str(upgraded)
     changed = run(mcloud, "deploy", *TERRAFORM, "--yes")
-    mcloud.environment["PYTHONPATH"] = ours
-    assert {(each["address"], each["action"]) for each in changed["plan"]["changes"]} == {
-        ("aws_lambda_function.processor", "change"),
-        ("aws_lambda_function.anomaly[0]", "change"),
-        ("aws_lambda_function.compact[0]", "change"),
-    }
+    mcloud.environment["PYTHONPATH"] = path
+    assert {(each["address"], each["action"]) for each in changed["plan"]["changes"]} == FUNCTIONS
     assert changed["result"] == "deployed"
     assert stored_rows(site, symbols) == expected
 
@@ -119,6 +133,27 @@ def live(mcloud: Terminal, recordings: Path, tmp_path: Path) -> None:
     assert left(embedded["endpoint_url"]) == []
     assert not workspace.exists()
     assert json.loads(mcloud.run("outputs", "aws", "-o", "json").stdout)["aws"] == embedded
+
+
+FUNCTIONS = {
+    ("aws_lambda_function.processor", "change"),
+    ('aws_lambda_function.scheduled["anomaly"]', "change"),
+    ('aws_lambda_function.scheduled["compact"]', "change"),
+}
+
+
+def event_source(client: Any, function: str) -> str:
+    """Return the id of the only trigger of a function."""
+    (found,) = client.list_event_source_mappings(FunctionName=function)["EventSourceMappings"]
+    return str(found["UUID"])
+
+
+def earlier_code() -> bytes:
+    """Return a bundle with other code."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as bundle:
+        bundle.writestr("processor.py", "def handler(event, context): raise SystemError\n")
+    return content.getvalue()
 
 
 def run(mcloud: Terminal, *arguments: str) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from cli.conftest import ROOT, Terminal
 from patience import PATIENCE, eventually
 from remedies import advised, follow
 
+from mcloud.clouds.gcp.client import make_storage
 from mcloud.local.state import State
 
 from .module import terraform
@@ -94,7 +95,7 @@ def test_the_life_of_a_stack(site: Terminal, embedded: State, tmp_path: Path) ->
     again = site.run("deploy", "--yes")
     assert again.returncode == 0, again.stderr
     assert again.stdout.startswith("gcp: no changes; queue, function, candles, archive answer\n")
-    assert "next: `mcloud produce --to gcp`" in again.stderr
+    assert "next: `mcloud produce --site gcp`" in again.stderr
     assert site.run("plan", "--detailed-exitcode").returncode == 0
 
     # Changed code changes the function and its source object, but nothing that holds data.
@@ -104,8 +105,8 @@ def test_the_life_of_a_stack(site: Terminal, embedded: State, tmp_path: Path) ->
     plan = only(site.run("plan", "-o", "json", PYTHONPATH=str(upgraded)))["plan"]
     assert {change["address"]: change["action"] for change in plan["changes"]} == {
         "google_cloudfunctions2_function.processor": "change",
-        "google_cloudfunctions2_function.anomaly[0]": "change",
-        "google_cloudfunctions2_function.compact[0]": "change",
+        'google_cloudfunctions2_function.scheduled["anomaly"]': "change",
+        'google_cloudfunctions2_function.scheduled["compact"]': "change",
         "google_storage_bucket_object.bundle": "change",
     }
     assert site.run("deploy", "--yes", PYTHONPATH=str(upgraded)).returncode == 0
@@ -126,6 +127,7 @@ def test_the_life_of_a_stack(site: Terminal, embedded: State, tmp_path: Path) ->
     assert sorted(line[2] for line in unlocked) == [
         "google_firestore_database.this",
         "google_storage_bucket.raw",
+        "google_storage_bucket.staging",
     ]
     assert not folder.exists()
     # The last state, its backup and the outputs remain.
@@ -164,33 +166,32 @@ def test_drift_is_listed_separately(site: Terminal, google: Google) -> None:
     assert drift == {
         "google_pubsub_subscription.processor": ["ack_deadline_seconds 90 → 11"],
         "google_pubsub_subscription.dlq": ["ack_deadline_seconds 60 → 11"],
+        "google_pubsub_subscription.export": ["ack_deadline_seconds 600 → 11"],
     }
     shown = site.run("plan").stdout
-    assert "2 to change, 2 drifted" in shown
+    assert "3 to change, 3 drifted" in shown
     assert "drift, which applying puts back:" in shown
     assert "puts back: ack_deadline_seconds 11 → 90" in shown
 
 
-OF_FUNCTIONS = ("processor", "anomaly[0]", "compact[0]")
-CALLERS = ("invoker", "scheduler[0]", "scheduler_compact[0]")
-VIEWERS = ("replicator_looks", "operator")
-
-
 @pytest.mark.slow
-def test_a_function_whose_update_failed_is_built_again(site: Terminal, google: Google) -> None:
+def test_functions_whose_update_failed_are_built_again_in_place(
+    site: Terminal, google: Google
+) -> None:
     assert site.run("deploy", "--yes").returncode == 0
     google.changed = {"google_cloudfunctions2_function": {"state": "FAILED"}}
     planned = only(site.run("plan", "-o", "json"))["plan"]["changes"]
-    replaced = {each["address"] for each in planned if each["action"] == "replace"}
-    assert replaced == {
-        *(f"google_cloudfunctions2_function.{name}" for name in OF_FUNCTIONS),
-        # Terraform would leave out some of these grants.
-        *(f"google_cloud_run_v2_service_iam_member.{name}" for name in CALLERS),
-        *(f"google_cloudfunctions2_function_iam_member.{name}" for name in VIEWERS),
+    # No grant is lost, and no schedule and no subscription loses its target.
+    assert {each["address"]: each["action"] for each in planned} == {
+        "terraform_data.build": "replace",
+        "google_cloudfunctions2_function.processor": "change",
+        'google_cloudfunctions2_function.scheduled["anomaly"]': "change",
+        'google_cloudfunctions2_function.scheduled["compact"]': "change",
     }
-    assert all(each["loses"] is None for each in planned)
-    assert "the last update of its code failed" in site.run("plan").stdout
+    assert "the last update of a function failed" in site.run("plan").stdout
     assert site.run("deploy", "--yes").returncode == 0
+    google.changed = {"google_cloudfunctions2_function": {"state": "ACTIVE"}}
+    assert site.run("plan", "--detailed-exitcode").returncode == 0
 
 
 @pytest.mark.slow
@@ -218,7 +219,9 @@ def test_the_channel_of_a_removed_address_is_deleted(site: Terminal, google: Goo
 
 
 @pytest.mark.slow
-def test_a_store_that_would_be_replaced_is_reported(site: Terminal, google: Google) -> None:
+def test_a_store_that_would_be_replaced_is_reported(
+    site: Terminal, google: Google, embedded: State
+) -> None:
     assert site.run("deploy", "--yes").returncode == 0
     google.fixed = {"google_storage_bucket": "location"}
     variable = site.folder / "mcloud.toml"
@@ -231,19 +234,30 @@ def test_a_store_that_would_be_replaced_is_reported(site: Terminal, google: Goog
     refused = site.run("deploy", "--yes", "--confirm", "mcloud-raw-mcloud-local")
     assert (refused.returncode, refused.stdout) == (1, "gcp: failed, with nothing changed\n")
     assert refused.stderr.splitlines()[-1].startswith(
-        "error: gcp: the plan would delete or replace google_storage_bucket.raw, protected from"
-        " deletion; nothing was changed; undo the change in mcloud.toml"
+        "error: gcp: the plan would delete or replace google_storage_bucket.raw,"
+        " google_storage_bucket.staging, protected from deletion; nothing was changed; undo the"
+        " change in mcloud.toml"
     )
     moved = variable.read_text()
     unprotected = moved.replace("variables = { ", "variables = { deletion_protection = false, ")
     variable.write_text(unprotected.replace("europe-west1", "us-central1"))
     assert site.run("deploy", "--yes").returncode == 0
     variable.write_text(unprotected)
+    to = embedded.resources()["gcp"]
+    blob = make_storage(to.project, to.storage_endpoint).bucket(to.raw_bucket).blob("raw/left")
+    blob.upload_from_string(b"trades")
     kept = site.run("deploy", "--yes")
     assert kept.returncode == 2
-    assert "the data in mcloud-raw-mcloud-local (raw trades) will be deleted" in kept.stderr
-    done = site.run("deploy", "--yes", "--confirm", "mcloud-raw-mcloud-local")
+    stores = "mcloud-raw-mcloud-local (raw trades), mcloud-staging-mcloud-local (raw trades)"
+    assert f"the data in {stores} will be deleted" in kept.stderr
+    assert blob.exists()
+    # The provider would delete one object after another.
+    done = site.run("deploy", "--yes", "--confirm", "mcloud")
     assert done.returncode == 0, done.stderr
+    assert re.search(
+        r"^gcp: deleted [\d,]+ versions of objects in mcloud-raw-mcloud-local$", done.stderr, re.M
+    )
+    assert not blob.exists()
 
 
 def test_a_variable_of_the_shell_does_not_move_a_site(site: Terminal) -> None:
@@ -318,7 +332,9 @@ def test_ctrl_c_waits_for_terraform_and_leaves_no_lock(site: Terminal, google: G
     done = said.count("  created ") + err.count("  created ")
     assert done > 0
     left = f"gcp: interrupted after {done} of (\\d+) changes, which are saved in the state\n"
-    total = int(re.fullmatch(left, out)[1])
+    found = re.fullmatch(left, out)
+    assert found, out + said + err
+    total = int(found[1])
     assert done < total
     assert err.endswith("interrupted\n")
     assert not lock_file(site).exists()

@@ -35,6 +35,8 @@ def test_life_of_a_stack(tmp_path: Path, endpoint_url: str, bundles: dict[str, s
     outputs = module.outputs()
     to = AwsResources.from_outputs({**outputs, "endpoint_url": endpoint_url})
     assert changes(module) == {}
+    assert module.move_back() > 10  # a stack from before
+    assert changes(module) == {}
 
     # The resources that Terraform made turn trades into exact candles.
     site = AwsSite("aws", to)
@@ -52,8 +54,8 @@ def test_life_of_a_stack(tmp_path: Path, endpoint_url: str, bundles: dict[str, s
     module.set(**{**variables, "bundle": str(other)})
     assert changes(module) == {
         "aws_lambda_function.processor": ["update"],
-        "aws_lambda_function.anomaly[0]": ["update"],
-        "aws_lambda_function.compact[0]": ["update"],
+        'aws_lambda_function.scheduled["anomaly"]': ["update"],
+        'aws_lambda_function.scheduled["compact"]': ["update"],
     }
 
     module.run("destroy", "-input=false", "-no-color", "-auto-approve")

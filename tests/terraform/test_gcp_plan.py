@@ -1,8 +1,10 @@
 """The plan of the Google module, with checks for which checkov has no rule."""
 
+import hashlib
 import json
 import re
 from collections.abc import Callable
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,6 @@ from .conftest import PROJECT
 from .module import Module, gcp_module, only, resources, values
 from .permissions.google_roles import granted
 
-OF_FUNCTIONS = ("processor", "anomaly", "compact")
 DATABASE = f'resource.name == "projects/{PROJECT}/databases/mcloud"'
 
 
@@ -69,9 +70,13 @@ def test_the_builder_reads_sources_only(gcp_state: list[dict[str, Any]]) -> None
     number = only(gcp_state, "google_billing_budget", "monthly")["budget_filter"][0]["projects"][0]
     number = number.removeprefix("projects/")
     bucket = f"projects/_/buckets/gcf-v2-sources-{number}-us-central1"
-    assert condition["expression"] == (
-        f'resource.name == "{bucket}" || resource.name.startsWith("{bucket}/objects/mcloud-")'
-    )
+    assert condition["expression"].split(" || ") == [
+        f'resource.name == "{bucket}"',
+        *(
+            f'resource.name.startsWith("{bucket}/objects/{function}/")'
+            for function in ("mcloud-processor", "mcloud-anomaly", "mcloud-compact")
+        ),
+    ]
     on_bucket = only(gcp_state, "google_storage_bucket_iam_member", "builder")
     assert on_bucket["bucket"] == only(gcp_state, "google_storage_bucket", "source")["name"]
 
@@ -114,17 +119,17 @@ def test_pubsub_calls_the_function_with_its_own_account(gcp_state: list[dict[str
 
 
 def test_scheduler_calls_the_function_with_its_own_account(gcp_state: list[dict[str, Any]]) -> None:
-    function = only(gcp_state, "google_cloudfunctions2_function", "anomaly")
+    function = only(gcp_state, "google_cloudfunctions2_function", "scheduled", "anomaly")
     uri = function["service_config"][0]["uri"]
     scheduler = only(gcp_state, "google_service_account", "scheduler")
-    (target,) = only(gcp_state, "google_cloud_scheduler_job", "anomaly")["http_target"]
+    (target,) = only(gcp_state, "google_cloud_scheduler_job", "scheduled", "anomaly")["http_target"]
     assert target["uri"] == uri
     assert target["oidc_token"] == [{"service_account_email": scheduler["email"], "audience": uri}]
-    grant = only(gcp_state, "google_cloud_run_v2_service_iam_member", "scheduler")
+    grant = only(gcp_state, "google_cloud_run_v2_service_iam_member", "scheduler", "anomaly")
     assert (grant["role"], grant["member"]) == ("roles/run.invoker", scheduler["member"])
 
     # A late call is useless, and a slow call is not interrupted.
-    job = only(gcp_state, "google_cloud_scheduler_job", "anomaly")
+    job = only(gcp_state, "google_cloud_scheduler_job", "scheduled", "anomaly")
     assert (job["schedule"], job["time_zone"]) == ("* * * * *", "Etc/UTC")
     assert job["attempt_deadline"] == f"{function['service_config'][0]['timeout_seconds']}s"
     (retry,) = job["retry_config"]
@@ -132,7 +137,7 @@ def test_scheduler_calls_the_function_with_its_own_account(gcp_state: list[dict[
 
 
 def test_the_anomaly_function_has_its_settings(gcp_state: list[dict[str, Any]]) -> None:
-    function = only(gcp_state, "google_cloudfunctions2_function", "anomaly")
+    function = only(gcp_state, "google_cloudfunctions2_function", "scheduled", "anomaly")
     (build,), (service,) = function["build_config"], function["service_config"]
     assert (build["runtime"], build["entry_point"]) == ("python313", "anomaly")
     assert (service["ingress_settings"], service["max_instance_count"]) == (
@@ -147,6 +152,42 @@ def test_the_anomaly_function_has_its_settings(gcp_state: list[dict[str, Any]]) 
     assert build["source"] == processor["build_config"][0]["source"]
 
 
+def test_a_subscription_writes_staged_objects(gcp_state: list[dict[str, Any]]) -> None:
+    bucket = only(gcp_state, "google_storage_bucket", "staging")
+    assert bucket["name"] == f"mcloud-staging-{PROJECT}"
+    assert bucket["uniform_bucket_level_access"]
+    assert bucket["public_access_prevention"] == "enforced"
+    assert bucket["versioning"] == []
+    assert [each["retention_duration_seconds"] for each in bucket["soft_delete_policy"]] == [0]
+    # Nothing but compaction removes or moves a staged object: it may hold the only copy of a trade.
+    actions = {rule["action"][0]["type"] for rule in bucket["lifecycle_rule"]}
+    assert actions == {"AbortIncompleteMultipartUpload"}
+    export = only(gcp_state, "google_pubsub_subscription", "export")
+    (written,) = export["cloud_storage_config"]
+    expected = {
+        "bucket": bucket["name"],
+        "filename_prefix": "staged/",
+        "filename_datetime_format": "YYYY/MM/DD/hh/mm_ss",
+        "max_duration": "300s",
+        "max_bytes": 32 * 1024 * 1024,
+        "avro_config": [],
+    }
+    assert {key: written[key] for key in expected} == expected
+    # Pub/Sub refuses a window that is longer than the deadline.
+    assert export["ack_deadline_seconds"] >= 300
+    assert export["message_retention_duration"] == f"{14 * 86_400}s"
+    assert export["expiration_policy"] == [{"ttl": ""}]
+    agent = "serviceAccount:service-"
+    grants = {
+        each["values"]["role"]
+        for each in gcp_state
+        if each["type"] == "google_storage_bucket_iam_member"
+        and each["values"]["bucket"] == bucket["name"]
+        and each["values"]["member"].startswith(agent)
+    }
+    assert grants == {"roles/storage.objectCreator", "roles/storage.legacyBucketReader"}
+
+
 @pytest.mark.slow
 def test_compaction_alone_needs_the_scheduler(gcp: Module, bundles: dict[str, str]) -> None:
     plan = gcp.plan(project=PROJECT, bundle=bundles["gcp"], anomalies=False)
@@ -159,13 +200,13 @@ def test_compaction_alone_needs_the_scheduler(gcp: Module, bundles: dict[str, st
 
 
 def test_compaction_function_runs_once_an_hour(gcp_state: list[dict[str, Any]]) -> None:
-    function = only(gcp_state, "google_cloudfunctions2_function", "compact")
+    function = only(gcp_state, "google_cloudfunctions2_function", "scheduled", "compact")
     (build,), (service,) = function["build_config"], function["service_config"]
     assert build["entry_point"] == "compact"
     assert service["ingress_settings"] == "ALLOW_INTERNAL_ONLY"
     assert (service["max_instance_count"], service["available_memory"]) == (1, "1024Mi")
     assert service["environment_variables"]["TIMEOUT_SECONDS"] == str(service["timeout_seconds"])
-    job = only(gcp_state, "google_cloud_scheduler_job", "compact")
+    job = only(gcp_state, "google_cloud_scheduler_job", "scheduled", "compact")
     assert (job["schedule"], job["time_zone"]) == ("10 * * * *", "Etc/UTC")
     # Cloud Scheduler waits until the function has ended, and does not call it again.
     assert service["timeout_seconds"] < int(job["attempt_deadline"].rstrip("s")) <= 1800
@@ -174,24 +215,27 @@ def test_compaction_function_runs_once_an_hour(gcp_state: list[dict[str, Any]]) 
     (target,) = job["http_target"]
     assert target["uri"] == service["uri"]
     assert target["oidc_token"][0]["service_account_email"] == scheduler["email"]
-    grant = only(gcp_state, "google_cloud_run_v2_service_iam_member", "scheduler_compact")
+    grant = only(gcp_state, "google_cloud_run_v2_service_iam_member", "scheduler", "compact")
     assert (grant["role"], grant["member"]) == ("roles/run.invoker", scheduler["member"])
 
 
 def test_compaction_function_may_change_raw_trades_and_single_documents(
     gcp_state: list[dict[str, Any]],
 ) -> None:
-    assert granted(gcp_state, "compact") == {
+    allowed = granted(gcp_state, "compact")
+    assert {(on, right) for on, right in allowed if on not in ("bucket", "staging")} == {
         *(("database", f"datastore.entities.{verb}") for verb in ("create", "get", "update")),
-        *(("bucket", f"storage.objects.{verb}") for verb in ("get", "list")),
         *(("raw", f"storage.objects.{verb}") for verb in ("create", "delete")),
+        *(("staged", f"storage.objects.{verb}") for verb in ("create", "delete")),
     }
+    for bucket in ("bucket", "staging"):
+        assert {(bucket, f"storage.objects.{verb}") for verb in ("get", "list")} <= allowed
 
 
 def test_the_anomaly_function_may_only_store_and_delete_documents(
     gcp_state: list[dict[str, Any]],
 ) -> None:
-    account = only(gcp_state, "google_service_account", "anomaly")["member"]
+    account = only(gcp_state, "google_service_account", "scheduled", "anomaly")["member"]
     grants = [each for each in gcp_state if each.get("values", {}).get("member") == account]
     (grant,) = [each["values"] for each in grants if each["type"] != "google_service_account"]
     role = only(gcp_state, "google_project_iam_custom_role", "anomaly")
@@ -247,8 +291,9 @@ def test_the_operator_may_read_the_billing_export(
     reader = only(planned, "google_bigquery_dataset_iam_member", "operator_bill")
     assert (reader["project"], reader["dataset_id"]) == ("bills-1", "export_all")
     assert reader["role"] == "roles/bigquery.dataViewer"
-    asker = only(planned, "google_project_iam_member", "operator_queries")
-    assert (asker["project"], asker["role"]) == (PROJECT, "roles/bigquery.jobUser")
+    for state, allows in ((planned, True), (gcp_state, False)):
+        role = only(state, "google_project_iam_custom_role", "this", "operator_project")
+        assert ("bigquery.jobs.create" in role["permissions"]) == allows
 
 
 def test_the_index_of_candles_serves_the_newest_first(gcp_state: list[dict[str, Any]]) -> None:
@@ -272,7 +317,10 @@ def test_the_processor_has_its_settings(gcp_state: list[dict[str, Any]]) -> None
     (build,), (service,) = function["build_config"], function["service_config"]
     assert (build["runtime"], build["entry_point"]) == ("python313", "process")
     assert service["ingress_settings"] == "ALLOW_INTERNAL_ONLY"
-    assert service["environment_variables"] == {
+    variables = dict(service["environment_variables"])
+    since = datetime.fromisoformat(variables.pop("EXPORTED_SINCE"))
+    assert since.tzinfo is not None
+    assert variables == {
         "GOOGLE_CLOUD_PROJECT": PROJECT,
         "RAW_BUCKET": f"mcloud-raw-{PROJECT}",
         "THREADS": "8",
@@ -283,16 +331,23 @@ def test_the_processor_has_its_settings(gcp_state: list[dict[str, Any]]) -> None
     }
 
 
+def test_each_build_has_the_digest_of_the_code(
+    gcp_state: list[dict[str, Any]], bundles: dict[str, str]
+) -> None:
+    """``status`` and ``doctor`` compare it with what was built here."""
+    digest = hashlib.sha256(Path(bundles["gcp"]).read_bytes()).hexdigest()
+    functions = values(gcp_state, "google_cloudfunctions2_function")
+    assert len(functions) == 3
+    for function in functions:
+        (build,) = function["build_config"]
+        assert build["environment_variables"]["BUNDLE_SHA256"] == digest
+
+
 def test_the_processor_writes_spans_and_the_operator_reads_logs(
     gcp_state: list[dict[str, Any]],
 ) -> None:
-    for grant, account, role in (
-        ("processor_traces", "processor", "roles/cloudtrace.agent"),
-        ("operator_logs", "operator", "roles/logging.viewer"),
-    ):
-        values = only(gcp_state, "google_project_iam_member", grant)
-        member = only(gcp_state, "google_service_account", account)["member"]
-        assert (values["role"], values["member"]) == (role, member)
+    assert ("project", "cloudtrace.traces.patch") in granted(gcp_state, "processor")
+    assert ("project", "logging.logEntries.list") in granted(gcp_state, "operator")
 
 
 def test_rights_in_firestore_end_at_the_stacks_database(gcp_state: list[dict[str, Any]]) -> None:
@@ -300,7 +355,7 @@ def test_rights_in_firestore_end_at_the_stacks_database(gcp_state: list[dict[str
         each["values"]
         for each in gcp_state
         if each["type"] == "google_project_iam_member"
-        and ("datastore" in each["values"]["role"] or each["name"] in OF_FUNCTIONS)
+        and each["name"] in ("operator", "processor", "producer", "replicator", "scheduled")
     ]
     assert len(grants) == 6  # processor, producer, replicator, operator, anomaly, compact
     for grant in grants:
@@ -318,7 +373,8 @@ def test_the_replicator_sends_and_the_operator_does_not(gcp_state: list[dict[str
     assert publisher["member"] == letters["member"] == replicator
     # As a guard it checks whether the queue exists.
     looks = only(gcp_state, "google_pubsub_subscription_iam_member", "replicator_looks")
-    assert (looks["role"], looks["member"]) == ("roles/pubsub.viewer", replicator)
+    assert looks["member"] == replicator
+    assert ("subscription", "pubsub.subscriptions.get") in granted(gcp_state, "replicator")
     operator = only(gcp_state, "google_service_account", "operator")["member"]
     assert not any(
         each["values"]["member"] == operator
@@ -352,13 +408,15 @@ def test_life_of_a_stack(
     module.set(**gcp_everything)
     module.apply()
     assert module.changes() == {}
+    assert module.move_back() > 10  # a stack from before
+    assert module.changes() == {}
     other = tmp_path / "other.zip"
     other.write_bytes(Path(bundles["gcp"]).read_bytes() + b"\0")
     module.set(**{**gcp_everything, "bundle": str(other)})
     assert set(module.changes()) == {
         "google_cloudfunctions2_function.processor",
-        "google_cloudfunctions2_function.anomaly[0]",
-        "google_cloudfunctions2_function.compact[0]",
+        'google_cloudfunctions2_function.scheduled["anomaly"]',
+        'google_cloudfunctions2_function.scheduled["compact"]',
         "google_storage_bucket_object.bundle",
     }
     module.set(**gcp_everything | {"deletion_protection": False})
@@ -378,14 +436,15 @@ def test_a_role_that_is_made_again_has_another_id(
         module.apply()
         assert module.changes() == {}
         return {
-            each["name"]: each["values"]["role_id"]
+            each["index"] if each["name"] == "this" else each["name"]: each["values"]["role_id"]
             for each in module.state()
             if each["type"] == "google_project_iam_custom_role"
         }
 
     first = role_ids()
     assert re.fullmatch(r"mcloud_anomaly_\d{14}", first["anomaly"])
-    kept = {name: first[name] for name in ("archiver", "processor")}
+    kept = {name: each for name, each in first.items() if name != "anomaly"}
+    assert len(kept) == 9
     assert role_ids(anomalies=False) == kept
     again = role_ids()
     assert again["anomaly"] > first["anomaly"]
@@ -410,7 +469,7 @@ def test_dashboard_draws_what_the_alerts_watch(gcp_state: list[dict[str, Any]]) 
     dashboard = json.loads(only(gcp_state, "google_monitoring_dashboard", "this")["dashboard_json"])
     drawn = json.dumps(dashboard)
     policies = [each for each in of_rules(gcp_state) if each["display_name"] != "mcloud-silence"]
-    assert len(policies) == 7
+    assert len(policies) == 8
     for policy in policies:
         assert json.dumps(watched(policy)["filter"])[1:-1] in drawn
         assert policy["notification_channels"] != []
@@ -440,6 +499,7 @@ def test_alerts_are_those_of_the_rules(
         "mcloud-function-errors": 0,
         "mcloud-anomaly-errors": 0,
         "mcloud-compact-errors": 0,
+        "mcloud-staging-age": 600,
         "mcloud-function-throttles": 0,
         "mcloud-function-unreachable": 0,
     }
@@ -486,12 +546,20 @@ def watched(policy: dict[str, Any]) -> dict[str, Any]:
             },
         ),
         (
-            "google_cloudfunctions2_function.anomaly[0]",
-            {"google_cloud_run_v2_service_iam_member.scheduler[0]"},
+            'google_cloudfunctions2_function.scheduled["anomaly"]',
+            {
+                'google_cloud_run_v2_service_iam_member.scheduler["anomaly"]',
+                'google_cloudfunctions2_function_iam_member.operator_scheduled["anomaly"]',
+                'google_cloudfunctions2_function_iam_member.replicator_looks_scheduled["anomaly"]',
+            },
         ),
         (
-            "google_cloudfunctions2_function.compact[0]",
-            {"google_cloud_run_v2_service_iam_member.scheduler_compact[0]"},
+            'google_cloudfunctions2_function.scheduled["compact"]',
+            {
+                'google_cloud_run_v2_service_iam_member.scheduler["compact"]',
+                'google_cloudfunctions2_function_iam_member.operator_scheduled["compact"]',
+                'google_cloudfunctions2_function_iam_member.replicator_looks_scheduled["compact"]',
+            },
         ),
     ],
 )
@@ -511,7 +579,7 @@ def test_the_last_good_source_remains_until_the_functions_are_built_again(
     # Terraform changes the functions in between, because they refer to the object.
     configured = gcp_plan["configuration"]["root_module"]["resources"]
     functions = [each for each in configured if each["type"] == "google_cloudfunctions2_function"]
-    assert sorted(each["name"] for each in functions) == sorted(OF_FUNCTIONS)
+    assert sorted(each["name"] for each in functions) == ["processor", "scheduled"]
     for each in functions:
         (build,) = each["expressions"]["build_config"]
         (place,) = build["source"][0]["storage_source"]

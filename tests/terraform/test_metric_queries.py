@@ -121,7 +121,9 @@ def test_alarms_and_charts_of_aws(aws_plan: dict[str, Any]) -> None:
     assert [fault for query in services for fault in query.faults()] == []
 
 
-@pytest.mark.parametrize("name", ["mcloud-trades-processor", "mcloud-trades-dlq"])
+@pytest.mark.parametrize(
+    "name", ["mcloud-trades-processor", "mcloud-trades-dlq", "mcloud-trades-export"]
+)
 def test_the_names_in_filters_are_those_of_resources(
     gcp_state: list[dict[str, Any]], name: str
 ) -> None:

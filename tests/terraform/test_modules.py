@@ -76,8 +76,7 @@ def test_providers_and_no_backend(cloud: str) -> None:
 
 def test_aws_outputs_are_the_sites_resources(aws_plan: dict[str, Any]) -> None:
     roles = {f"{name}_role_arn" for name in ("processor", "producer", "replicator", "operator")}
-    # The modules make no staging buckets yet.
-    site = {field.name for field in fields(AwsResources)} - {"endpoint_url", "staging_bucket"}
+    site = {field.name for field in fields(AwsResources)} - {"endpoint_url"}
     assert set(aws_plan["planned_values"]["outputs"]) == site | roles
 
 
@@ -88,8 +87,7 @@ def test_gcp_outputs_are_the_sites_resources(gcp_plan: dict[str, Any]) -> None:
     }
     site = {field.name for field in fields(GcpResources)}
     emulated = {name for name in site if name.endswith(("_endpoint", "_url", "_log"))}
-    # The modules make no staging buckets yet.
-    assert set(outputs) == (site - emulated - {"staging_bucket"}) | accounts
+    assert set(outputs) == (site - emulated) | accounts
     # The names equal those of the embedded site, as far as they are known before an apply.
     known = {name: output["value"] for name, output in outputs.items() if "value" in output}
     assert known == {
@@ -103,7 +101,10 @@ def test_gcp_outputs_are_the_sites_resources(gcp_plan: dict[str, Any]) -> None:
         "candles_collection": "candles",
         "control_collection": "control",
         "raw_bucket": f"mcloud-raw-{PROJECT}",
+        "staging_bucket": f"mcloud-staging-{PROJECT}",
+        "export_subscription": "mcloud-trades-export",
         "function": "mcloud-processor",
+        "scheduled_functions": "mcloud-anomaly,mcloud-compact",
     }
 
 
@@ -128,6 +129,8 @@ def test_optional_resources_can_be_omitted(cloud: str, request: pytest.FixtureRe
                 "aws_lambda_function_event_invoke_config",
                 "aws_budgets_budget",
                 "aws_cloudwatch_log_metric_filter",
+                "aws_kms_alias",
+                "aws_kms_key",
                 "aws_sns_topic_subscription",
             },
             "gcp": {
@@ -138,7 +141,7 @@ def test_optional_resources_can_be_omitted(cloud: str, request: pytest.FixtureRe
             },
         }[cloud]
     )
-    assert {"anomaly", "compact", "missed"}.isdisjoint(each["name"] for each in least)
+    assert {"anomaly", "compact", "missed", "scheduled"}.isdisjoint(each["name"] for each in least)
     assert not [each for each in least if re.match("anomal|compact", str(each.get("index", "")))]
 
 

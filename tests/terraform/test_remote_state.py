@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import boto3
 import pytest
@@ -18,6 +19,7 @@ from .module import terraform
 
 pytest.importorskip("tf", reason="the stand-in provider needs the PyPI package tf")
 
+from .permissions.proxies import http_door
 from .provider import Google, serving
 from .test_deploy_gcp import describe, only, workspace
 
@@ -92,8 +94,24 @@ def test_a_second_machine_reads_the_outputs_from_the_state(
     site.environment["MCLOUD_STATE"] = str(elsewhere)
     # Nothing but the backend: no provider is fetched, and none could be.
     providers = {name: site.environment.pop(name) for name in list(site.environment) if name in OWN}
-    there = site.run("outputs", "-o", "json")
+    refused: list[str] = []
+
+    def may_read_the_state(method: str, path: str) -> bool:
+        """Allow what docs/guide/deploy.md names: ListBucket, and GetObject on the key."""
+        target = urlsplit(path)
+        is_list = target.path in (f"/{BUCKET}", f"/{BUCKET}/") and "list-type=2" in target.query
+        passes = method in ("GET", "HEAD") and (is_list or target.path == f"/{BUCKET}/{KEY}")
+        if not passes:
+            refused.append(f"{method} {path}")
+        return passes
+
+    s3_url = site.environment["AWS_ENDPOINT_URL_S3"]
+    with http_door(urlsplit(s3_url).netloc, may_read_the_state) as address:
+        site.environment["AWS_ENDPOINT_URL_S3"] = address
+        there = site.run("outputs", "-o", "json")
+    site.environment["AWS_ENDPOINT_URL_S3"] = s3_url
     assert there.returncode == 0, there.stderr
+    assert refused == []
     assert json.loads(there.stdout) == here
     assert f"gcp: state in s3://{BUCKET}/{KEY}, read " in there.stderr
     assert not list(elsewhere.glob("state-*"))

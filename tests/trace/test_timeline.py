@@ -79,6 +79,30 @@ def test_log_lines_of_before_a_reset_and_of_redeliveries_are_ignored() -> None:
     assert times("aws", found, None, TRADE)["stored"] == 50_009
 
 
+def test_an_export_service_archives_a_trade_after_it_is_stored() -> None:
+    times = {name: at for name, at in TIMES.items() if name != "archived"}
+    line = LogLine(1.5, "stored", {"messages": 1, **times})
+    found = SiteFindings(trade=TRADE, key="raw/x", written=280.0, candle="C", lines=(line,))
+    timeline = stages("gcp", found, record({"gcp": 1_240}), TRADE)
+    last = [(each.name, each.at, each.source) for each in timeline[-2:]]
+    assert last == [
+        ("stored", 1_320, "the function's log"),
+        ("archived", 280_000, "date of the object"),
+    ]
+    assert all((row.after_ms or 0) >= 0 for row in described(timeline))
+    waiting = SiteFindings(archive_note="not in 23:00", lines=(line,))
+    assert stages("gcp", waiting, None, None)[-1] == ("archived", None, "not in 23:00")
+
+
+def test_log_lines_of_before_a_reset_are_ignored_with_an_export_service() -> None:
+    before, after = (
+        LogLine(at / 1000, "stored", {"began": at - 9, "stored": at}) for at in (50_000, 5_000_000)
+    )
+    found = SiteFindings(written=5_300.0, key="raw/x", lines=(before, after))
+    (stored,) = [each for each in stages("gcp", found, None, TRADE) if each.name == "stored"]
+    assert stored.at == 5_000_000
+
+
 def test_a_trade_in_transit() -> None:
     nothing = SiteFindings(
         candle_note="above the newest", archive_note="not in 23:00", log_note="no line"

@@ -19,9 +19,13 @@ from mcloud.clouds.access import (
 )
 from mcloud.clouds.aws.client import make_client, partition_of, translated
 from mcloud.clouds.aws.permissions import NEEDS, sample_arns
+from mcloud.clouds.resources import functions_of
 from mcloud.errors import Refused
 
 SERVICES = {"queue": "sqs", "function": "lambda", "candles": "dynamodb", "archive": "s3"}
+
+STAGING = ("staging", "staged", "foreign")
+"""Resources in NEEDS that belong to the staging bucket."""
 
 UNRESERVED = 100
 """Minimum of unreserved concurrent executions that Lambda requires in an account. [AWS: Lambda
@@ -61,6 +65,8 @@ class AwsAccess:
         denied: dict[str, list[str]] = {}
         unclear: dict[str, list[str]] = {}
         for key, actions in NEEDS[component].items():
+            if key in STAGING and not self._has_staging:
+                continue
             try:
                 with translated("IAM"):
                     pages = iam.get_paginator("simulate_principal_policy").paginate(
@@ -179,14 +185,18 @@ class AwsAccess:
         if self._target.resources is None:
             return 0
         found = 0
-        stack = self._target.stack
-        for name in (self._target.resources.function, f"{stack}-anomaly", f"{stack}-compact"):
+        for name in functions_of(self._target.resources.function):
             client = self._client("lambda")
             missing = client.exceptions.ResourceNotFoundException
             with translated(f"Lambda {name}"), suppress(missing):
                 answer = client.get_function_concurrency(FunctionName=name)
                 found += answer.get("ReservedConcurrentExecutions", 0)
         return found
+
+    @property
+    def _has_staging(self) -> bool:
+        """Whether the site has a staging bucket, which sites of earlier releases do not have."""
+        return bool(self._target.resources and self._target.resources.staging_bucket)
 
     def _caller(self) -> Any:
         with translated("AWS STS"):
@@ -227,6 +237,7 @@ class AwsAccess:
                 "oneself": source,
             }
         bucket = f"arn:{partition}:s3:::{to.raw_bucket}"
+        staging = f"arn:{partition}:s3:::{to.staging_bucket}"
         return {
             **sample_arns(partition, self._target.region, account, stack),
             "oneself": source,
@@ -238,6 +249,9 @@ class AwsAccess:
             "stream": "",
             "bucket": bucket,
             "raw": f"{bucket}/raw/any",
+            "staging": staging,
+            "staged": f"{staging}/staged/any",
+            "foreign": f"{staging}/foreign/any",
             "log group": arn("logs", f"log-group:/aws/lambda/{stack}-processor:*"),
             "alerts": arn("sns", f"{stack}-alerts"),
         }

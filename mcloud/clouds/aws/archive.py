@@ -1,17 +1,20 @@
 """The raw archive in S3."""
 
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from mcloud.clouds.aws.client import translated
-from mcloud.clouds.ports import StoredObject
+from mcloud.clouds.ports import Cleared, StoredObject
+from mcloud.errors import Unavailable
 from mcloud.market.archive import ArchiveObject, prefix
 
 _SYMBOLS = prefix("").rstrip("/")
 _EXISTS = ("PreconditionFailed",)
 # The object has another version, is being written, or no longer exists.
 _CHANGED = ("PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey")
+# botocore repeats a request that fails, but not one whose answer ends early.
+_READS = 3
 _MD5 = re.compile("[0-9a-f]{32}")
 
 
@@ -38,13 +41,35 @@ class S3Archive:
     def release(self, key: str) -> None:
         self.remove(key)
 
-    def clear(self) -> Sequence[str]:
-        return ()
+    def clear(self) -> Cleared:
+        return Cleared()
 
     def get(self, key: str) -> bytes:
+        what, left = f"S3 {self._bucket}/{key}", _READS
+        while True:
+            with translated(what):
+                answer = self._client.get_object(Bucket=self._bucket, Key=key)
+            try:
+                with translated(what):
+                    body: bytes = answer["Body"].read()
+                return body
+            except Unavailable:
+                left -= 1
+                if not left:
+                    raise
+
+    def stat(self, key: str) -> StoredObject | None:
+        from botocore.exceptions import ClientError
+
         with translated(f"S3 {self._bucket}/{key}"):
-            body: bytes = self._client.get_object(Bucket=self._bucket, Key=key)["Body"].read()
-        return body
+            try:
+                item = self._client.head_object(Bucket=self._bucket, Key=key)
+            except ClientError as error:
+                if error.response["Error"]["Code"] == "404":  # the answer has no body with a code
+                    return None
+                raise
+        written, tag = item["LastModified"].timestamp(), item["ETag"]
+        return StoredObject(key, item["ContentLength"], _md5(tag), written, tag)
 
     def list(self, prefix: str) -> Iterator[StoredObject]:
         pages = self._client.get_paginator("list_objects_v2").paginate(

@@ -1,12 +1,13 @@
 """boto3 clients, and the conversion of botocore's errors into those of mcloud."""
 
 import os
+import random
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from email.utils import parsedate_to_datetime
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from mcloud import __version__
@@ -61,7 +62,11 @@ _PASSING = {
     "TransactionInProgressException",
 }
 
+_UNCOMMON = {"KMSThrottling", "KmsThrottled", "Throttled"}
+"""Throttling codes that botocore does not know as such."""
+
 ATTEMPTS = 5
+CONNECT_TIMEOUT, READ_TIMEOUT = 5.0, 20.0  # seconds
 
 _lock = threading.RLock()
 """Held while sessions and clients are created, which is not thread-safe in botocore."""
@@ -73,13 +78,20 @@ created from.
 
 
 def make_client(
-    service: str, region: str, endpoint_url: str = "", *, attempts: int = ATTEMPTS
+    service: str,
+    region: str,
+    endpoint_url: str = "",
+    *,
+    attempts: int = ATTEMPTS,
+    read_timeout: float = READ_TIMEOUT,
 ) -> Any:
     """Return a thread-safe boto3 client. No credentials are fetched before its first call.
 
     Args:
         endpoint_url: URL of the embedded AWS, which accepts any credentials. Without it the usual
             chain of credentials applies, once for all clients of the process.
+        attempts: maximum number of attempts at each call.
+        read_timeout: seconds for which an attempt waits for an answer.
     """
     from botocore.config import Config
 
@@ -88,22 +100,37 @@ def make_client(
         # request.
         user_agent=f"mcloud/{__version__}",
         retries={"mode": "standard", "total_max_attempts": attempts},
-        connect_timeout=5,
-        read_timeout=20,
+        connect_timeout=CONNECT_TIMEOUT,
+        read_timeout=read_timeout,
         max_pool_connections=32,
     )
     with _lock, translated(f"AWS {service}"):
-        if not endpoint_url:
+        if endpoint_url:
+            client = _embedded_session().client(
+                service,
+                region_name=region,
+                config=config,
+                endpoint_url=endpoint_url,
+                aws_access_key_id="test",
+                aws_secret_access_key="test",
+            )
+        else:
             session, _ = _session(region)
-            return session.client(service, region_name=region, config=config)
-        return _embedded_session().client(
-            service,
-            region_name=region,
-            config=config,
-            endpoint_url=endpoint_url,
-            aws_access_key_id="test",
-            aws_secret_access_key="test",
-        )
+            client = session.client(service, region_name=region, config=config)
+        client.meta.events.register("needs-retry", partial(_retry_more, attempts))
+        return client
+
+
+def _retry_more(most: int, response: Any, attempts: int, **_: object) -> float | None:
+    """Return the pause in seconds before an attempt that botocore would not make, or None.
+
+    botocore retries the throttling codes that several services share, but not the spellings of a
+    single one.
+    """
+    code = response[1].get("Error", {}).get("Code", "") if response else ""
+    if attempts >= most or code not in _UNCOMMON:
+        return None
+    return random.uniform(0, 2 ** (attempts - 1))
 
 
 def check_credentials(region: str, seconds: float) -> None:

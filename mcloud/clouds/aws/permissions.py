@@ -11,6 +11,15 @@ from typing import Any
 Needs = dict[str, tuple[str, ...]]
 """Actions by the name of their resources."""
 
+_BUCKET_READS = (
+    *("s3:GetAccelerateConfiguration", "s3:GetBucketAcl", "s3:GetBucketCORS"),
+    *("s3:GetBucketLogging", "s3:GetBucketObjectLockConfiguration"),
+    *("s3:GetBucketOwnershipControls", "s3:GetBucketPolicy", "s3:GetBucketPublicAccessBlock"),
+    *("s3:GetBucketRequestPayment", "s3:GetBucketTagging", "s3:GetBucketVersioning"),
+    *("s3:GetBucketWebsite", "s3:GetEncryptionConfiguration", "s3:GetLifecycleConfiguration"),
+    *("s3:GetReplicationConfiguration", "s3:ListBucket"),
+)
+
 _READS: Needs = {
     "queues": ("sqs:GetQueueAttributes", "sqs:ListQueueTags"),
     "functions": (
@@ -24,16 +33,12 @@ _READS: Needs = {
         *("dynamodb:DescribeContinuousBackups", "dynamodb:DescribeTable"),
         *("dynamodb:DescribeTimeToLive", "dynamodb:ListTagsOfResource"),
     ),
-    "buckets": (
-        *("s3:GetAccelerateConfiguration", "s3:GetBucketAcl", "s3:GetBucketCORS"),
-        *("s3:GetBucketLogging", "s3:GetBucketObjectLockConfiguration"),
-        *("s3:GetBucketOwnershipControls", "s3:GetBucketPolicy", "s3:GetBucketPublicAccessBlock"),
-        *("s3:GetBucketRequestPayment", "s3:GetBucketTagging", "s3:GetBucketVersioning"),
-        *("s3:GetBucketWebsite", "s3:GetEncryptionConfiguration", "s3:GetLifecycleConfiguration"),
-        *("s3:GetReplicationConfiguration", "s3:ListBucket"),
-    ),
+    "buckets": _BUCKET_READS,
+    "staging buckets": _BUCKET_READS,
     "roles": (*("iam:GetRolePolicy", "iam:ListAttachedRolePolicies", "iam:ListRolePolicies"),),
     "log groups": ("logs:DescribeMetricFilters", "logs:ListTagsForResource"),
+    "delivery logs": ("logs:DescribeLogStreams", "logs:ListTagsForResource"),
+    "delivery streams": ("firehose:DescribeDeliveryStream", "firehose:ListTagsForDeliveryStream"),
     "topics": (
         *("sns:GetSubscriptionAttributes", "sns:GetTopicAttributes", "sns:ListTagsForResource"),
         "sns:ListSubscriptionsByTopic",
@@ -50,6 +55,14 @@ _READS: Needs = {
         "logs:DescribeLogGroups",
     ),
 }
+
+_BUCKET_WRITES = (
+    *("s3:CreateBucket", "s3:DeleteBucket", "s3:DeleteBucketPolicy", "s3:ListBucketVersions"),
+    *("s3:PutBucketOwnershipControls", "s3:PutBucketPolicy", "s3:PutBucketPublicAccessBlock"),
+    *("s3:PutBucketTagging", "s3:PutEncryptionConfiguration", "s3:PutLifecycleConfiguration"),
+)
+
+_OBJECT_WRITES = ("s3:DeleteObject", "s3:DeleteObjectVersion")
 
 _WRITES: Needs = {
     "queues": (
@@ -71,13 +84,16 @@ _WRITES: Needs = {
         *("dynamodb:CreateTable", "dynamodb:DeleteTable", "dynamodb:TagResource"),
         *("dynamodb:UntagResource", "dynamodb:UpdateContinuousBackups", "dynamodb:UpdateTable"),
     ),
-    "buckets": (
-        *("s3:CreateBucket", "s3:DeleteBucket", "s3:DeleteBucketPolicy", "s3:ListBucketVersions"),
-        *("s3:PutBucketOwnershipControls", "s3:PutBucketPolicy", "s3:PutBucketPublicAccessBlock"),
-        *("s3:PutBucketTagging", "s3:PutBucketVersioning", "s3:PutEncryptionConfiguration"),
-        "s3:PutLifecycleConfiguration",
+    "buckets": (*_BUCKET_WRITES, "s3:PutBucketVersioning"),
+    "staging buckets": _BUCKET_WRITES,
+    "objects": _OBJECT_WRITES,
+    "staged objects": _OBJECT_WRITES,
+    "delivery streams": (
+        *("firehose:CreateDeliveryStream", "firehose:DeleteDeliveryStream"),
+        *("firehose:StartDeliveryStreamEncryption", "firehose:StopDeliveryStreamEncryption"),
+        *("firehose:TagDeliveryStream", "firehose:UntagDeliveryStream"),
+        "firehose:UpdateDestination",
     ),
-    "objects": ("s3:DeleteObject", "s3:DeleteObjectVersion"),
     "roles": (
         *("iam:CreateRole", "iam:DeleteRole", "iam:DeleteRolePolicy", "iam:PutRolePolicy"),
         *("iam:ListInstanceProfilesForRole", "iam:TagRole", "iam:UntagRole"),
@@ -87,6 +103,11 @@ _WRITES: Needs = {
     "log groups": (
         *("logs:CreateLogGroup", "logs:DeleteLogGroup", "logs:DeleteMetricFilter"),
         *("logs:PutMetricFilter", "logs:PutRetentionPolicy", "logs:TagResource"),
+        "logs:UntagResource",
+    ),
+    "delivery logs": (
+        *("logs:CreateLogGroup", "logs:CreateLogStream", "logs:DeleteLogGroup"),
+        *("logs:DeleteLogStream", "logs:PutRetentionPolicy", "logs:TagResource"),
         "logs:UntagResource",
     ),
     "topics": (
@@ -132,6 +153,8 @@ NEEDS: dict[str, Needs] = {
         "control": ("dynamodb:DescribeTable", "dynamodb:Query", "dynamodb:GetItem"),
         "raw": ("s3:GetObject",),
         "bucket": ("s3:ListBucket",),
+        "staged": ("s3:GetObject",),
+        "staging": ("s3:ListBucket",),
         "log group": ("logs:FilterLogEvents",),
         "oneself": ("iam:SimulatePrincipalPolicy", "iam:GetRole"),
         "*": (
@@ -163,6 +186,9 @@ NEEDS: dict[str, Needs] = {
         ),
         "raw": ("s3:GetObject", "s3:PutObject", "s3:DeleteObject"),
         "bucket": ("s3:ListBucket",),
+        "staged": ("s3:GetObject", "s3:DeleteObject"),
+        "foreign": ("s3:PutObject",),
+        "staging": ("s3:ListBucket",),
     },
 }
 """Actions that a component needs, by the kind of resource. A planner reads the resources that
@@ -196,13 +222,26 @@ SCOPES: Mapping[str, ArnScope] = {
     "tables": ArnScope("arn:{partition}:dynamodb:{region}:{account}:table/{stack}-*", "candles"),
     "buckets": ArnScope("arn:{partition}:s3:::{stack}-raw-*", "any"),
     "objects": ArnScope("arn:{partition}:s3:::{stack}-raw-*/*", "any"),
+    "staging buckets": ArnScope("arn:{partition}:s3:::{stack}-staging-*", "any"),
+    "staged objects": ArnScope("arn:{partition}:s3:::{stack}-staging-*/*", "any"),
+    "delivery streams": ArnScope(
+        "arn:{partition}:firehose:{region}:{account}:deliverystream/{stack}-*", "trades"
+    ),
+    "delivery logs": ArnScope(
+        "arn:{partition}:logs:{region}:{account}:log-group:/aws/kinesisfirehose/{stack}-*",
+        "trades:*",
+    ),
     "roles": ArnScope("arn:{partition}:iam::{account}:role/{stack}-*", "processor"),
     "passed roles": ArnScope(
         "arn:{partition}:iam::{account}:role/{stack}-*",
         "processor",
         {
             "StringEquals": {
-                "iam:PassedToService": ("lambda.amazonaws.com", "scheduler.amazonaws.com")
+                "iam:PassedToService": (
+                    "firehose.amazonaws.com",
+                    "lambda.amazonaws.com",
+                    "scheduler.amazonaws.com",
+                )
             }
         },
     ),

@@ -2,12 +2,14 @@
 
 import base64
 from collections.abc import Callable
+from contextlib import closing
 from typing import Any
 
 from mcloud.clouds.aws.client import check_credentials, translated
 from mcloud.clouds.ports import FunctionCode, SiteService
-from mcloud.clouds.resources import AwsResources
+from mcloud.clouds.resources import AwsResources, deployed_functions
 from mcloud.errors import Refused
+from mcloud.workers import Workers
 
 
 class AwsProbe:
@@ -34,13 +36,18 @@ class AwsProbe:
         with translated(f"the {service}"):
             self._reads[service]()
 
-    def code(self, timeout: float) -> FunctionCode:
-        with translated("the function"):
-            found = self._lambda.get_function_configuration(FunctionName=self._to.function)
+    def code(self, timeout: float) -> list[FunctionCode]:
+        names = deployed_functions(self._to)
+        with closing(Workers(len(names))) as workers:
+            return workers.map(self._code, names)
+
+    def _code(self, name: str) -> FunctionCode:
+        with translated(f"the function {name}"):
+            found = self._lambda.get_function_configuration(FunctionName=name)
         failure = ""
         if found.get("LastUpdateStatus") == "Failed":
             failure = found.get("LastUpdateStatusReason") or "no reason"
-        return FunctionCode(base64.b64decode(found["CodeSha256"]).hex(), failure)
+        return FunctionCode(name, base64.b64decode(found["CodeSha256"]).hex(), failure)
 
 
 def _active(configuration: dict[str, Any]) -> None:

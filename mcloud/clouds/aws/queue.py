@@ -6,6 +6,7 @@ from typing import Any
 
 from mcloud.clouds.aws.client import passes, translated
 from mcloud.clouds.ports import DEAD_LETTER_HOLD, DeadLetter, Depth, Unsent
+from mcloud.deadline import is_brief
 from mcloud.errors import Refused, Unavailable
 from mcloud.market.envelope import Message
 
@@ -17,8 +18,14 @@ MAX_BATCH_IN_CHINA = 256 * 1024  # only the commercial and GovCloud regions have
 class SqsQueue:
     is_live = True
 
-    def __init__(self, client: Any, queue_url: str, dlq_url: str) -> None:
+    def __init__(
+        self, client: Any, queue_url: str, dlq_url: str, sender: Any | None = None
+    ) -> None:
+        """``sender`` is a client that retries nothing, for brief calls. A producer has retries of
+        its own, and has to know that a site throttles it.
+        """
         self._client = client
+        self._sender = client if sender is None else sender
         self._queue_url = queue_url
         self._dlq_url = dlq_url
         is_in_china = client.meta.region_name.startswith("cn-")
@@ -39,7 +46,8 @@ class SqsQueue:
                 for index, message in batch
             ]
             with translated(f"SQS {self._queue_url}"):
-                answer = self._client.send_message_batch(QueueUrl=self._queue_url, Entries=entries)
+                client = self._sender if is_brief() else self._client
+                answer = client.send_message_batch(QueueUrl=self._queue_url, Entries=entries)
             unsent += [
                 Unsent(
                     int(failed["Id"]),

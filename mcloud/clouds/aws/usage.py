@@ -11,10 +11,11 @@ from typing import Any, NamedTuple
 from mcloud.clouds.aws.client import translated
 from mcloud.clouds.days import GIB, SECONDS, Days, day_of, gib_months, share_of_month
 from mcloud.clouds.ports import Metered
-from mcloud.clouds.resources import AwsResources
+from mcloud.clouds.resources import AwsResources, functions_of, stack_of
 from mcloud.clouds.storage_classes import divided, growth, share
 from mcloud.errors import McloudError, Refused, Unavailable
 from mcloud.market.envelope import SQS_CHUNK
+from mcloud.market.staged import RECORD
 
 COMPACT_MEMORY = 1024  # MB of the compaction function, as in terraform/aws
 LATE = 3  # days until S3 has certainly reported the size of a bucket
@@ -66,6 +67,7 @@ class CloudWatchUsage:
             *self._messages(seen, end),
             *self._calls(seen, end),
             *_items(seen, tables, share, end),
+            *_exports(seen, end),
             *_objects(seen, start, end),
             *self._log(seen, share, end),
             *self._fixed(share, end),
@@ -89,7 +91,7 @@ class CloudWatchUsage:
                 ("size", "SentMessageSize"),
             ):
                 found[f"{queue} {name}"] = _MeterSeries("AWS/SQS", metric, name_of)
-        for function in _functions(to):
+        for function in functions_of(to.function):
             for name in ("Invocations", "Duration"):
                 called = (("FunctionName", function),)
                 found[f"{function} {name}"] = _MeterSeries("AWS/Lambda", name, called)
@@ -112,6 +114,10 @@ class CloudWatchUsage:
                 ),
                 "SampleCount",
             )
+        if to.delivery_stream:
+            stream_name = (("DeliveryStreamName", to.delivery_stream),)
+            for name in ("IncomingRecords", "IncomingBytes"):
+                found[name] = _MeterSeries("AWS/Firehose", name, stream_name)
         bucket = ("BucketName", to.raw_bucket)
         for meter, storage in _CLASSES.items():
             kind = ("StorageType", storage)
@@ -167,7 +173,7 @@ class CloudWatchUsage:
 
     def _calls(self, seen: Mapping[str, Days], end: float) -> Iterator[Metered]:
         source = "CloudWatch AWS/Lambda"
-        _, anomaly, compact = _functions(self._to)
+        _, anomaly, compact = functions_of(self._to.function)
         yield _metered("lambda_requests", self._all(seen, "Invocations"), source, end)
         # Only the scheduler calls these two functions.
         scheduled: dict[str, Decimal] = defaultdict(Decimal)
@@ -185,7 +191,7 @@ class CloudWatchUsage:
             yield Metered("lambda_gb_s", None, f"unknown: {memory}", end, exact=False)
             return
         days: dict[str, Decimal] = defaultdict(Decimal)
-        for function in _functions(self._to):
+        for function in functions_of(self._to.function):
             size = COMPACT_MEMORY if function == compact else memory
             for day, ms in seen[f"{function} Duration"].items():
                 days[day] += ms / 1000 * size / 1024
@@ -195,7 +201,7 @@ class CloudWatchUsage:
 
     def _all(self, seen: Mapping[str, Days], what: str) -> dict[str, Decimal]:
         days: dict[str, Decimal] = defaultdict(Decimal)
-        for function in _functions(self._to):
+        for function in functions_of(self._to.function):
             _add(days, seen[f"{function} {what}"])
         return days
 
@@ -225,9 +231,10 @@ class CloudWatchUsage:
             yield Metered("log_retention_days", days, "DescribeLogGroups", end, exact=True)
 
     def _log_groups(self) -> list[dict[str, Any]]:
-        names = [_group(function) for function in _functions(self._to)]
+        names = [_group(function) for function in functions_of(self._to.function)]
         with translated("CloudWatch Logs"):
-            answer = self._logs.describe_log_groups(logGroupNamePrefix=_group(_stack(self._to)))
+            prefix = _group(stack_of(self._to.function))
+            answer = self._logs.describe_log_groups(logGroupNamePrefix=prefix)
         return [each for each in answer["logGroups"] if each["logGroupName"] in names]
 
     def _fixed(self, share: Decimal, end: float) -> Iterator[Metered]:
@@ -237,12 +244,15 @@ class CloudWatchUsage:
             yield Metered("alarm_months", alarms * share, "DescribeAlarms", end, exact=False)
         else:
             yield Metered("alarm_months", None, f"unknown: {alarms}", end, exact=False)
-        for meter in ("dashboard_months", "kms_key_months"):
-            yield Metered(meter, share, "one in terraform/aws", end, exact=False)
+        yield Metered("dashboard_months", share, "one in terraform/aws", end, exact=False)
+        # A stack of an earlier release has a key that its outputs do not name, and no stream.
+        has_key = self._to.alerts_key or not self._to.delivery_stream
+        keys = share if has_key else Decimal(0)
+        yield Metered("kms_key_months", keys, "alerts_key in terraform/aws", end, exact=False)
         yield Metered("xray_traces", None, "unknown: X-Ray reports no count", end, exact=False)
 
     def _alarms(self) -> Decimal:
-        prefix = f"{_stack(self._to)}-"
+        prefix = f"{stack_of(self._to.function)}-"
         with translated("CloudWatch"):
             pages = self._cloudwatch.get_paginator("describe_alarms").paginate(
                 AlarmNamePrefix=prefix
@@ -270,6 +280,20 @@ def _items(
         size = sum((Decimal(t.get("TableSizeBytes", 0)) for t in tables.values()), Decimal(0))
         source = "DescribeTable, up to six hours old, assuming the same size all month"
         yield Metered(meter, size / GIB * share, source, end, exact=False)
+
+
+def _exports(seen: Mapping[str, Days], end: float) -> Iterator[Metered]:
+    """Yield the bytes that Firehose bills: each record counts as a multiple of 5 KiB. The processor
+    makes no larger ones, unless a message is longer.
+    """
+    if "IncomingRecords" in seen:
+        sizes = seen["IncomingBytes"]
+        days = {
+            day: max(records * RECORD, sizes.get(day, Decimal(0)))
+            for day, records in seen["IncomingRecords"].items()
+        }
+        source = "CloudWatch AWS/Firehose, records of 5 KiB"
+        yield _metered("firehose_bytes", days, source, end, exact=False)
 
 
 def _objects(seen: Mapping[str, Days], start: float, end: float) -> Iterator[Metered]:
@@ -391,18 +415,6 @@ def _asked(call: Callable[[], Any]) -> Any:
 
 def _is(table: Any) -> bool:
     return isinstance(table, dict)
-
-
-def _stack(to: AwsResources) -> str:
-    """Return the prefix of the names of all resources that Terraform creates."""
-    return to.function.removesuffix("-processor")
-
-
-def _functions(to: AwsResources) -> tuple[str, str, str]:
-    """Return the names of the processor, the anomaly and the compaction function. The last two may
-    not exist.
-    """
-    return to.function, f"{_stack(to)}-anomaly", f"{_stack(to)}-compact"
 
 
 def _group(function: str) -> str:

@@ -59,6 +59,15 @@ def needed_apis(variables: Mapping[str, Any]) -> tuple[str, ...]:
     return *APIS, *(api for api, is_needed in conditions.items() if is_needed)
 
 
+BUCKETS = {
+    "bucket": "raw_bucket",
+    "raw": "raw_bucket",
+    "staging": "staging_bucket",
+    "staged": "staging_bucket",
+}
+"""Names of the buckets in the outputs, by their names in NEEDS."""
+
+
 class _Misunderstood(Refused):
     """The request itself is wrong (HTTP 400)."""
 
@@ -102,6 +111,9 @@ class GcpAccess:
         for key, wanted in NEEDS[component].items():
             if key.startswith("billing") and key.replace(" ", "_") not in self._target.variables:
                 continue
+            to = self._target.resources
+            if key in BUCKETS and to is not None and not getattr(to, BUCKETS[key]):
+                continue  # a site of an earlier release has no staging bucket
             try:
                 held = self._held(key, wanted)
             except _Misunderstood as error:
@@ -134,27 +146,49 @@ class GcpAccess:
             f"run `gcloud billing projects link {self._project} --billing-account=ACCOUNT`",
         )
 
-    @understood("Google Cloud")
     def _apis(self) -> AccessFinding:
-        apis = needed_apis(self._target.variables)
-        names = [f"projects/{self._project}/services/{api}.googleapis.com" for api in apis]
         try:
-            answer = self._get(
-                "serviceusage", f"v1/projects/{self._project}/services:batchGet", {"names": names}
-            )
+            off = self.disabled_apis()
         except _NotSetUp as error:
             return AccessFinding(FAULT, error.message, error.remedy)
         except Refused as error:
             return not_told(error)
-        states = {each["name"].rpartition("/")[2]: each["state"] for each in answer["services"]}
-        off = sorted(name for name, state in states.items() if state != "ENABLED")
+        count = len(needed_apis(self._target.variables))
         # Terraform enables the missing services, for which one of them has to be enabled already.
         needed = off if self._target.resources else [each for each in off if "resource" in each]
         if needed:
             return AccessFinding(FAULT, f"switched off: {', '.join(needed)}", self._enable(needed))
         if off:
-            return AccessFinding(OK, f"`mcloud deploy` switches on {len(off)} of {len(states)}")
-        return AccessFinding(OK, f"all {len(states)} are on")
+            return AccessFinding(OK, f"`mcloud deploy` switches on {len(off)} of {count}")
+        return AccessFinding(OK, f"all {count} are on")
+
+    @understood("Google Cloud")
+    def disabled_apis(self) -> list[str]:
+        """Return the APIs that the site needs and that are disabled in its project, by name.
+
+        Raises:
+            Refused: the project's services cannot be listed.
+        """
+        apis = needed_apis(self._target.variables)
+        names = [f"projects/{self._project}/services/{api}.googleapis.com" for api in apis]
+        answer = self._get(
+            "serviceusage", f"v1/projects/{self._project}/services:batchGet", {"names": names}
+        )
+        states = {each["name"].rpartition("/")[2]: each["state"] for each in answer["services"]}
+        return sorted(name for name, state in states.items() if state != "ENABLED")
+
+    def request_agent(self, api: str) -> None:
+        """Request the service agent of an API, the account with which Google's service itself acts.
+
+        Google creates it at the first use otherwise, and refuses to grant it anything before. It
+        may still take a moment after this. No permission is needed:
+        https://cloud.google.com/iam/docs/create-service-agents.
+
+        Raises:
+            Refused: Google does not create it.
+        """
+        name = f"projects/{self._project}/services/{api}.googleapis.com"
+        self._ask("POST", "serviceusage", f"v1beta1/{name}:generateServiceIdentity")
 
     @understood("Google Cloud")
     def _database(self) -> AccessFinding:
@@ -219,8 +253,8 @@ class GcpAccess:
     def _held_of(self, key: str, permissions: tuple[str, ...]) -> list[str]:
         to, project = self._target.resources, f"projects/{self._project}"
         body = {"permissions": list(permissions)}
-        if key in ("bucket", "raw"):
-            path = f"storage/v1/b/{to.raw_bucket}/iam/testPermissions"
+        if key in BUCKETS:
+            path = f"storage/v1/b/{getattr(to, BUCKETS[key])}/iam/testPermissions"
             answer = self._get("storage", path, body)
         else:
             account = self._target.variables.get("billing_account")

@@ -1,13 +1,13 @@
 """The raw archive in Cloud Storage."""
 
 import base64
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
 from mcloud.clouds.gcp.client import TIMEOUT, storage_retry, translated
-from mcloud.clouds.ports import StoredObject
+from mcloud.clouds.ports import Cleared, StoredObject
 from mcloud.market.archive import ArchiveObject, prefix
 from mcloud.market.block import parse_block_key
 
@@ -59,8 +59,8 @@ class GcsArchive:
     def release(self, key: str) -> None:
         self.remove(key)
 
-    def clear(self) -> Sequence[str]:
-        return ()
+    def clear(self) -> Cleared:
+        return Cleared()
 
     def get(self, key: str) -> bytes:
         with translated(f"{self._what}/{key}"):
@@ -69,14 +69,17 @@ class GcsArchive:
             )
         return body
 
+    def stat(self, key: str) -> StoredObject | None:
+        with translated(f"{self._what}/{key}"):
+            blob = self._bucket.get_blob(key, timeout=TIMEOUT, retry=storage_retry())
+        return None if blob is None else _stored(blob)
+
     def list(self, prefix: str) -> Iterator[StoredObject]:
         with translated(self._what):
             for blob in self._bucket.list_blobs(
                 prefix=prefix, timeout=TIMEOUT, retry=storage_retry()
             ):
-                written = blob.updated.timestamp() if blob.updated else None
-                version = str(blob.generation)
-                yield StoredObject(blob.name, blob.size, _md5(blob.md5_hash), written, version)
+                yield _stored(blob)
 
     def symbols(self) -> Iterator[str]:
         with translated(self._what):
@@ -102,6 +105,13 @@ class GcsArchive:
             retry=storage_retry(),
             **condition,
         )
+
+
+def _stored(blob: Any) -> StoredObject:
+    written = blob.updated.timestamp() if blob.updated else None
+    return StoredObject(
+        blob.name, blob.size, _md5(blob.md5_hash), written, version=str(blob.generation)
+    )
 
 
 def _md5(digest: str | None) -> str:

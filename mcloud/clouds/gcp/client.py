@@ -14,12 +14,13 @@ from urllib.parse import urlsplit
 from mcloud import http
 from mcloud.clouds.causes import explain
 from mcloud.clouds.gcp.causes import CAUSES, LACKS, MISSING, SIGN_IN
-from mcloud.deadline import Asker
+from mcloud.deadline import Asker, is_brief
 from mcloud.errors import ConfigError, McloudError, Refused, Unavailable
 from mcloud.local_faults import is_local
 
 TIMEOUT = 10.0  # seconds, for one attempt at a call
 PATIENCE = 8.0  # seconds after which a failing call is no longer retried
+BRIEF = 0.3  # the same for a command that only reads; see ``bounded``
 
 CONNECTIONS = 32  # size of a storage client's connection pool, as on AWS
 
@@ -51,7 +52,8 @@ def retry() -> Any:
         from google.api_core.retry import Retry, if_exception_type
 
     passing = if_exception_type(*_passing())
-    return Retry(passing, initial=0.1, maximum=2.0, timeout=PATIENCE)
+    patience = BRIEF if is_brief() else PATIENCE
+    return Retry(passing, initial=0.1, maximum=2.0, timeout=patience)
 
 
 def passing_errors() -> tuple[type[Exception], ...]:
@@ -157,7 +159,7 @@ def storage_retry() -> Any:
     with _importing:
         from google.cloud.storage.retry import DEFAULT_RETRY
 
-    return DEFAULT_RETRY.with_timeout(PATIENCE)
+    return DEFAULT_RETRY.with_timeout(BRIEF if is_brief() else PATIENCE)
 
 
 class GcpSession:

@@ -4,7 +4,7 @@ https://cloud.google.com/firestore/docs/reference/rest/v1/projects.databases
 """
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,7 @@ class DatabaseBackup:
     """A backup of a database. It outlives the database, and is billed until it expires."""
 
     name: str
-    """Full name, in the form that ``gcloud firestore backups delete`` accepts."""
+    """Full name, which contains the location."""
     expires: str
     """Time at which Firestore deletes it, such as ``2026-12-01T03:00:00Z``."""
 
@@ -45,31 +45,44 @@ def backups(
     yield from sorted(mine, key=lambda backup: backup.expires)
 
 
-def backups_left(session: GcpSession, project: str, name: str, url: str = URL) -> Iterator[str]:
-    """Yield sentences about the backups of a deleted database, which are still billed.
+def delete_backup(session: GcpSession, backup: DatabaseBackup, url: str = URL) -> None:
+    """Delete a backup. It may have expired in the meantime.
 
-    They are the last resort after a mistaken destroy, so nothing here deletes them.
+    Raises:
+        Refused: the credentials may not delete it.
     """
-    try:
-        found = list(backups(session, project, name, url))
-    except McloudError as error:
-        yield (
-            f"backups of the database {name} may be left, and are billed until they expire:"
-            f" they cannot be listed ({error.message}); see"
-            f" `{shlex.join(('gcloud', 'firestore', 'backups', 'list', f'--project={project}'))}`"
-        )
-        return
-    if not found:
-        return
-    some = f"{len(found)} backups" if len(found) > 1 else "a backup"
-    yield (
-        f"{some} of the database {name} can still be restored, and you pay for storage until"
-        f" {found[-1].expires[:10]}; delete what you do not need with:"
+    with translated("Firestore"):
+        answer = session.ask("DELETE", f"{url}/v1/{backup.name}")
+    if not answer.ok and answer.status != 404:
+        raise refused("Firestore", answer)
+
+
+def counted(number: int) -> str:
+    return "a backup" if number == 1 else f"{number} backups"
+
+
+def described(found: Sequence[DatabaseBackup], name: str) -> str:
+    """Return a sentence about the backups of the database ``name``."""
+    return (
+        f"{counted(len(found))} of the database {name} can still be restored, and you pay for"
+        f" storage until {found[-1].expires[:10]}"
     )
-    for each in found:
-        _, _, _, location, _, backup = each.name.split("/")
-        command = ("gcloud", "firestore", "backups", "delete", f"--project={project}")
-        yield f"`{shlex.join((*command, f'--location={location}', f'--backup={backup}'))}`"
+
+
+def not_listed(error: McloudError, project: str, name: str) -> str:
+    """Return a sentence about backups that may exist."""
+    return (
+        f"backups of the database {name} may be left, and are billed until they expire:"
+        f" they cannot be listed ({error.message}); see"
+        f" `{shlex.join(('gcloud', 'firestore', 'backups', 'list', f'--project={project}'))}`"
+    )
+
+
+def deletion(project: str, backup: DatabaseBackup) -> str:
+    """Return the command that deletes a backup."""
+    _, _, _, location, _, name = backup.name.split("/")
+    command = ("gcloud", "firestore", "backups", "delete", f"--project={project}")
+    return shlex.join((*command, f"--location={location}", f"--backup={name}"))
 
 
 def _get(session: GcpSession, url: str) -> dict[str, Any]:

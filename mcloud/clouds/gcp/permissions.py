@@ -40,6 +40,7 @@ _WRITES: Needs = {
         *("cloudscheduler.jobs.delete", "cloudscheduler.jobs.enable"),
         *("cloudscheduler.jobs.update", "datastore.backupSchedules.create"),
         *("datastore.backupSchedules.delete", "datastore.backupSchedules.update"),
+        *("datastore.backups.delete", "datastore.backups.list"),
         *("datastore.databases.create", "datastore.databases.delete"),
         *("datastore.databases.update", "datastore.entities.get", "datastore.schemas.create"),
         *("datastore.schemas.delete", "datastore.schemas.update", "datastore.operations.get"),
@@ -84,6 +85,7 @@ NEEDS: dict[str, Needs] = {
             "datastore.entities.list",
         ),
         "bucket": ("storage.objects.get", "storage.objects.list"),
+        "staging": ("storage.objects.get", "storage.objects.list"),
         "project": (
             *("logging.logEntries.list", "monitoring.alertPolicies.list"),
             "monitoring.timeSeries.list",
@@ -107,6 +109,8 @@ NEEDS: dict[str, Needs] = {
         ),
         "bucket": ("storage.objects.get", "storage.objects.list"),
         "raw": ("storage.objects.create", "storage.objects.delete"),
+        "staging": ("storage.objects.get", "storage.objects.list"),
+        "staged": ("storage.objects.create", "storage.objects.delete"),
         "project": ("monitoring.timeSeries.list",),
     },
 }
@@ -115,7 +119,7 @@ Terraform reads for a plan, and a deployer also creates, changes and removes the
 components have the roles in ``terraform/gcp/iam.tf``.
 """
 
-CONDITIONAL = ("database", "raw", "billing dataset")
+CONDITIONAL = ("database", "raw", "staged", "billing dataset")
 """Resources whose permissions are granted under a condition or on a part only. A test of the whole
 project or bucket does not find these permissions.
 """

@@ -1,8 +1,9 @@
 """Health checks that make one cheap read from each service."""
 
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 from mcloud import http
@@ -14,8 +15,9 @@ from mcloud.clouds.gcp.client import (
     translated,
 )
 from mcloud.clouds.ports import FunctionCode, SiteService
-from mcloud.clouds.resources import GcpResources
+from mcloud.clouds.resources import GcpResources, deployed_functions
 from mcloud.errors import Refused, Unavailable
+from mcloud.workers import Workers
 
 
 class GcpProbe:
@@ -55,11 +57,16 @@ class GcpProbe:
         with translated(f"the {service}"):
             self._reads[service](timeout)
 
-    def code(self, timeout: float) -> FunctionCode:
+    def code(self, timeout: float) -> list[FunctionCode]:
         if self._to.function_url:
-            return FunctionCode("")  # the embedded function always runs the code of this mcloud
-        with translated("the function"):
-            found = self._function(timeout)
+            return []  # the embedded functions always run the code of this mcloud
+        names = deployed_functions(self._to)
+        with closing(Workers(len(names))) as workers:
+            return workers.map(partial(self._code, timeout), names)
+
+    def _code(self, timeout: float, name: str) -> FunctionCode:
+        with translated(f"the function {name}"):
+            found = self._function(name, timeout)
         failures = [
             each.get("message", "no reason")
             for each in found.get("stateMessages", ())
@@ -68,7 +75,7 @@ class GcpProbe:
         if found.get("state") == "FAILED" and not failures:
             failures = ["its state is FAILED"]
         variables = found.get("buildConfig", {}).get("environmentVariables", {})
-        return FunctionCode(variables.get("BUNDLE_SHA256", ""), "; ".join(failures))
+        return FunctionCode(name, variables.get("BUNDLE_SHA256", ""), "; ".join(failures))
 
     @cached_property
     def _session(self) -> GcpSession:
@@ -84,18 +91,15 @@ class GcpProbe:
             if status in (429, 503):
                 raise Unavailable(f"{to.function}: HTTP {status}")
             return
-        found = self._function(timeout)
+        found = self._function(to.function, timeout)
         if found.get("state") != "ACTIVE":
-            raise Refused(f"{self._name} is {found.get('state')}")
+            raise Refused(f"{found['name']} is {found.get('state')}")
 
-    def _function(self, timeout: float) -> dict[str, Any]:
-        url = f"{self._root}/v2/{self._name}"
-        answer = self._session.ask("GET", url, replace(http.GOOGLE, seconds=timeout))
-        if not answer.ok:
-            raise refused(self._name, answer)
-        return answer.document()
-
-    @property
-    def _name(self) -> str:
+    def _function(self, name: str, timeout: float) -> dict[str, Any]:
         to = self._to
-        return f"projects/{to.project}/locations/{to.region}/functions/{to.function}"
+        path = f"projects/{to.project}/locations/{to.region}/functions/{name}"
+        limit = replace(http.GOOGLE, seconds=timeout)
+        answer = self._session.ask("GET", f"{self._root}/v2/{path}", limit)
+        if not answer.ok:
+            raise refused(path, answer)
+        return answer.document()

@@ -16,7 +16,7 @@ from mcloud.clouds.gcp.ramp import WriteRamp
 from mcloud.clouds.gcp.usage import MonitoringUsage
 from mcloud.clouds.ports import Archive
 from mcloud.clouds.resources import Cloud, GcpResources
-from mcloud.clouds.staged import DELAY, EMBEDDED_DELAY, StagedArchive
+from mcloud.clouds.staged import EMBEDDED_DELAY, UNCHANGED, StagedArchive
 
 
 class GcpSite:
@@ -50,8 +50,10 @@ class GcpSite:
         archive = GcsArchive(storage, to.raw_bucket)
         if not to.staging_bucket:
             return archive
-        delay = EMBEDDED_DELAY if to.storage_endpoint else DELAY
-        return StagedArchive(archive, GcsArchive(storage, to.staging_bucket), delay=delay)
+        staging = GcsArchive(storage, to.staging_bucket)
+        if to.storage_endpoint:
+            return StagedArchive(archive, staging, delay=EMBEDDED_DELAY)
+        return StagedArchive(archive, staging, unchanged=UNCHANGED)
 
     @cached_property
     def control(self) -> FirestoreControl:

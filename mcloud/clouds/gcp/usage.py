@@ -11,7 +11,7 @@ from mcloud.clouds.days import SECONDS, day_of, gib_months, share_of_month
 from mcloud.clouds.gcp.client import TIMEOUT, retry, translated
 from mcloud.clouds.gcp.metrics import interval
 from mcloud.clouds.ports import Metered
-from mcloud.clouds.resources import GcpResources
+from mcloud.clouds.resources import SCHEDULED, GcpResources, functions_of, stack_of
 from mcloud.clouds.storage_classes import divided, growth, share
 from mcloud.deadline import gather
 from mcloud.errors import McloudError, reason_of
@@ -27,9 +27,6 @@ _CLASS_A = {
     *("UpdateObjectMetadata", "CreateBucket", "InsertBucket", "UpdateBucket", "PatchBucket"),
 }
 _FREE = {"DeleteObject", "DeleteBucket", "CancelResumableWrite"}
-
-_SCHEDULED = ("anomaly", "compact")
-"""Functions that a schedule calls, by the last part of their names."""
 
 _OF_FUNCTIONS = {
     "function_requests": "run.googleapis.com/request_count",
@@ -127,10 +124,12 @@ class MonitoringUsage:
 
     def _queries(self) -> dict[str, _Query]:
         to = self._to
-        stack = to.function.removesuffix("-processor")
-        functions = (to.function, *(f"{stack}-{each}" for each in _SCHEDULED))
+        functions = functions_of(to.function)
         database = f'resource.labels.database_id = "{to.database}"'
-        bucket = f'resource.labels.bucket_name = "{to.raw_bucket}"'
+        names = ", ".join(f'"{name}"' for name in (to.raw_bucket, to.staging_bucket) if name)
+        bucket = f"resource.labels.bucket_name = one_of({names})"
+        kept = [to.subscription, to.dlq_subscription]
+        kept += filter(None, [to.export_subscription])
         mine = f'resource.labels.subscription_id = "{to.subscription}"'
         return {
             **{
@@ -173,11 +172,21 @@ class MonitoringUsage:
                     f'resource.labels.subscription_id = "{name}"',
                     gauge=True,
                 )
-                for number, name in enumerate((to.subscription, to.dlq_subscription))
+                for number, name in enumerate(kept)
             },
+            **(
+                {
+                    "exported": _Query(
+                        "pubsub.googleapis.com/subscription/byte_cost",
+                        f'resource.labels.subscription_id = "{to.export_subscription}"',
+                    )
+                }
+                if to.export_subscription
+                else {}
+            ),
             "images": _Query(
                 "artifactregistry.googleapis.com/repository/size",
-                f'resource.labels.repository_id = "{stack}-functions"',
+                f'resource.labels.repository_id = "{stack_of(to.function)}-functions"',
                 gauge=True,
             ),
             "requests": _Query(
@@ -269,10 +278,10 @@ class _Made:
         yield self._sum("messages", ("messages",), source)
         for meter in _OF_FUNCTIONS:
             exact = meter not in ("function_seconds", "log_bytes")
-            parts = tuple(f"{meter} {number}" for number in range(1 + len(_SCHEDULED)))
+            parts = tuple(f"{meter} {number}" for number in range(1 + len(SCHEDULED)))
             yield self._sum(meter, parts, source, exact=exact)
         called = [
-            name for n, name in enumerate(_SCHEDULED, 1) if self._known(f"function_requests {n}")
+            name for n, name in enumerate(SCHEDULED, 1) if self._known(f"function_requests {n}")
         ]
         if called:
             jobs = len(called) * share_of_month(self._start, self._end)
@@ -301,8 +310,11 @@ class _Made:
         return replace(metered, has_free_tier=has_free_tier, source=metered.source + words)
 
     def others(self) -> Iterator[Metered]:
-        retained = ("retained 0", "retained 1")
+        retained = tuple(name for name in self._answers if name.startswith("retained "))
         yield self._level("pubsub_retained_gib_months", retained, lambda label: True)
+        if "exported" in self._answers:
+            source = "Cloud Monitoring, byte_cost"
+            yield self._sum("pubsub_export_bytes", ("exported",), source)
         yield self._level("image_gib_months", ("images",), lambda label: True)
 
     def objects(self) -> Iterator[Metered]:

@@ -15,6 +15,7 @@ from ministack.services import lambda_svc, sqs
 
 from mcloud.backoff import grown
 from mcloud.local.aws.metrics import EmbeddedMetrics
+from mcloud.local.deployment import VISIBILITY
 from mcloud.local.meter import Meter
 from mcloud.local.outage import SLOW, Outages
 
@@ -30,6 +31,8 @@ FIRST_RETURN, LONGEST_RETURN = 1.0, 4.0
 """Delay, in seconds, until a message that the function reported as failed is received again, and
 its maximum: it doubles with each failure. On AWS it is the queue's visibility timeout, which is
 minutes."""
+HIDE = 2.0
+"""Seconds between two extensions of the time for which messages are hidden."""
 
 _batch = threading.local()
 """State of a thread that processes a batch of a queue: ``running``, and whether the call
@@ -39,7 +42,7 @@ _batch = threading.local()
 def install(outages: Outages, metrics: EmbeddedMetrics, meter: Meter) -> None:
     """Patch ministack's poller to check for outages first, and to report its calls."""
     lambda_svc._poll_sqs = _held_up(lambda_svc._poll_sqs, outages)
-    lambda_svc._run_sqs_batch = _returning(_slowed(lambda_svc._run_sqs_batch, outages))
+    lambda_svc._run_sqs_batch = _returning(_hiding(_slowed(lambda_svc._run_sqs_batch, outages)))
     lambda_svc._execute_function = _observed(lambda_svc._execute_function, metrics, meter)
 
 
@@ -70,6 +73,38 @@ def _slowed(run: Callable[..., None], outages: Outages) -> Callable[..., None]:
         run(*arguments)
 
     return run_slowly
+
+
+def _hiding(run: Callable[..., None]) -> Callable[..., None]:
+    """Keep messages hidden while the function processes them, however slow the machine is.
+
+    On AWS the queue hides them for six times the timeout of the function. Here that would be too
+    long after a crash, so they are hidden again and again, each time for ``VISIBILITY``.
+    """
+
+    def run_hidden(
+        mapping: Any, function: Any, event: Any, batch: list[dict[str, Any]], *where: Any
+    ) -> None:
+        ended = threading.Event()
+
+        def hide() -> None:
+            handles = [each["receipt_handle"] for each in batch]
+            while not ended.wait(HIDE):
+                with sqs._queues_lock:
+                    until = time.time() + VISIBILITY
+                    for message, handle in zip(batch, handles, strict=True):
+                        if message["receipt_handle"] == handle:
+                            message["visible_at"] = max(message["visible_at"], until)
+
+        hiding = threading.Thread(target=hide, daemon=True)
+        hiding.start()
+        try:
+            run(mapping, function, event, batch, *where)
+        finally:
+            ended.set()
+            hiding.join()
+
+    return run_hidden
 
 
 def _returning(run: Callable[..., None]) -> Callable[..., None]:

@@ -20,6 +20,7 @@ SERVICES = {
     "dynamodbstreams": "candles",
     "streams.dynamodb": "candles",
     "s3": "archive",
+    "firehose": "archive",
 }
 LOOK = 0.1  # seconds between two checks of whether a hanging service is back
 

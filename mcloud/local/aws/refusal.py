@@ -10,12 +10,14 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/CommonErrors.html,
 # https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html#API_Invoke_Errors,
 # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Errors.html,
-# https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
+# https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html,
+# https://docs.aws.amazon.com/firehose/latest/APIReference/API_PutRecordBatch.html
 _CODES = {
     "sqs": ("RequestThrottled", 400),
     "lambda": ("TooManyRequestsException", 429),
     "dynamodb": ("ThrottlingException", 400),
     "s3": ("SlowDown", 503),
+    "firehose": ("ServiceUnavailableException", 503),
 }
 _OTHER = ("ThrottlingException", 400)
 _SENTENCE = "Rate exceeded"

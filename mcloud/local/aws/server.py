@@ -5,6 +5,7 @@ ministack runs in this process behind mcloud's middleware, on the port of minist
 """
 
 import argparse
+import os
 import sys
 import threading
 from collections.abc import Callable, Mapping
@@ -14,9 +15,11 @@ from pathlib import Path
 from types import ModuleType
 
 from ministack import app as ministack
-from ministack.services import cloudwatch, dynamodb, dynamodb_streams, lambda_svc, sqs
+from ministack.core import responses
+from ministack.services import cloudwatch, dynamodb, dynamodb_streams, firehose, lambda_svc, sqs
 
-from mcloud.local.aws import mapping, metering
+from mcloud.local.aws import kept_queues, mapping, metering
+from mcloud.local.aws.delivery import Deliveries
 from mcloud.local.aws.metrics import EmbeddedMetrics
 from mcloud.local.aws.middleware import Middleware
 from mcloud.local.meter import Meter
@@ -33,15 +36,26 @@ INSIDES: Mapping[ModuleType, tuple[str, ...]] = {
         *("_transact_get_items", "_transact_write_items"),
     ),
     dynamodb_streams: ("_get_records",),
+    firehose: (
+        *("_arrival_time", "_deliver_records_to_s3", "_dest_description", "_evaluate_prefix"),
+        *("_java_time", "_lock"),
+        *("_s3_bucket_from_arn", "_streams"),
+    ),
     lambda_svc: ("_ESM_BACKOFF_SECONDS", "_execute_function", "_poll_sqs", "_run_sqs_batch"),
-    sqs: ("_delete_messages_for_esm", "_queues", "_queues_lock", "_receive_messages_for_esm"),
+    responses: ("get_account_id", "new_uuid"),
+    sqs: (
+        *("_delete_messages_for_esm", "_queue_name_to_url", "_queue_url_for_account", "_queues"),
+        *("_queues_lock", "_receive_messages_for_esm", "load_persisted_state"),
+    ),
 }
 
 
 def main() -> None:
     arguments = argparse.ArgumentParser(prog="mcloud.local.aws.server", description=__doc__)
     arguments.add_argument("--home", type=Path, required=True)
-    home = arguments.parse_args().home
+    arguments.add_argument("--export-seconds", type=float)
+    options = arguments.parse_args()
+    home = options.home
     if missing := lacking():
         sys.exit(
             f"this ministack ({version('ministack')}) has no {', '.join(missing)}: "
@@ -52,7 +66,12 @@ def main() -> None:
     metrics = EmbeddedMetrics(meter)
     mapping.install(outages, metrics, meter)
     metering.install(meter)
-    for chore in (partial(metrics.pump_forever, _soon), meter.save_forever):
+    kept_queues.install()
+    address = f"http://{os.environ['BIND_HOST']}:{os.environ['GATEWAY_PORT']}"
+    deliveries = Deliveries(address, options.export_seconds)
+    deliveries.install()
+    pump = partial(metrics.pump_forever, _soon)
+    for chore in (pump, meter.save_forever, deliveries.deliver_forever):
         threading.Thread(target=chore, daemon=True).start()
     ministack.app = Middleware(ministack.app, outages, meter)
     try:

@@ -264,6 +264,22 @@ def _subscription_series(
     return Series(metric, {}, "pubsub_subscription", labels, GAUGE, INT64, unit, points)
 
 
+def _push_requests(
+    metric: str, seen: SubscriptionObservation, samples: list[_Sample]
+) -> Iterator[Series]:
+    labels = {"project_id": seen.project, "subscription_id": seen.subscription}
+    for code_class in seen.latencies:
+        points = [
+            Point(start, end, histogram.count)
+            for start, end, histogram in _deltas(samples, code_class)
+        ]
+        response = "ack" if code_class == "2xx" else f"remote_server_{code_class}"
+        yield Series(
+            *(metric, {"response_class": response}, "pubsub_subscription", labels),
+            *(DELTA, INT64, "1", points),
+        )
+
+
 def _request_count(
     metric: str, seen: SubscriptionObservation, samples: list[_Sample]
 ) -> Iterator[Series]:
@@ -328,6 +344,7 @@ _BUILT_IN: Final[
 ] = {
     "pubsub.googleapis.com/subscription/num_undelivered_messages": _undelivered,
     "pubsub.googleapis.com/subscription/oldest_unacked_message_age": _oldest_age,
+    "pubsub.googleapis.com/subscription/push_request_count": _push_requests,
     "run.googleapis.com/request_count": _request_count,
     "run.googleapis.com/request_latencies": _request_latencies,
 }

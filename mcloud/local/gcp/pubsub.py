@@ -8,7 +8,7 @@ least once and not in order, as on Google's service.
 
 import asyncio
 import base64
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -76,6 +76,7 @@ class PubSub:
         pushed: called after every push with the subscription's short name and the message.
         exported: called in the same way for every message that was written to a bucket.
         buckets: Cloud Storage for subscriptions that write there, if there is one.
+        longest: seconds after which a file is written there, if the subscription allows more.
     """
 
     def __init__(
@@ -85,9 +86,12 @@ class PubSub:
         pushed: Callable[[str, Any], None] = lambda subscription, message: None,
         exported: Callable[[str, Any], None] = lambda subscription, message: None,
         buckets: Buckets | None = None,
+        longest: float | None = None,
     ) -> None:
         self._clock = clock
         self._buckets = buckets
+        self._longest = longest
+        self._flushed_also: list[Callable[[], Awaitable[None]]] = []
         self._is_out = is_out
         self._pushed = pushed
         self._exported = exported
@@ -171,6 +175,10 @@ class PubSub:
         exports = Service(SERVICE, "Pub/Sub")
         exports.unary(METHOD, self.flush_exports, Empty, Empty)
         return [publisher, subscriber, self._schemas.service(), exports]
+
+    def flush_also(self, flush: Callable[[], Awaitable[None]]) -> None:
+        """Add something to write when clients flush the exports."""
+        self._flushed_also.append(flush)
 
     def close(self) -> None:
         """End the open streams, so that the server can stop. Their clients will retry."""
@@ -456,6 +464,8 @@ class PubSub:
         for subscription in tuple(self._subscriptions.values()):
             if isinstance(subscription.delivery, BucketExporter):
                 await subscription.delivery.flush()
+        for flush in self._flushed_also:
+            await flush()
         return Empty()
 
     async def _check_bucket(self, settings: Any) -> None:
@@ -507,7 +517,9 @@ class PubSub:
         if settings.push_config.push_endpoint:
             return Pusher(settings.push_config.push_endpoint, subscription)
         if settings.HasField("cloud_storage_config") and self._buckets is not None:
-            return BucketExporter(subscription, self._buckets, self._clock, self._exported)
+            return BucketExporter(
+                subscription, self._buckets, self._clock, self._exported, self._longest
+            )
         return None
 
     def _add_subscription(self, settings: Any) -> Subscription:

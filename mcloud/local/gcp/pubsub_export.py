@@ -1,5 +1,8 @@
 """Cloud Storage subscriptions, which collect messages in files and write each file as one object.
 
+The server can write files earlier than a subscription demands, so that nobody has to wait for
+minutes on a laptop.
+
 As documented in https://cloud.google.com/pubsub/docs/cloudstorage, a message is acknowledged when
 the object that contains it is complete. If the object cannot be written, its messages are delivered
 again after a pause, as with pushes. A message may therefore be in two objects.
@@ -91,6 +94,7 @@ class BucketExporter:
         buckets: Where objects are written.
         clock: Seconds since the epoch.
         exported: Called for every written message; see ``PubSub``.
+        longest: See ``PubSub``.
     """
 
     def __init__(
@@ -99,6 +103,7 @@ class BucketExporter:
         buckets: Buckets,
         clock: Callable[[], float],
         exported: Callable[[str, Any], None],
+        longest: float | None = None,
     ) -> None:
         self.consumer = Consumer(self._collect)
         self._subscription = subscription
@@ -107,6 +112,8 @@ class BucketExporter:
         self._exported = exported
         self._config = _without_state(subscription.settings.cloud_storage_config)
         self._seconds = to_seconds(self._config.max_duration)
+        if longest is not None:
+            self._seconds = min(self._seconds, longest)
         self._max_bytes = min(self._config.max_bytes or MAX_FILE_BYTES, MAX_FILE_BYTES)
         self._file: File | None = None
         self._timer: asyncio.TimerHandle | None = None

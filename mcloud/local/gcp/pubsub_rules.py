@@ -23,6 +23,7 @@ MAX_REQUEST_BYTES: Final = 10 * 1024 * 1024
 MAX_ATTRIBUTES: Final = 100
 MAX_ATTRIBUTE_KEY_BYTES: Final = 256
 MAX_ATTRIBUTE_VALUE_BYTES: Final = 1024
+DEFAULT_ACK_DEADLINE: Final = 10
 MAX_ACK_DEADLINE: Final = 600
 
 DELETED_TOPIC: Final = "_deleted-topic_"
@@ -153,7 +154,7 @@ def complete_subscription(settings: Any) -> None:
     for name, feature in _NOT_OFFERED:
         if _is_set(settings, name):
             raise not_offered("Pub/Sub", feature)
-    settings.ack_deadline_seconds = settings.ack_deadline_seconds or 10
+    settings.ack_deadline_seconds = settings.ack_deadline_seconds or DEFAULT_ACK_DEADLINE
     check_ack_deadline(settings.ack_deadline_seconds)
     settings.push_config.SetInParent()
     check_push_config(settings.push_config)
@@ -170,6 +171,7 @@ def complete_subscription(settings: Any) -> None:
         if settings.push_config.push_endpoint:
             raise invalid("Only one of push_config and cloud_storage_config may be set.")
         complete_export(settings.cloud_storage_config)
+        _check_export_deadline(settings)
     if not settings.HasField("message_retention_duration"):
         settings.message_retention_duration.seconds = _WEEK
     if settings.HasField("dead_letter_policy"):
@@ -268,6 +270,21 @@ def _check_attributes(attributes: Any) -> None:
                 f"The value of attribute {key} is too long: "
                 f"the limit is {MAX_ATTRIBUTE_VALUE_BYTES} bytes."
             )
+
+
+def _check_export_deadline(settings: Any) -> None:
+    """Refuse a file that lasts longer than the leases of its messages.
+
+    The default deadline does not count, since Google's own examples do not change it:
+    https://cloud.google.com/pubsub/docs/create-cloudstorage-subscription#create_a_subscription
+    """
+    seconds = to_seconds(settings.cloud_storage_config.max_duration)
+    if DEFAULT_ACK_DEADLINE < settings.ack_deadline_seconds < seconds:
+        raise invalid(
+            f"The value for max_duration is too large. You passed {seconds:g}s in the request, but "
+            "it may not exceed the acknowledgement deadline of the subscription "
+            f"({settings.ack_deadline_seconds}s)."
+        )
 
 
 def _complete_dead_letter_policy(policy: Any) -> None:

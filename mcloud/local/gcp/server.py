@@ -4,7 +4,8 @@ One process serves Pub/Sub, Firestore and Cloud Monitoring on one port of 127.0.
 credentials, like Google's emulators. With ``--storage`` and ``--function`` it also opens the
 reverse proxies in front of the two servers of other projects. It prints "ready" on stdout when it
 answers, and stops on SIGTERM or SIGINT. With ``--state`` it continues from the state at its last
-stop, and otherwise writes nothing to the disk. With ``--home`` it applies outages.
+stop, and otherwise writes nothing to the disk. With ``--home`` it applies outages. With
+``--bridge`` it also does the work of a Cloud Storage subscription for another Pub/Sub.
 """
 
 import argparse
@@ -17,6 +18,7 @@ import socket
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -30,6 +32,7 @@ from mcloud.local.gcp.firestore import Firestore
 from mcloud.local.gcp.monitoring import Monitoring
 from mcloud.local.gcp.monitoring_operations import Operations
 from mcloud.local.gcp.pubsub import PubSub
+from mcloud.local.gcp.pubsub_bridge import Bridge, BridgeOptions
 from mcloud.local.gcp.pubsub_export import Buckets
 from mcloud.local.gcp.reverse_proxy import open_proxy
 from mcloud.local.gcp.rpc import Refusal, Service
@@ -81,6 +84,18 @@ class Gate:
             outage = self._outages.on(service)
 
 
+@dataclass(frozen=True)
+class Exports:
+    """Settings of the subscriptions that write to Cloud Storage."""
+
+    storage_url: str | None = None
+    """URL of Cloud Storage; None if there is none, and no such subscriptions."""
+    longest: float | None = None
+    """See ``PubSub``."""
+    bridge: BridgeOptions | None = None
+    """Another Pub/Sub, which has no such subscriptions itself."""
+
+
 class StartError(Exception):
     """Raised if the server cannot start. The message has the reason in one line."""
 
@@ -92,16 +107,25 @@ def main() -> int:
     arguments.add_argument("--state", type=Path, help="a folder; created if it does not exist")
     arguments.add_argument("--home", type=Path, help="of the embedded clouds")
     arguments.add_argument("--storage-url", help="Cloud Storage of subscriptions that write there")
+    arguments.add_argument(
+        "--export-seconds", type=float, help="longest time until they write an object"
+    )
+    arguments.add_argument(
+        "--bridge", type=BridgeOptions.parse, help="another Pub/Sub, as BridgeOptions.encode()"
+    )
     for name in PROXIES:
         arguments.add_argument(f"--{name}", type=_ports, help="PORT:PORT-BEHIND", metavar="P:B")
     options = arguments.parse_args()
     if not options.home and (options.storage or options.function):
         arguments.error("--storage and --function need --home")
+    if options.bridge and not options.storage_url:
+        arguments.error("--bridge needs --storage-url")
     proxies = {
         service: ports for name, service in PROXIES.items() if (ports := getattr(options, name))
     }
     try:
-        asyncio.run(serve(options.port, options.state, options.home, proxies, options.storage_url))
+        exports = Exports(options.storage_url, options.export_seconds, options.bridge)
+        asyncio.run(serve(options.port, options.state, options.home, proxies, exports))
     except StartError as error:
         print(error, file=sys.stderr)
         return 1
@@ -113,7 +137,7 @@ async def serve(
     state: Path | None,
     home: Path | None = None,
     proxies: Mapping[str, tuple[int, int]] | None = None,
-    storage_url: str | None = None,
+    exports: Exports | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT.
 
@@ -122,7 +146,7 @@ async def serve(
         state: folder of their state.
         home: folder of the embedded clouds, which contains the outages.
         proxies: by service of another project, its port and the port of the server behind it.
-        storage_url: URL of Cloud Storage, for subscriptions that write there.
+        exports: settings of the subscriptions that write to Cloud Storage.
 
     Raises:
         StartError: the port is taken, or the state cannot be read.
@@ -131,7 +155,8 @@ async def serve(
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     outages, meter = (Outages(home, "gcp"), Meter(home, "gcp")) if home else (None, None)
-    buckets = Buckets(storage_url) if storage_url else None
+    exports = exports or Exports()
+    buckets = Buckets(exports.storage_url) if exports.storage_url else None
     if outages and meter:
         pubsub = PubSub(
             time.time,
@@ -139,9 +164,15 @@ async def serve(
             partial(_count_push, meter),
             partial(_count_export, meter),
             buckets,
+            exports.longest,
         )
     else:
-        pubsub = PubSub(time.time, buckets=buckets)
+        pubsub = PubSub(time.time, buckets=buckets, longest=exports.longest)
+    bridge = None
+    if exports.bridge and buckets:
+        exported = partial(_count_export, meter) if meter else _count_nothing
+        bridge = Bridge(exports.bridge, buckets, time.time, exported, exports.longest)
+        pubsub.flush_also(bridge.flush)
     monitoring = Monitoring(pubsub.observe, time.time)
     products: dict[str, Product] = {
         "pubsub": pubsub,
@@ -187,6 +218,7 @@ async def serve(
         for chore in (
             monitoring.sample_forever(),
             *([pubsub.wake_forever(), _save_forever(meter)] if meter else []),
+            *([bridge.run_forever()] if bridge else []),
         )
     ]
     print(f"ready on {HOST}:{port}", flush=True)
@@ -194,6 +226,8 @@ async def serve(
     for chore in chores:
         chore.cancel()
     pubsub.close()
+    if bridge:
+        await bridge.close()
     await server.stop(STOP_SECONDS)
     if state:
         save_state(state, products)
@@ -248,6 +282,10 @@ def _count_push(meter: Meter, subscription: str, message: Any) -> None:
 
 def _count_export(meter: Meter, subscription: str, message: Any) -> None:
     meter.add("pubsub_export_bytes", subscription, bill.message_bytes(message))
+
+
+def _count_nothing(subscription: str, message: Any) -> None:
+    """Without the folder of embedded clouds, there is no meter."""
 
 
 async def _save_forever(meter: Meter) -> None:

@@ -99,6 +99,15 @@ def disable_service(cloud: Cloud, call: Call) -> Json:
     return cloud.start_operation(call, call.name, {"response": found})
 
 
+@answer("serviceusage.services.generateServiceIdentity")
+def generate_agent(cloud: Cloud, call: Call) -> Json:
+    _, project, _, service = call.name.split("/")
+    api = service.partition(".")[0]
+    email = f"service-{cloud.number_of(project)}@gcp-sa-{api}.iam.gserviceaccount.com"
+    cloud.agents.add(email)
+    return cloud.start_operation(call, call.name, {"response": {"email": email}})
+
+
 def _enable(cloud: Cloud, project: str, *services: str) -> None:
     for service in services:
         cloud.enabled.setdefault((project, service), cloud.settings.clock())

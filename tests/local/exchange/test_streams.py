@@ -244,6 +244,7 @@ def test_the_end_of_a_connection_is_announced() -> None:
             assert [message["e"] for message in messages] == ["serverShutdown"]
 
 
+@pytest.mark.slow
 def test_a_slow_reader_is_cut_instead_of_buffered_without_end() -> None:
     # Far more than the socket buffers of both sides hold.
     trades = make_trades(60_000)
@@ -267,6 +268,7 @@ def test_at_full_speed_the_play_waits_for_its_readers() -> None:
         assert receive_ids(client, 60_000) == [trade.id for trade in trades]
 
 
+@pytest.mark.slow
 def test_a_reader_that_stays_slow_is_disconnected() -> None:
     last = make_trades(20, "ETHUSDT")  # so few that their reader is never too slow
     limits = Limits(backlog=1_000, patience=0.2)

@@ -23,6 +23,7 @@ from .serving import Serving
 PROJECT = "projects/p"
 UNDELIVERED = "pubsub.googleapis.com/subscription/num_undelivered_messages"
 OLDEST_AGE = "pubsub.googleapis.com/subscription/oldest_unacked_message_age"
+PUSHES = "pubsub.googleapis.com/subscription/push_request_count"
 COUNT = "run.googleapis.com/request_count"
 LATENCIES = "run.googleapis.com/request_latencies"
 HEARTBEAT = "custom.googleapis.com/heartbeat"
@@ -175,6 +176,21 @@ def test_pushes_count_by_class_between_samples(server: Server) -> None:
     assert (fresh.end_time - fresh.start_time).total_seconds() == 5
     assert by_class["2xx"].metric_kind == MetricDescriptor.DELTA
     assert dict(by_class["2xx"].resource.labels) == {"project_id": "p", "service_name": "process"}
+
+
+def test_pubsub_counts_pushes_by_what_became_of_them(server: Server) -> None:
+    server.wait(10)
+    server.push("2xx", 10, 20)
+    server.push("4xx", 40)
+    server.push("5xx", 40)
+    server.wait(10)
+    found = server.query(PUSHES)
+    counts = {
+        series.metric.labels["response_class"]: [each.value.int64_value for each in series.points]
+        for series in found
+    }
+    assert counts == {"ack": [2], "remote_server_4xx": [1], "remote_server_5xx": [1]}
+    assert dict(found[0].resource.labels) == {"project_id": "p", "subscription_id": "sub"}
 
 
 def test_pushes_before_the_first_sample_count(server: Server) -> None:

@@ -74,7 +74,12 @@ class Storage:
 class Cloud:
     """Pub/Sub with a clock that a test sets, one topic, and the clients."""
 
-    def __init__(self, storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(
+        self,
+        storage: Storage,
+        monkeypatch: pytest.MonkeyPatch,
+        longest: float | None = None,
+    ) -> None:
         self.now = 1_695_615_000.0  # 2023-09-25T04:10:00Z
         self.out = False
         self.exported: list[tuple[str, bytes]] = []
@@ -83,6 +88,7 @@ class Cloud:
             lambda service: self.out,
             exported=lambda name, message: self.exported.append((name, message.data)),
             buckets=Buckets(storage.url),
+            longest=longest,
         )
         self._serving = Serving(self.pubsub.services())
         self.host = self._serving.host
@@ -148,6 +154,17 @@ def test_a_file_ends_when_its_duration_has_passed(cloud: Cloud, storage: Storage
     eventually(lambda: not len(cloud.pubsub._subscriptions[NAME].backlog))
     short = NAME.rpartition("/")[2]
     eventually(lambda: cloud.exported == [(short, b"1"), (short, b"2")])
+
+
+def test_a_server_can_end_files_earlier(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    cloud = Cloud(storage, monkeypatch, longest=2.0)
+    cloud.subscribe(max_duration={"seconds": 60})
+    cloud.publish(b"1")
+    cloud.wait(1.9)
+    assert storage.written.empty()
+    cloud.wait(0.1)
+    assert next_file(storage)[1] == b"1"
+    cloud.stop()
 
 
 def test_a_file_ends_before_it_exceeds_its_bytes(cloud: Cloud, storage: Storage) -> None:

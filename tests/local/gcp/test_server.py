@@ -49,6 +49,7 @@ def _stop(process: "subprocess.Popen[str]") -> tuple[int, str]:
     return process.returncode, errors
 
 
+@pytest.mark.slow
 def test_everything_survives_a_restart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     state = tmp_path / "new" / "state"
     with _server(state) as (process, host):
@@ -90,6 +91,7 @@ def test_everything_survives_a_restart(tmp_path: Path, monkeypatch: pytest.Monke
         assert _stop(process) == (0, "")
 
 
+@pytest.mark.slow
 def test_a_restart_keeps_snapshots_and_what_was_acknowledged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -189,6 +191,7 @@ def test_a_damaged_state_is_one_line_and_stays(tmp_path: Path, content: str) -> 
     assert path.read_text() == content
 
 
+@pytest.mark.slow
 def test_a_state_that_cannot_be_read_as_messages_is_damaged(tmp_path: Path) -> None:
     with _server(tmp_path) as (process, _):
         assert _stop(process) == (0, "")

@@ -32,6 +32,7 @@ KEY = _arn("kms", "key/any")
 MAPPING = _arn("lambda", "event-source-mapping:any")
 ROLE = _arn("iam", f"role/{STACK}-processor", region="")
 TABLE = _arn("dynamodb", f"table/{STACK}-candles")
+DELIVERY = _arn("firehose", f"deliverystream/{STACK}-trades")
 TOPIC = _arn("sns", f"{STACK}-alerts")
 STREAM = "{stream}"
 CALLER = _arn("iam", "role/{caller}", region="")
@@ -55,6 +56,19 @@ OPERATIONS: Mapping[str, tuple[tuple[str, str], ...]] = {
         ("cloudwatch:TagResource", FOUND),
     ),
     "dynamodb:CreateTable": (("dynamodb:CreateTable", FOUND), ("dynamodb:TagResource", FOUND)),
+    "firehose:CreateDeliveryStream": (
+        ("firehose:CreateDeliveryStream", DELIVERY),
+        ("firehose:TagDeliveryStream", DELIVERY),
+        ("iam:PassRole", ROLE),
+    ),
+    **{
+        f"firehose:{operation}": ((f"firehose:{operation}", DELIVERY),)
+        for operation in (
+            *("DeleteDeliveryStream", "DescribeDeliveryStream", "ListTagsForDeliveryStream"),
+            *("PutRecordBatch", "StartDeliveryStreamEncryption", "StopDeliveryStreamEncryption"),
+            *("TagDeliveryStream", "UntagDeliveryStream", "UpdateDestination"),
+        )
+    },
     "iam:CreateRole": (("iam:CreateRole", FOUND), ("iam:TagRole", FOUND)),
     "kms:CreateKey": (("kms:CreateKey", "*"), ("kms:TagResource", "*")),
     "lambda:CreateEventSourceMapping": (
@@ -66,6 +80,7 @@ OPERATIONS: Mapping[str, tuple[tuple[str, str], ...]] = {
         ("lambda:TagResource", FUNCTION),
         ("iam:PassRole", ROLE),
     ),
+    "lambda:Invoke": (("lambda:InvokeFunction", FOUND),),
     "logs:CreateLogGroup": (("logs:CreateLogGroup", FOUND), ("logs:TagResource", FOUND)),
     "scheduler:CreateSchedule": (("scheduler:CreateSchedule", FOUND), ("iam:PassRole", ROLE)),
     "scheduler:UpdateSchedule": (("scheduler:UpdateSchedule", FOUND), ("iam:PassRole", ROLE)),

@@ -98,6 +98,10 @@ REST: tuple[tuple[str, str, frozenset[str]], ...] = (
         {"resourcemanager.projects.get"})),
     ("GET", r"/firestore/v1/projects/[^/]+/databases/[^/]+$", frozenset(
         {"datastore.databases.getMetadata"})),
+    ("POST", r"/bigquery/bigquery/v2/projects/[^/]+/queries$", frozenset(
+        {"bigquery.jobs.create", "bigquery.tables.getData"})),
+    ("POST", r"/v1/projects/-/serviceAccounts/[^/]+:generateAccessToken$", frozenset(
+        {"iam.serviceAccounts.getAccessToken"})),
     ("GET", r"/$", frozenset()),  # for the clock of the answer
     # Everybody may ask what he may do.
     ("POST", r".*:testIamPermissions$", frozenset()),
@@ -156,6 +160,8 @@ EXCEPTIONS: Mapping[str, frozenset[str]] = {
     ),
     "serviceusage.services.batchEnable": frozenset({"serviceusage.services.enable"}),
     "serviceusage.services.batchGet": frozenset({"serviceusage.services.get"}),
+    # https://cloud.google.com/iam/docs/create-service-agents: it needs no permission.
+    "serviceusage.services.generateServiceIdentity": frozenset(),
     "storage.buckets.insert": frozenset({"storage.buckets.create"}),
     "storage.objects.insert": frozenset({"storage.objects.create", "storage.objects.delete"}),
 }

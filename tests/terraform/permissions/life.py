@@ -4,28 +4,41 @@ import json
 import signal
 import sys
 import time
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import boto3
 from cli.conftest import Terminal
 from patience import PATIENCE, eventually
 
 from mcloud.clouds.aws import permissions as aws_permissions
+from mcloud.clouds.aws.archive import S3Archive
 from mcloud.clouds.aws.client import make_client
 from mcloud.clouds.aws.control import DynamoControl
-from mcloud.clouds.gcp.client import make_firestore, make_publisher, make_subscriber
+from mcloud.clouds.gcp.archive import GcsArchive
+from mcloud.clouds.gcp.client import (
+    make_firestore,
+    make_publisher,
+    make_storage,
+    make_subscriber,
+)
 from mcloud.clouds.gcp.control import FirestoreControl
 from mcloud.clouds.resources import GcpResources
 from mcloud.local import children, outage
 from mcloud.local.schedule import PERIODS, call, url_of
 from mcloud.local.state import State
+from mcloud.market.archive import pack
+from mcloud.market.trade import Trade
 
 from ..module import provider_mirror
 from .aws_operations import ACCOUNT, STACK
-from .proxies import Allow, GoogleCall, proxies
+from .google_roles import PUBSUB
+from .proxies import Allow, GoogleCall, door, proxies
 
 LONGEST = 900.0  # seconds for one command: the provider waits 25 s after each change of a queue
 START = 30.0  # seconds for a process to listen
@@ -38,6 +51,7 @@ VARIABLES: dict[str, object] = {
     "deletion_protection": False,
     "alert_email": "ops@example.com",
     "alert_publishers": ["operator", "replicator"],
+    "alerts_key": True,
     "max_silence": 900,
     "monthly_budget": 50,
     "function_timeout": 20,
@@ -84,7 +98,9 @@ class Aws:
         (port,) = children.free_ports(1)
         child = children.aws(port, self.home, self.home / "data")
         script = Path(__file__).with_name("aws_server.py")
-        command = (sys.executable, str(script), str(self.calls), "--home", str(self.home))
+        # Firehose need not wait as long as the stream says.
+        options = ("--home", str(self.home), "--export-seconds", "1")
+        command = (sys.executable, str(script), str(self.calls), *options)
         environment = {**child.environment, "AUTH": "true"}
         self._child = replace(child, command=command, environment=environment)
         self.url = f"http://{child.address}"
@@ -101,6 +117,18 @@ class Aws:
     def root(self, service: str) -> Any:
         """Return a client that may do everything, and whose calls are not noted."""
         return make_client(service, "us-east-1", self.url)
+
+    def client(self, role: str, service: str) -> Any:
+        """Return a client that has assumed a role."""
+        given = self.credentials(role)
+        return boto3.client(
+            service,
+            region_name="us-east-1",
+            endpoint_url=self.url,
+            aws_access_key_id=given["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=given["AWS_SECRET_ACCESS_KEY"],
+            aws_session_token=given["AWS_SESSION_TOKEN"],
+        )
 
     def control(self) -> DynamoControl:
         return DynamoControl(self.root("dynamodb"), f"{STACK}-control")
@@ -177,7 +205,7 @@ def live(folder: Path, embedded: State, allows: Allow) -> Life:
         planner = terminal("planner", "ci-planner", VARIABLES)
         run(planner, "doctor", "aws", "--role", "planner", codes=(0, 3))
         hands = {each: terminal(each, f"{STACK}-{each}", VARIABLES) for each in PEOPLE}
-        _use(hands, aws, google, call_scheduled)
+        _use(hands, aws, google, call_scheduled, calls)
         policies = aws.policies()
         run(planner, "plan", "aws", "--out", "plan")
         changed = terminal("deployer", "ci-deployer", CHANGED)
@@ -198,6 +226,7 @@ def _use(
     aws: Aws,
     google: GcpResources,
     call_scheduled: Callable[[str], None],
+    calls: set[GoogleCall],
 ) -> None:
     producer, replicator, operator = hands["producer"], hands["replicator"], hands["operator"]
     for sites, seed in (("aws,gcp", 1), ("aws", 2), ("gcp", 3)):
@@ -212,7 +241,7 @@ def _use(
     call_scheduled("anomaly")
     eventually(lambda: _finds_the_jump(producer, aws), pause=5)
 
-    _poison(aws, google)
+    _poison(aws, google, calls)
     for site in ("aws", "gcp"):
         run(operator, "dlq", "list", site)
         run(replicator, "dlq", "redrive", site, "--all", "--yes", codes=(0, 3))
@@ -220,20 +249,26 @@ def _use(
         run(operator, *command.split(), codes=(0, 1, 3))
     _for_a_while(operator, "alerts", "watch", "--interval", "1")
 
+    _export(google, calls)
     run(replicator, "replicate", "--once", codes=(0, 3))
+    _leave_for_compaction(aws, google, 301)
     run(replicator, "compact", "--symbols", "OLDUSDT", codes=(0, 3))
+    _leave_for_compaction(aws, google, 302)
     call_scheduled("compact")
-    answer = aws.root("lambda").invoke(FunctionName=f"{STACK}-compact")
-    assert "FunctionError" not in answer, answer["Payload"].read()
+    _call_on_schedule(aws)
     run(replicator, "verify", "--deep", "--repair", "--yes", codes=(0, 3))
     run(replicator, "resolve", "TWOUSDT", "1-20", "--keep", "aws", "--yes", codes=(0, 3))
     run(replicator, "restore", "gcp", "--from", "aws", "--yes", codes=(0, 3))
     functions = ("--engine", "functions", "--symbols", "SAMEUSDT")
     run(replicator, "restore", "aws", "--from", "gcp", *functions, "--yes", codes=(0, 3))
-    run(replicator, "failover", "gcp", "--yes", "--wait", "--reason", "a test", codes=(0, 3))
-    for command in ("guard pause", "guard resume", "alerts silence aws --for 2h --why test"):
+    for command in (
+        "failover gcp --yes --wait --reason test",
+        "guard pause",
+        "guard resume",
+        "alerts silence aws --for 2h --why test",
+    ):
         # They give up on a site that does not answer soon, as on a loaded machine.
-        eventually(lambda each=command: replicator.run(*each.split()).returncode == 0)
+        eventually(lambda each=command: replicator.run(*each.split()).returncode in (0, 3))
     silences = json.loads(run(replicator, "alerts", "silences", "-o", "json"))
     run(replicator, "alerts", "unsilence", silences[0]["id"])
     for site in (aws.control(), _control(google)):
@@ -247,10 +282,11 @@ def _use(
 
 
 READS = (
-    *("doctor", "status", "anomalies", "candles SAMEUSDT --from aws"),
-    *("candles SAMEUSDT --from gcp", "anomalies scan SAMEUSDT", "trace 1 --symbol OLDUSDT"),
+    *("doctor", "status", "anomalies", "candles SAMEUSDT --site aws"),
+    *("candles SAMEUSDT --site gcp", "anomalies scan SAMEUSDT", "trace 1 --symbol OLDUSDT"),
     *("cost report", "cost advise", "verify --deep", "documents list", "alerts silences"),
-    *("alerts test", "failover --history"),
+    *("alerts test", "failover --history", "logs --since 1h", "monitor --once", "metrics"),
+    "cost forecast",
 )
 """Commands of an operator."""
 
@@ -315,20 +351,93 @@ def _control(google: GcpResources) -> FirestoreControl:
     return FirestoreControl(firestore, google.control_collection)
 
 
-def _poison(aws: Aws, google: GcpResources) -> None:
-    """Put a dead letter into both dead-letter queues."""
+def _call_on_schedule(aws: Aws) -> None:
+    """Do with the role of each schedule what EventBridge Scheduler does: call the function, and
+    keep a call that failed."""
+    iam = aws.root("iam")
+    for name in PERIODS:
+        target = aws.root("scheduler").get_schedule(Name=f"{STACK}-{name}")["Target"]
+        role = target["RoleArn"].rpartition("/")[2]
+        # Only the service itself may assume the role, which ministack enforces.
+        trust = iam.get_role(RoleName=role)["Role"]["AssumeRolePolicyDocument"]
+        ours = _document("sts:AssumeRole", Principal={"AWS": f"arn:aws:iam::{ACCOUNT}:root"})
+        iam.update_assume_role_policy(RoleName=role, PolicyDocument=ours)
+        functions, queues = aws.client(role, "lambda"), aws.client(role, "sqs")
+        iam.update_assume_role_policy(RoleName=role, PolicyDocument=json.dumps(trust))
+        answer = functions.invoke(FunctionName=target["Arn"])
+        assert "FunctionError" not in answer, answer["Payload"].read()
+        queue = target["DeadLetterConfig"]["Arn"].rpartition(":")[2]
+        url = aws.root("sqs").get_queue_url(QueueName=queue)["QueueUrl"]
+        queues.send_message(QueueUrl=url, MessageBody="{}")
+
+
+def _poison(aws: Aws, google: GcpResources, calls: set[GoogleCall]) -> None:
+    """Put a dead letter into both dead-letter queues.
+
+    On Google Cloud, Pub/Sub itself forwards what the processor has refused too often, with
+    permissions on both sides:
+    https://docs.cloud.google.com/pubsub/docs/handling-failures#grant_forwarding_permissions.
+    """
     sqs = aws.root("sqs")
     url = sqs.get_queue_url(QueueName=f"{STACK}-trades-dlq")["QueueUrl"]
     sqs.send_message(QueueUrl=url, MessageBody="poison")
-    topic = f"projects/{google.project}/topics/{google.dlq_topic}"
+    topic = f"projects/{google.project}/topics/{google.topic}"
     make_publisher(google.pubsub_endpoint).publish(topic=topic, messages=[{"data": b"poison"}])
+    subscriber = make_subscriber(google.pubsub_endpoint)
+    name = f"projects/{google.project}/subscriptions/{google.dlq_subscription}"
+
+    def is_forwarded() -> bool:
+        pulled = subscriber.pull(subscription=name, max_messages=10, return_immediately=True)
+        ids = [each.ack_id for each in pulled.received_messages]
+        if ids:
+            subscriber.modify_ack_deadline(subscription=name, ack_ids=ids, ack_deadline_seconds=0)
+        return any(
+            each.message.attributes.get("CloudPubSubDeadLetterSourceSubscription")
+            == google.subscription
+            for each in pulled.received_messages
+        )
+
+    eventually(is_forwarded, pause=1)
+    calls.update(
+        GoogleCall(PUBSUB, "a dead letter", *needed)
+        for needed in (
+            ("subscription", "pubsub.subscriptions.consume"),
+            ("dlq_topic", "pubsub.topics.publish"),
+        )
+    )
+
+
+def _export(google: GcpResources, calls: set[GoogleCall]) -> None:
+    """Wait until Pub/Sub has written a staged object, after it has checked the bucket:
+    https://docs.cloud.google.com/pubsub/docs/create-cloudstorage-subscription.
+    """
+    storage = make_storage(google.project, google.storage_endpoint)
+    eventually(lambda: any(storage.list_blobs(google.staging_bucket, prefix="staged/")), pause=1)
+    for permission in ("storage.buckets.get", "storage.objects.create"):
+        calls.add(GoogleCall(PUBSUB, "an export", "staging", permission))
+
+
+def _leave_for_compaction(aws: Aws, google: GcpResources, trade_id: int) -> None:
+    """Archive a trade at each site as functions of earlier releases did, and stage a line that is
+    no message, which a compaction keeps elsewhere."""
+    key, line = f"staged/2024/08/08/23/{uuid.uuid4()}", "no message\n"
+    aws.root("s3").put_object(Bucket=f"{STACK}-staging-{ACCOUNT}", Key=key, Body=line.encode())
+    storage = make_storage(google.project, google.storage_endpoint)
+    storage.bucket(google.staging_bucket).blob(key).upload_from_string(line)
+    one = Decimal(1)
+    (item,) = pack([Trade("OLDUSDT", trade_id, one, one, OLD + trade_id, True)])
+    for archive in (
+        S3Archive(aws.root("s3"), f"{STACK}-raw-{ACCOUNT}"),
+        GcsArchive(storage, google.raw_bucket),
+    ):
+        archive.put(item)
 
 
 @contextmanager
 def _functions(
     folder: Path, google: GcpResources, allows: Allow, calls: set[GoogleCall]
 ) -> Iterator[Callable[[str], None]]:
-    """Run the functions of Google behind proxies of their own, in place of the embedded ones.
+    """Run the functions of Google between proxies of their own, in place of the embedded ones.
 
     The processor takes what is pushed to it; what is yielded calls a scheduled function by name.
     """
@@ -348,7 +457,10 @@ def _functions(
             child = children.function(port, port, folder / f"function-{component}", to)
             processes.append(child.start(folder, folder / f"{component}.log"))
             eventually(lambda address=child.address: children.answers(address))
-            urls[component] = f"http://{child.address}"
+            called = callers(component)
+            urls[component] = stack.enter_context(
+                door(f"http://{child.address}", called, allows, calls)
+            )
         push_to(urls["processor"])
         stack.callback(push_to, google.function_url)
 
@@ -356,6 +468,25 @@ def _functions(
             call(url_of(urls[name], name))
 
         yield call_scheduled
+
+
+def callers(component: str) -> frozenset[GoogleCall]:
+    """Return what a call of a function needs on Google Cloud, where IAM guards each function.
+
+    Pub/Sub makes a token for the account that may call the processor:
+    https://docs.cloud.google.com/pubsub/docs/authenticate-push-subscriptions. The service agent of
+    Cloud Scheduler has a role of Google's for its account.
+    """
+    service, invoke = f"service {STACK}-{component}", "run.routes.invoke"
+    if component != "processor":
+        return frozenset({GoogleCall("scheduler", "a call on schedule", service, invoke)})
+    token = "iam.serviceAccounts.getOpenIdToken"
+    return frozenset(
+        {
+            GoogleCall("invoker", "a push", service, invoke),
+            GoogleCall(PUBSUB, "a push", "account invoker", token),
+        }
+    )
 
 
 def _toml(google: GcpResources, variables: dict[str, object]) -> str:

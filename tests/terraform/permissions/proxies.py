@@ -19,6 +19,7 @@ from mcloud.clouds.resources import GcpResources
 from .google_operations import GRPC, UNKNOWN, rest
 
 HOST = "127.0.0.1"
+LONGEST = 120.0  # seconds for one request
 
 
 @dataclass(frozen=True)
@@ -118,22 +119,46 @@ def _grpc(to: GcpResources, passes: Passes) -> Iterator[str]:
 
 
 @contextmanager
+def door(url: str, noted: Set[GoogleCall], allows: Allow, calls: set[GoogleCall]) -> Iterator[str]:
+    """Yield an address that hands each request on to ``url``, and takes it for the calls that are
+    ``noted``."""
+
+    def passes(method: str, path: str) -> bool:
+        calls.update(noted)
+        return all(map(allows, noted))
+
+    with http_door(urlsplit(url).netloc, passes) as address:
+        yield address
+
+
+@contextmanager
 def _rest(to: GcpResources, passes: Passes) -> Iterator[str]:
-    behind = urlsplit(to.storage_endpoint).netloc
+    def passes_storage(method: str, path: str) -> bool:
+        needed = rest(method, path)
+        writes = needed & {"storage.objects.create", "storage.objects.delete"}
+        whole, part = ("bucket", "raw")
+        if to.staging_bucket and f"/{to.staging_bucket}/" in path:
+            whole, part = ("staging", "staged")
+        return passes(f"{method} {_route(path)}", part if writes else whole, needed)
+
+    with http_door(urlsplit(to.storage_endpoint).netloc, passes_storage) as address:
+        yield address
+
+
+@contextmanager
+def http_door(behind: str, passes: Callable[[str, str], bool]) -> Iterator[str]:
+    """Yield an address that hands requests on to ``behind``, a host and a port. Those that do not
+    pass, by method and path, are refused."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def handle_one(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            needed = rest(self.command, self.path)
-            writes = needed & {"storage.objects.create", "storage.objects.delete"}
-            if not passes(
-                f"{self.command} {_route(self.path)}", "raw" if writes else "bucket", needed
-            ):
+            if not passes(self.command, self.path):
                 self._reply(403, {"Content-Type": "application/json"}, _REFUSED)
                 return
-            connection = http.client.HTTPConnection(behind, timeout=60)
+            connection = http.client.HTTPConnection(behind, timeout=LONGEST)
             try:
                 headers = {k: v for k, v in self.headers.items() if k.lower() != "host"}
                 # Addresses in its answers are those of the host that it was asked as.
@@ -144,15 +169,19 @@ def _rest(to: GcpResources, passes: Passes) -> Iterator[str]:
                     for name, value in answer.getheaders()
                     if name.lower() not in ("content-length", "transfer-encoding", "connection")
                 }
-                self._reply(answer.status, kept, answer.read())
+                # The answer to HEAD has the length of a body that it does not have.
+                length = answer.getheader("Content-Length") if self.command == "HEAD" else None
+                self._reply(answer.status, kept, answer.read(), length)
             finally:
                 connection.close()
 
-        do_GET = do_POST = do_PUT = do_DELETE = handle_one
+        do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = handle_one
 
-        def _reply(self, status: int, headers: dict[str, str], body: bytes) -> None:
+        def _reply(
+            self, status: int, headers: dict[str, str], body: bytes, length: str | None = None
+        ) -> None:
             self.send_response_only(status)
-            for name, value in {**headers, "Content-Length": str(len(body))}.items():
+            for name, value in {**headers, "Content-Length": length or str(len(body))}.items():
                 self.send_header(name, value)
             self.end_headers()
             self.wfile.write(body)

@@ -1,10 +1,13 @@
-"""Settings that differ in other partitions of AWS, such as China."""
+"""Requests to SQS: their size by partition of AWS, and their retries."""
+
+from typing import Any
 
 import boto3
 import pytest
 from botocore.stub import ANY, Stubber
 
 from mcloud.clouds.aws.queue import SqsQueue
+from mcloud.deadline import briefly
 from mcloud.market.envelope import Message
 
 KIB = 1024
@@ -34,3 +37,23 @@ def test_the_batch_size_is_that_of_the_partition(region: str, batches: list[int]
             )
         assert SqsQueue(client, "q", "d").send(messages) == []
         stub.assert_no_pending_responses()
+
+
+class Client:
+    def __init__(self) -> None:
+        self.meta = type("Meta", (), {"region_name": "us-east-1"})
+        self.sent = 0
+
+    def send_message_batch(self, **request: Any) -> dict[str, Any]:
+        self.sent += len(request["Entries"])
+        return {}
+
+
+def test_only_brief_sends_use_the_client_that_retries_nothing() -> None:
+    usual, once = Client(), Client()
+    queue = SqsQueue(usual, "queue", "dlq", once)
+    message = Message("a", {})
+    queue.send([message])
+    assert (usual.sent, once.sent) == (1, 0)
+    briefly(lambda: queue.send([message]))
+    assert (usual.sent, once.sent) == (1, 1)
