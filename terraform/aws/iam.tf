@@ -262,7 +262,13 @@ data "aws_iam_policy_document" "operator" {
   statement {
     sid       = "Archive"
     actions   = ["s3:GetObject"]
-    resources = ["${aws_s3_bucket.raw.arn}/raw/*", "${aws_s3_bucket.staging.arn}/staged/*"]
+    resources = ["${aws_s3_bucket.raw.arn}/raw/*"]
+  }
+
+  statement {
+    sid       = "Staged"
+    actions   = ["s3:GetObject"]
+    resources = ["${aws_s3_bucket.staging.arn}/staged/*"]
   }
 
   statement {

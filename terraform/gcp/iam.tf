@@ -4,8 +4,11 @@ locals {
   # Permissions of Firestore are granted on the project. The condition limits them to the database
   # of this stack.
   database_only = "resource.type == \"firestore.googleapis.com/Database\" && resource.name == \"projects/${var.project}/databases/${local.database}\""
-  staging_only  = "resource.name.startsWith(\"projects/_/buckets/${google_storage_bucket.staging.name}/objects/\")"
-  raw_only      = "resource.name.startsWith(\"projects/_/buckets/${google_storage_bucket.raw.name}/objects/raw/\")"
+  staging_only = join(" || ", [
+    for folder in ["staged", "foreign"] :
+    "resource.name.startsWith(\"projects/_/buckets/${google_storage_bucket.staging.name}/objects/${folder}/\")"
+  ])
+  raw_only = "resource.name.startsWith(\"projects/_/buckets/${google_storage_bucket.raw.name}/objects/raw/\")"
 
   role_prefix = replace(var.name, "-", "_") # a role's id has no hyphens
 

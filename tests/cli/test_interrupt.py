@@ -17,7 +17,7 @@ from patience import PATIENCE, eventually
 
 from mcloud.cli import session
 from mcloud.clouds.resources import AwsResources
-from mcloud.local import control
+from mcloud.local import control, outage
 from mcloud.local.children import MARK
 from mcloud.local.state import Home
 
@@ -34,7 +34,7 @@ PHASES: dict[str, Callable[[Home], bool]] = {
     "provisioning": lambda home: _stage(home) >= STAGES.index("provisioning"),
     "ready": lambda home: _stage(home) >= STAGES.index("ready"),
     "sending": lambda home: _staged(home) > 0,
-    "judging": lambda home: _staged(home) > 1,
+    "a site is out": lambda home: home.folder.is_dir() and bool(outage.active(home.folder)),
 }
 INT, TERM = signal.SIGINT, signal.SIGTERM
 
@@ -51,7 +51,8 @@ INT, TERM = signal.SIGINT, signal.SIGTERM
         ("provisioning", INT),
         ("ready", TERM),
         ("sending", INT),
-        ("judging", TERM),
+        ("sending", TERM),
+        ("a site is out", INT),
     ],
 )
 def test_an_interrupted_demo_leaves_nothing_behind(

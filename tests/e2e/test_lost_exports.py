@@ -7,6 +7,7 @@ from subprocess import CompletedProcess
 from typing import Any
 
 import pytest
+import recording
 from cli.conftest import Terminal
 from patience import eventually
 
@@ -18,7 +19,6 @@ from mcloud.feed.simulate import Simulate
 from mcloud.local import control
 from mcloud.local.exchange.thread import LocalExchange
 from mcloud.local.state import Home
-from mcloud.market.trade import Trade, to_text
 from mcloud.rehearsal.demo import archived_ids, stored_rows
 from mcloud.rehearsal.oracle import expected_rows
 
@@ -45,7 +45,7 @@ def test_every_trade_that_firehose_lost_is_named_and_restored(terminal: Terminal
     aws = sites(terminal)["aws"]
     delete_staging(terminal)
     for symbol, to in ((BOTH, "aws,gcp"), (ONE, "aws")):
-        path = recording(terminal.folder / f"{symbol}.jsonl", TRADES[symbol])
+        path = recording.write(terminal.folder / f"{symbol}.jsonl", TRADES[symbol])
         source = ("--source", f"replay:{path}", "--market", "spot", "--name", symbol)
         run(terminal, 0, "produce", *source, "--to", to)
         eventually(lambda s=symbol: stored_rows(aws, [s]) == expected_rows(TRADES[s]))  # type: ignore[misc]
@@ -53,7 +53,7 @@ def test_every_trade_that_firehose_lost_is_named_and_restored(terminal: Terminal
     assert pass_time(terminal) > 0
     run(terminal, 0, "local", "up", "--ports", "auto")
 
-    found = json.loads(run(terminal, 3, "verify", "-o", "json").stdout)["findings"]
+    found = json.loads(run(terminal, 3, "verify", "--wait", "-o", "json").stdout)["findings"]
     assert ids_of(found, "unarchived", BOTH) == {trade.id for trade in TRADES[BOTH]}
     assert ids_of(found, "unarchived", ONE) == {trade.id for trade in TRADES[ONE]}
     with LocalExchange([*TRADES[BOTH], *TRADES[ONE]], wait_for=0) as exchange:
@@ -61,8 +61,8 @@ def test_every_trade_that_firehose_lost_is_named_and_restored(terminal: Terminal
             f'[exchange]\nrest_url = "{exchange.rest_url}"\n'
         )
         exchange.wait_finished()
-        run(terminal, 0, "verify", "--repair", "--yes")
-    run(terminal, 0, "verify", "--deep")
+        run(terminal, 0, "verify", "--repair", "--yes", "--wait")
+    run(terminal, 0, "verify", "--deep", "--wait")
     for site in sites(terminal).values():
         for symbol, trades in TRADES.items():
             assert stored_rows(site, [symbol]) == expected_rows(trades)
@@ -109,29 +109,6 @@ def records_in(value: Any) -> Iterator[dict[str, Any]]:
     elif isinstance(value, list):
         for each in value:
             yield from records_in(each)
-
-
-def recording(path: Path, trades: list[Trade]) -> Path:
-    path.write_text(
-        "".join(
-            json.dumps(
-                {
-                    "e": "trade",
-                    "E": each.time,
-                    "s": each.symbol,
-                    "t": each.id,
-                    "p": to_text(each.price),
-                    "q": to_text(each.quantity),
-                    "T": each.time,
-                    "m": each.buyer_is_maker,
-                    "M": True,
-                }
-            )
-            + "\n"
-            for each in trades
-        )
-    )
-    return path
 
 
 def ids_of(findings: list[dict[str, Any]], kind: str, symbol: str) -> set[int]:

@@ -39,7 +39,7 @@ def test_every_stage_of_a_trade_on_both_sites_in_order(tmp_path: Path, embedded:
     assert set(traced["sites"]) == {"aws", "gcp"}
     (message,) = traced["messages"]
     assert message["first_id"] <= wanted <= message["last_id"]
-    for name, site in traced["sites"].items():
+    for site in traced["sites"].values():
         assert [stage["stage"] for stage in site["stages"]] == [*STAGES[:5], STORED, ARCHIVED]
         times = {each["stage"]: datetime.fromisoformat(each["time"]) for each in site["stages"]}
         # All parts use the clock of this machine, except the simulated exchange. The date of an

@@ -113,6 +113,20 @@ def test_the_primary_follows_the_record(make: Callable[..., Router]) -> None:
     eventually(lambda: router.route.sites == ("aws",))
 
 
+def test_a_site_with_an_older_record_than_before_changes_nothing(
+    make: Callable[..., Router],
+) -> None:
+    """As a read that began before the last move and that ends after later ones."""
+    aws = FakeSite("aws", record(2, "gcp"))
+    gcp = FakeSite("gcp", Unavailable("gone"))
+    router = make("primary", aws, gcp)
+    assert router.route.sites == ("gcp",)
+    aws.answer = record(1, "aws")
+    looks = aws.looks
+    eventually(lambda: aws.looks > looks + 2)
+    assert router.route.sites == ("gcp",)
+
+
 def test_a_site_that_hangs_does_not_delay_decisions(
     make: Callable[..., Router], monkeypatch: pytest.MonkeyPatch
 ) -> None:

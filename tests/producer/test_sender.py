@@ -174,12 +174,14 @@ def test_a_request_that_is_late_is_suspicious_before_it_is_over(
 def test_a_request_that_is_accepted_in_time_is_not_suspicious(
     spool: Spool, start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sender_module, "LATE", PATIENCE)
+    monkeypatch.setattr(sender_module, "LATE", 10 * PATIENCE)
     suspected = threading.Event()
     fill(spool, [1])
     queue = FakeQueue()
     start(queue, suspect=suspected.set)
     queue.wait_for(lambda: len(queue.taken) == 1)
+    # Nothing is left that would report the request later.
+    eventually(lambda: not any(isinstance(each, threading.Timer) for each in threading.enumerate()))
     assert not suspected.is_set()
 
 

@@ -241,7 +241,7 @@ def test_firehose_writes_staged_objects(
         "prefix": "staged/!{timestamp:yyyy/MM/dd/HH/}",
         "error_output_prefix": "errors/!{firehose:error-output-type}/",
         "buffering_interval": 300,
-        "buffering_size": 64,
+        "buffering_size": 32,
         "compression_format": "UNCOMPRESSED",
     }
     assert {key: written[key] for key in expected} == expected

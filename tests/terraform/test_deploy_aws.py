@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import recording
 from cli.conftest import Terminal
 from patience import PATIENCE, eventually
 
 from mcloud.clouds.aws.client import make_client
 from mcloud.clouds.factory import open_site
 from mcloud.clouds.resources import AwsResources
-from mcloud.feed.replay import open_replay
+from mcloud.feed.simulate import Simulate
 from mcloud.local import control
 from mcloud.rehearsal.demo import stored_rows
 from mcloud.rehearsal.oracle import expected_rows
@@ -26,24 +27,25 @@ from mcloud.sites.provisioning import LOCAL_STACK
 from .module import provider_mirror, terraform
 from .test_deploy_gcp import copy_of_mcloud, read_until
 
-SYMBOLS = ("btc", "eth")
+SYMBOLS = ["BTCUSDT", "ETHUSDT"]
+START = 1_723_075_200_000  # 2024-08-08T00:00:00Z
 LONGEST = 900.0  # seconds for one command: the provider waits 25 s after each change of a queue
 TERRAFORM = ("aws", "--provisioner", "terraform")
 
 
 @pytest.mark.nightly
 @pytest.mark.timeout(3000)
-def test_the_life_of_a_stack(tmp_path: Path, recordings: Path) -> None:
+def test_the_life_of_a_stack(tmp_path: Path) -> None:
     terraform()
     mcloud = Terminal(tmp_path, tmp_path / "state")
     mcloud.environment["TF_PLUGIN_DIR"] = provider_mirror()
     try:
-        live(mcloud, recordings, tmp_path)
+        live(mcloud, tmp_path)
     finally:
         control.down(tmp_path / "state" / "local")
 
 
-def live(mcloud: Terminal, recordings: Path, tmp_path: Path) -> None:
+def live(mcloud: Terminal, tmp_path: Path) -> None:
     assert mcloud.run("local", "up", "--ports", "auto").returncode == 0
     embedded = json.loads(mcloud.run("outputs", "aws", "-o", "json").stdout)["aws"]
 
@@ -71,18 +73,17 @@ def live(mcloud: Terminal, recordings: Path, tmp_path: Path) -> None:
     assert json.loads(mcloud.run("outputs", "aws", "-o", "json").stdout)["aws"] == outputs
 
     # The resources that Terraform made turn trades into exact candles.
-    trades = []
-    for each in SYMBOLS:
-        path = recordings / f"spot-{each}usdt-trades-20240808.jsonl.gz"
-        trades += list(open_replay(path))
-        produced = mcloud.run("produce", "--source", f"replay:{path}", "--to", "aws")
-        assert produced.returncode == 0, produced.stderr
+    trades = list(Simulate(SYMBOLS, seed=1, start_time=START, count=10_000, rate=20))
+    path = recording.write(tmp_path / "trades.jsonl", trades)
+    source = ("--source", f"replay:{path}", "--market", "spot")
+    produced = mcloud.run("produce", *source, "--to", "aws")
+    assert produced.returncode == 0, produced.stderr
     expected = expected_rows(trades)
     site = open_site("aws", AwsResources.from_outputs(outputs))
-    symbols = [f"{each.upper()}USDT" for each in SYMBOLS]
-    eventually(lambda: stored_rows(site, symbols) == expected, pause=0.5)
-    shown = mcloud.run("candles", "BTCUSDT", "--from", "aws", "-o", "json")
-    assert sum(each["trade_count"] for each in json.loads(shown.stdout)) == 9_757
+    eventually(lambda: stored_rows(site, SYMBOLS) == expected, pause=0.5)
+    shown = mcloud.run("candles", SYMBOLS[0], "--from", "aws", "-o", "json")
+    shown_trades = sum(each["trade_count"] for each in json.loads(shown.stdout))
+    assert shown_trades == sum(trade.symbol == SYMBOLS[0] for trade in trades)
 
     assert run(mcloud, "deploy", *TERRAFORM, "--yes")["result"] == "unchanged"
 
@@ -124,7 +125,7 @@ def live(mcloud: Terminal, recordings: Path, tmp_path: Path) -> None:
     mcloud.environment["PYTHONPATH"] = path
     assert {(each["address"], each["action"]) for each in changed["plan"]["changes"]} == FUNCTIONS
     assert changed["result"] == "deployed"
-    assert stored_rows(site, symbols) == expected
+    assert stored_rows(site, SYMBOLS) == expected
 
     process = mcloud.start("destroy", *TERRAFORM, "--yes", "--confirm", LOCAL_STACK)
     out, err = process.communicate(timeout=LONGEST)

@@ -81,6 +81,16 @@ def test_the_builder_reads_sources_only(gcp_state: list[dict[str, Any]]) -> None
     assert on_bucket["bucket"] == only(gcp_state, "google_storage_bucket", "source")["name"]
 
 
+def test_compaction_changes_only_what_it_moves(gcp_state: list[dict[str, Any]]) -> None:
+    bucket = f"projects/_/buckets/{only(gcp_state, 'google_storage_bucket', 'staging')['name']}"
+    for name in ("replicator_writes_staged", "compact_writes_staged"):
+        (condition,) = only(gcp_state, "google_storage_bucket_iam_member", name)["condition"]
+        assert condition["expression"].split(" || ") == [
+            f'resource.name.startsWith("{bucket}/objects/{folder}/")'
+            for folder in ("staged", "foreign")
+        ]
+
+
 def test_everything_is_labelled(gcp_state: list[dict[str, Any]]) -> None:
     fields = ("labels", "user_labels")
     labels = [

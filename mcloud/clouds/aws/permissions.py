@@ -90,9 +90,8 @@ _WRITES: Needs = {
     "staged objects": _OBJECT_WRITES,
     "delivery streams": (
         *("firehose:CreateDeliveryStream", "firehose:DeleteDeliveryStream"),
-        *("firehose:StartDeliveryStreamEncryption", "firehose:StopDeliveryStreamEncryption"),
-        *("firehose:TagDeliveryStream", "firehose:UntagDeliveryStream"),
-        "firehose:UpdateDestination",
+        *("firehose:StartDeliveryStreamEncryption", "firehose:TagDeliveryStream"),
+        *("firehose:UntagDeliveryStream", "firehose:UpdateDestination"),
     ),
     "roles": (
         *("iam:CreateRole", "iam:DeleteRole", "iam:DeleteRolePolicy", "iam:PutRolePolicy"),

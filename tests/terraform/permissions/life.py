@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,7 @@ VARIABLES: dict[str, object] = {
 CHANGED: dict[str, object] = {
     "deletion_protection": False,
     "alert_publishers": ["operator"],
+    "alerts_key": True,
     "function_memory": 256,
     "batch_window": 2,
     "log_retention": 60,
@@ -210,7 +212,9 @@ def live(folder: Path, embedded: State, allows: Allow) -> Life:
         run(planner, "plan", "aws", "--out", "plan")
         changed = terminal("deployer", "ci-deployer", CHANGED)
         run(changed, "deploy", "aws", "--yes")
-        run(changed, "destroy", "aws", "--yes", "--confirm", STACK)
+        without_key = terminal("deployer", "ci-deployer", {**CHANGED, "alerts_key": False})
+        run(without_key, "deploy", "aws", "--yes")
+        run(without_key, "destroy", "aws", "--yes", "--confirm", STACK)
     return Life(aws.noted(), policies, calls)
 
 
@@ -246,13 +250,15 @@ def _use(
         run(operator, "dlq", "list", site)
         run(replicator, "dlq", "redrive", site, "--all", "--yes", codes=(0, 3))
     for command in READS:
-        run(operator, *command.split(), codes=(0, 1, 3))
+        run(operator, *command.split(), codes=(0, 3))
     _for_a_while(operator, "alerts", "watch", "--interval", "1")
 
     _export(google, calls)
     run(replicator, "replicate", "--once", codes=(0, 3))
     _leave_for_compaction(aws, google, 301)
     run(replicator, "compact", "--symbols", "OLDUSDT", codes=(0, 3))
+    found = json.loads(run(operator, *TRACE, "--wait", "-o", "json"))
+    assert all(site["object"] for site in found["sites"].values()), found
     _leave_for_compaction(aws, google, 302)
     call_scheduled("compact")
     _call_on_schedule(aws)
@@ -268,7 +274,7 @@ def _use(
         "alerts silence aws --for 2h --why test",
     ):
         # They give up on a site that does not answer soon, as on a loaded machine.
-        eventually(lambda each=command: replicator.run(*each.split()).returncode in (0, 3))
+        eventually(lambda each=command: replicator.run(*each.split()).returncode == 0)
     silences = json.loads(run(replicator, "alerts", "silences", "-o", "json"))
     run(replicator, "alerts", "unsilence", silences[0]["id"])
     for site in (aws.control(), _control(google)):
@@ -281,10 +287,11 @@ def _use(
         _produce(producer, "MODEUSDT", "aws,gcp", 4, "--mode", mode)
 
 
+TRACE = ("trace", "1", "--symbol", "OLDUSDT")
 READS = (
     *("doctor", "status", "anomalies", "candles SAMEUSDT --site aws"),
-    *("candles SAMEUSDT --site gcp", "anomalies scan SAMEUSDT", "trace 1 --symbol OLDUSDT"),
-    *("cost report", "cost advise", "verify --deep", "documents list", "alerts silences"),
+    *("candles SAMEUSDT --site gcp", "anomalies scan SAMEUSDT", " ".join(TRACE)),
+    *("cost report", "cost advise", "verify --deep --wait", "documents list", "alerts silences"),
     *("alerts test", "failover --history", "logs --since 1h", "monitor --once", "metrics"),
     "cost forecast",
 )
@@ -439,7 +446,8 @@ def _functions(
 ) -> Iterator[Callable[[str], None]]:
     """Run the functions of Google between proxies of their own, in place of the embedded ones.
 
-    The processor takes what is pushed to it; what is yielded calls a scheduled function by name.
+    The processor takes what is pushed to it, and archives it as after a move of an existing stack;
+    what is yielded calls a scheduled function by name.
     """
     subscription = f"projects/{google.project}/subscriptions/{google.subscription}"
     subscriber = make_subscriber(google.pubsub_endpoint)
@@ -448,13 +456,15 @@ def _functions(
         subscriber.modify_push_config(subscription=subscription, push_config={"push_endpoint": url})
 
     processes = []
+    later = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
     with ExitStack() as stack:
         stack.callback(lambda: children.stop(processes, patience=5))
         urls = {}
         for component in ("processor", *PERIODS):
             to = stack.enter_context(proxies(google, component, allows, calls))
             (port,) = children.free_ports(1)
-            child = children.function(port, port, folder / f"function-{component}", to)
+            place = folder / f"function-{component}"
+            child = children.function(port, port, place, to, exported_since=later)
             processes.append(child.start(folder, folder / f"{component}.log"))
             eventually(lambda address=child.address: children.answers(address))
             called = callers(component)
