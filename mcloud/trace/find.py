@@ -18,6 +18,8 @@ from mcloud.producer import message_log
 from mcloud.runs import Run
 from mcloud.trace.locate import Place, locate, search
 from mcloud.trace.timeline import (
+    ARCHIVED,
+    RECEIVED,
     SiteFindings,
     SourceRecord,
     Stage,
@@ -160,9 +162,20 @@ class TraceReport:
 
     @property
     def is_skewed(self) -> bool:
-        """Whether a stage is earlier than the one before it, since two clocks differ."""
-        stages = (stage for site in self.sites.values() for stage in site.stages)
-        return any((stage.after_ms or 0) < 0 for stage in stages)
+        """Whether a stage is earlier than the one before it, since two clocks differ.
+
+        Two stages need not be in order: the first trade of a message may be received before the
+        trade, and an export service may archive the trade before the function has processed it.
+        """
+        for site in self.sites.values():
+            times = [
+                each.time
+                for each in site.stages
+                if each.time is not None and each.stage not in (RECEIVED, ARCHIVED)
+            ]
+            if times != sorted(times):
+                return True
+        return False
 
 
 def find(

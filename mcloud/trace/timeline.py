@@ -78,7 +78,8 @@ def stages(
     site: str, found: SiteFindings, record: SourceRecord | None, trade: Trade | None
 ) -> list[Stage]:
     """Return all of STAGES, in their order. If an export service archives the trades of the site,
-    ``archived`` comes last. ``trade`` may be from any site, since all sites hold the same trades.
+    ``archived`` comes last: it is the time when the staged object with the trade was written.
+    ``trade`` may be from any site, since all sites hold the same trades.
     """
     journey = record.journey if record else None
     producer = f"producer {record.producer}" if record else ""
@@ -113,7 +114,9 @@ class StageReport:
     time: str | None
     """Time, as of ``iso``. None if unknown."""
     after_ms: int | None
-    """Time since the previous known stage, in ms. Negative if clocks differ."""
+    """Time since the previous known stage, in ms. It is negative if clocks differ, and if the stage
+    need not come after the previous one; see ``TraceReport.is_skewed``.
+    """
     source: str | None = field(default=None, metadata=OMITTED)
     """Source of the time."""
     unknown: str | None = field(default=None, metadata=OMITTED)

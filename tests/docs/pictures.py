@@ -100,43 +100,68 @@ def outage() -> RenderableType:
 
 
 def traced() -> RenderableType:
-    stages = [
-        {"stage": stage, "time": f"2026-11-25T20:53:{time}Z", "after_ms": after, "source": source}
-        for stage, time, after, source in (
-            ("exchange", "05.912", None, "trade"),
-            ("received", "06.463", 551, "producer default, the first of its message"),
-            ("spooled", "06.501", 38, "producer default"),
-            ("sent", "06.520", 19, "producer default"),
-            ("processed", "07.112", 592, "the function's log"),
-            ("archived", "07.125", 13, "the function's log"),
-            ("stored", "07.137", 12, "the function's log"),
-        )
-    ]
-    ids = {"first_id": 3735684259, "last_id": 3735685258}
-    folder = "raw/symbol=BTCUSDT/date=2026-11-25/hour=20"
+    """Draw what the command printed on the embedded clouds, for a trade of the local exchange."""
+    folder = "raw/symbol=BTCUSDT/date=2026-11-30/hour=16"
+    shared = (
+        ("exchange", "42.490", None, "trade"),
+        ("received", "42.498", 8, "producer default, the first of its message"),
+        ("spooled", "43.516", 1_018, "producer default"),
+    )
+    seen = {
+        "aws": (
+            "2085383994-2085384048-4a9c1b3c4ee2d4c6",
+            ("sent", "44.364", 848, "producer default"),
+            ("processed", "44.378", 14, "the function's log"),
+            ("stored", "44.391", 13, "the function's log"),
+            ("archived", "45.413", 1_022, "date of the object"),
+        ),
+        "gcp": (
+            "2085383994-2085384059-1796a6e470c2746e",
+            ("sent", "44.367", 851, "producer default"),
+            ("processed", "44.372", 5, "the function's log"),
+            ("stored", "44.378", 6, "the function's log"),
+            ("archived", "45.371", 993, "date of the object"),
+        ),
+    }
     report = {
         "symbol": "BTCUSDT",
-        "id": 3735684300,
+        "id": 2085384023,
         "found": True,
         "trade": {
-            "price": "61841.13",
-            "quantity": "0.0004",
-            "time": "2026-11-25T20:53:05.912Z",
-            "buyer_is_maker": True,
+            "price": "61862.16",
+            "quantity": "0.00682",
+            "time": "2026-11-30T16:41:42.490Z",
+            "buyer_is_maker": False,
         },
         "trace": {
-            "trace_id": "66b55b075d03ea4ee9e4d77a942a1587",
-            "xray_trace_id": "1-66b55b07-5d03ea4ee9e4d77a942a1587",
-            "span_id": "a",
+            "trace_id": "6b0da747fbe8b180b4c12f15ee6be9e6",
+            "xray_trace_id": "1-6b0da747-fbe8b180b4c12f15ee6be9e6",
+            "span_id": "554c6e43d87d23e5",
             "sampled": False,
         },
-        "messages": [{"producer": "default", **ids, "trades": 1_000}],
-        "sites": {
-            "aws": {
-                "candle": "2026-11-25T20:53:00Z",
-                "object": f"{folder}/3735684259-3735685258-9a8404c589af7c5a.jsonl.gz",
-                "stages": stages,
+        "messages": [
+            {
+                "producer": "default",
+                "first_id": 2085384020,
+                "last_id": 2085384048,
+                "trades": 29,
             }
+        ],
+        "sites": {
+            name: {
+                "candle": "2026-11-30T16:41:00Z",
+                "object": f"{folder}/{key}.jsonl.gz",
+                "stages": [
+                    {
+                        "stage": stage,
+                        "time": f"2026-11-30T16:41:{time}Z",
+                        "after_ms": after,
+                        "source": source,
+                    }
+                    for stage, time, after, source in (*shared, *stages)
+                ],
+            }
+            for name, (key, *stages) in seen.items()
         },
         "looked": [],
     }

@@ -8,6 +8,7 @@ from states import read
 
 from mcloud.drawing.trace import SKEW, after, view
 from mcloud.trace.find import TraceReport
+from mcloud.trace.timeline import iso
 
 STAGES = [
     {"stage": "exchange", "time": "2026-11-25T20:53:06.129Z", "after_ms": None, "source": "trade"},
@@ -58,9 +59,27 @@ def test_a_timeline_is_drawn_for_each_site() -> None:
 
 
 def test_clocks_are_mentioned_only_if_they_differ() -> None:
-    stages = [{**stage, "after_ms": 5 if stage["time"] else None} for stage in STAGES]
-    traced = {**TRACED, "sites": {"aws": {**TRACED["sites"]["aws"], "stages": stages}}}
-    assert SKEW[:20] not in "\n".join(shown(traced))
+    assert SKEW in shown(TRACED)
+    assert SKEW not in shown(with_stages(exchange=0, sent=400, processed=405, stored=409))
+
+
+def test_the_first_trade_of_a_message_may_be_received_before_the_trade() -> None:
+    in_order = with_stages(exchange=400, received=0, spooled=900, sent=950)
+    assert SKEW not in shown(in_order)
+    assert SKEW in shown(with_stages(exchange=4_000, received=0, spooled=900, sent=950))
+
+
+def test_an_export_service_may_archive_a_trade_before_the_function_stores_it() -> None:
+    assert SKEW not in shown(with_stages(sent=0, processed=800, stored=900, archived=400))
+
+
+def with_stages(**at: int) -> dict[str, Any]:
+    """Return the report of a trade with these stages, in ms."""
+    stages = [
+        {"stage": stage, "time": iso(ms), "after_ms": ms - before, "source": "a log"}
+        for (stage, ms), before in zip(at.items(), [0, *at.values()], strict=False)
+    ]
+    return {**TRACED, "sites": {"aws": {**TRACED["sites"]["aws"], "stages": stages}}}
 
 
 def test_times_are_not_truncated_in_a_narrow_terminal() -> None:
