@@ -54,7 +54,6 @@ def test_mapping_answers_by_the_message(planned: list[dict[str, Any]]) -> None:
     assert scaling["maximum_concurrency"] == 10
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("variables", "window"),
     [
@@ -85,7 +84,6 @@ def test_concurrency_and_tracing_are_off_by_default(
         assert [each["mode"] for each in function["tracing_config"]] == ["PassThrough"]
 
 
-@pytest.mark.slow
 def test_concurrency_may_be_reserved(aws: Module, bundles: dict[str, str]) -> None:
     plan = aws.plan(bundle=bundles["aws"], reserve_concurrency=True)
     planned = resources(plan["planned_values"])
@@ -117,7 +115,6 @@ def test_tables_have_their_keys_and_are_protected(planned: list[dict[str, Any]])
     assert only(planned, "aws_dynamodb_table", "candles")["stream_view_type"] == "NEW_IMAGE"
 
 
-@pytest.mark.slow
 def test_capacity_may_be_provisioned(aws: Module, bundles: dict[str, str]) -> None:
     plan = aws.plan(bundle=bundles["aws"], candles_capacity={"write": 25, "read": 5})
     planned = resources(plan["planned_values"])
@@ -334,7 +331,6 @@ def test_the_budget_is_in_the_currency_of_the_partition(aws_plan: dict[str, Any]
     assert budget["expressions"]["limit_unit"]["references"] == ["local.partition"]
 
 
-@pytest.mark.slow
 def test_budgets_differ_by_partition(
     endpoint_url: str, bundles: dict[str, str], tmp_path: Path
 ) -> None:

@@ -72,7 +72,6 @@ def test_missing_credentials_are_explained(site: Terminal) -> None:
     )
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("code", "message"),
     [

@@ -49,7 +49,6 @@ LISTED = (
 )
 
 
-@pytest.mark.slow
 def test_backups_are_listed_and_kept_unless_the_user_wants_them_deleted(
     deployed: Terminal, cloud: Cloud
 ) -> None:
@@ -63,7 +62,6 @@ def test_backups_are_listed_and_kept_unless_the_user_wants_them_deleted(
     assert left(cloud) == ["b1", "b2", "b3"]
 
 
-@pytest.mark.slow
 def test_backups_are_deleted_with_an_option(deployed: Terminal, cloud: Cloud) -> None:
     done = deployed.run(*DESTROY, "--yes", "--delete-backups")
     assert done.returncode == 0, done.stderr
@@ -72,7 +70,6 @@ def test_backups_are_deleted_with_an_option(deployed: Terminal, cloud: Cloud) ->
     assert left(cloud) == ["b3"]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("answer", "remaining"), [("n", ["b1", "b2", "b3"]), ("y", ["b3"])])
 def test_backups_are_deleted_if_the_user_says_so(
     deployed: Terminal, cloud: Cloud, answer: str, remaining: list[str]

@@ -16,7 +16,6 @@ from .test_deploy_gcp import google, lock_file, only, planned, read_until, serve
 __all__ = ["google", "served", "site"]
 
 
-@pytest.mark.slow
 def test_an_unfinished_job_and_an_expired_token(site: Terminal, google: Google) -> None:
     google.refused = {"google_cloud_scheduler_job": JOB, "google_pubsub_topic": EXPIRED}
     google.refusals = {"google_cloud_scheduler_job": 1, "google_pubsub_topic": 3}
@@ -30,7 +29,6 @@ def test_an_unfinished_job_and_an_expired_token(site: Terminal, google: Google) 
     assert site.run("plan", "--detailed-exitcode").returncode == 0
 
 
-@pytest.mark.slow
 def test_a_run_continues_at_most_three_times(site: Terminal, google: Google) -> None:
     google.refused = {"google_pubsub_topic": EXPIRED}
     done = site.run("deploy", "--yes")
@@ -40,7 +38,6 @@ def test_a_run_continues_at_most_three_times(site: Terminal, google: Google) -> 
     assert "error: gcp: the Google credentials have expired or were revoked" in done.stderr
 
 
-@pytest.mark.slow
 def test_a_lasting_fault_beside_it_ends_the_run(site: Terminal, google: Google) -> None:
     google.refused = {"google_pubsub_topic": EXPIRED, "google_storage_bucket": "Error 403: no"}
     done = site.run("deploy", "--yes")
@@ -48,7 +45,6 @@ def test_a_lasting_fault_beside_it_ends_the_run(site: Terminal, google: Google) 
     assert "waiting for" not in done.stderr
 
 
-@pytest.mark.slow
 def test_a_plan_beyond_the_confirmed_one_is_not_applied(site: Terminal, google: Google) -> None:
     assert site.run("deploy", "--yes").returncode == 0
 
@@ -73,7 +69,6 @@ def test_a_plan_beyond_the_confirmed_one_is_not_applied(site: Terminal, google: 
     assert only(done)["plan"]["counts"]["change"] == 1
 
 
-@pytest.mark.slow
 def test_the_name_of_a_deleted_database(site: Terminal, google: Google) -> None:
     google.refused = {"google_firestore_database": DATABASE}
     process = site.start("deploy", "--yes")

@@ -61,7 +61,6 @@ def site(tmp_path: Path, embedded: State, google: Google) -> Terminal:
     return terminal
 
 
-@pytest.mark.slow
 def test_the_life_of_a_stack(site: Terminal, embedded: State, tmp_path: Path) -> None:
     folder = workspace(site)
     first = site.run("plan", "--detailed-exitcode", "-o", "json")
@@ -142,7 +141,6 @@ def test_the_life_of_a_stack(site: Terminal, embedded: State, tmp_path: Path) ->
     assert "is not deployed; run `mcloud deploy gcp`" in told.stderr
 
 
-@pytest.mark.slow
 def test_the_advised_command_rewrites_damaged_outputs(site: Terminal) -> None:
     assert site.run("deploy", "--yes").returncode == 0
     stored = Path(site.environment["MCLOUD_STATE"]) / "outputs" / "prod" / "gcp.json"
@@ -157,7 +155,6 @@ def test_the_advised_command_rewrites_damaged_outputs(site: Terminal) -> None:
     assert stored.read_text() == good
 
 
-@pytest.mark.slow
 def test_drift_is_listed_separately(site: Terminal, google: Google) -> None:
     assert site.run("deploy", "--yes").returncode == 0
     google.changed = {"google_pubsub_subscription": {"ack_deadline_seconds": 11}}
@@ -174,7 +171,6 @@ def test_drift_is_listed_separately(site: Terminal, google: Google) -> None:
     assert "puts back: ack_deadline_seconds 11 → 90" in shown
 
 
-@pytest.mark.slow
 def test_functions_whose_update_failed_are_built_again_in_place(
     site: Terminal, google: Google
 ) -> None:
@@ -194,7 +190,6 @@ def test_functions_whose_update_failed_are_built_again_in_place(
     assert site.run("plan", "--detailed-exitcode").returncode == 0
 
 
-@pytest.mark.slow
 def test_the_channel_of_a_removed_address_is_deleted(site: Terminal, google: Google) -> None:
     settings = site.folder / "mcloud.toml"
     without = settings.read_text()
@@ -218,7 +213,6 @@ def test_the_channel_of_a_removed_address_is_deleted(site: Terminal, google: Goo
     assert site.run("plan", "--detailed-exitcode").returncode == 0
 
 
-@pytest.mark.slow
 def test_a_store_that_would_be_replaced_is_reported(
     site: Terminal, google: Google, embedded: State
 ) -> None:
@@ -291,7 +285,6 @@ def test_a_site_that_fails_does_not_stop_another(
     assert "The timeout must be from 10 to 570 seconds." in error
 
 
-@pytest.mark.slow
 def test_on_a_terminal_it_asks_and_shows_each_resource(site: Terminal) -> None:
     said, code = on_a_terminal(site, "n\n", "deploy")
     assert code == 1
@@ -357,7 +350,6 @@ def test_terraform_survives_a_mcloud_that_is_killed(site: Terminal, google: Goog
     assert only(site.run("plan", "-o", "json"))["plan"]["changes"] == []
 
 
-@pytest.mark.slow
 def test_a_second_process_on_the_same_site_is_refused(site: Terminal, google: Google) -> None:
     google.held = "google_cloudfunctions2_function"
     process = site.start("deploy", "--yes")
@@ -380,7 +372,6 @@ def test_a_second_process_on_the_same_site_is_refused(site: Terminal, google: Go
     assert process.returncode == 0
 
 
-@pytest.mark.slow
 def test_a_held_lock_is_explained(site: Terminal, google: Google) -> None:
     """A terraform that somebody runs by hand holds the lock."""
     assert site.run("plan").returncode == 0
@@ -410,7 +401,6 @@ def test_a_held_lock_is_explained(site: Terminal, google: Google) -> None:
     assert (waiting.returncode, out) == (0, "gcp: no changes\n"), err
 
 
-@pytest.mark.slow
 def test_only_the_reviewed_plan_is_applied(site: Terminal, embedded: State) -> None:
     file = site.folder / "reviewed.plan"
     file.touch(0o644)
@@ -464,7 +454,6 @@ def test_only_the_reviewed_plan_is_applied(site: Terminal, embedded: State) -> N
     assert "unknown site 'aws'; choose from gcp" in site.run("deploy", "aws", "--plan", file).stderr
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "refusal", "message"),
     [
@@ -608,7 +597,6 @@ def test_a_module_that_is_broken(site: Terminal, tmp_path: Path) -> None:
     assert "main.tf" in failed.stderr
 
 
-@pytest.mark.slow
 def test_a_state_without_room_on_the_disk_is_saved(site: Terminal, google: Google) -> None:
     with tiny_disk(site.folder / "disk") as disk:
         site.environment["MCLOUD_STATE"] = str(disk)

@@ -281,7 +281,6 @@ def test_a_living_stack_survives(site: Terminal, google: Google, attack: Attack)
     assert not (site.folder / "state" / "removed").exists()
 
 
-@pytest.mark.slow
 def test_resources_destroyed_outside_of_terraform_are_reported(
     site: Terminal, google: Google
 ) -> None:
@@ -298,7 +297,6 @@ def test_resources_destroyed_outside_of_terraform_are_reported(
     assert not list(aside.rglob("*.tfplan"))
 
 
-@pytest.mark.slow
 def test_a_confirmed_destroy_empties_the_bucket(site: Terminal, embedded: State) -> None:
     to = embedded.resources()["gcp"]
     blob = make_storage(to.project, to.storage_endpoint).bucket(to.raw_bucket).blob("raw/left")

@@ -25,7 +25,6 @@ PATIENCE = 90.0  # seconds
 MISREAD = "aws_cloudwatch_metric_alarm."
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(900)  # the provider waits 25 s after each change of a queue
 def test_life_of_a_stack(tmp_path: Path, endpoint_url: str, bundles: dict[str, str]) -> None:
     module = aws_module(tmp_path / "aws", endpoint_url)

@@ -35,7 +35,6 @@ def cloud(tmp_path: Path, google: Google, site: Terminal) -> Iterator[Cloud]:
         yield google.cloud
 
 
-@pytest.mark.slow
 def test_a_first_deployment_waits_for_apis_and_then_for_accounts(
     site: Terminal, cloud: Cloud
 ) -> None:
@@ -60,7 +59,6 @@ def test_a_first_deployment_waits_for_apis_and_then_for_accounts(
     assert site.run("plan", "--detailed-exitcode").returncode == 0
 
 
-@pytest.mark.slow
 def test_an_embedded_site_has_nothing_to_wait_for(site: Terminal, cloud: Cloud) -> None:
     done = site.run("deploy", "--yes")
     assert done.returncode == 0, done.stderr

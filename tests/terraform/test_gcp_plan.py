@@ -198,7 +198,6 @@ def test_a_subscription_writes_staged_objects(gcp_state: list[dict[str, Any]]) -
     assert grants == {"roles/storage.objectCreator", "roles/storage.legacyBucketReader"}
 
 
-@pytest.mark.slow
 def test_compaction_alone_needs_the_scheduler(gcp: Module, bundles: dict[str, str]) -> None:
     plan = gcp.plan(project=PROJECT, bundle=bundles["gcp"], anomalies=False)
     planned = resources(plan["planned_values"])
@@ -410,7 +409,6 @@ def test_services_stay_enabled_after_a_destroy(gcp_state: list[dict[str, Any]]) 
     assert not any(each["disable_on_destroy"] for each in services)
 
 
-@pytest.mark.slow
 def test_life_of_a_stack(
     tmp_path: Path, bundles: dict[str, str], gcp_everything: dict[str, object]
 ) -> None:
@@ -435,7 +433,6 @@ def test_life_of_a_stack(
     assert module.state() == []
 
 
-@pytest.mark.slow
 def test_a_role_that_is_made_again_has_another_id(
     tmp_path: Path, gcp_everything: dict[str, object]
 ) -> None:

@@ -16,7 +16,6 @@ from .test_deploy_gcp import google, only, served, site
 __all__ = ["google", "served", "site"]
 
 
-@pytest.mark.slow
 def test_the_address_for_alerts_can_be_removed(site: Terminal, google: Google) -> None:
     plain = (site.folder / "mcloud.toml").read_text()
     with_address = plain.replace("variables = { ", 'variables = { alert_email = "a@example.com", ')
@@ -30,7 +29,6 @@ def test_the_address_for_alerts_can_be_removed(site: Terminal, google: Google) -
     assert only(site.run("plan", "-o", "json"))["plan"]["changes"] == []
 
 
-@pytest.mark.slow
 def test_a_dashboard_is_the_same_in_the_next_plan(site: Terminal, google: Google) -> None:
     assert site.run("deploy", "--yes").returncode == 0
     assert only(site.run("plan", "-o", "json"))["plan"]["changes"] == []
@@ -40,7 +38,6 @@ def test_a_dashboard_is_the_same_in_the_next_plan(site: Terminal, google: Google
     assert drifted["address"] == "google_monitoring_dashboard.this"
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("days", [1, 8, 38])
 def test_a_stack_is_made_again_after_some_days(days: int, site: Terminal, google: Google) -> None:
     """A deleted role can be restored for 7 days, and its id is reserved until the 37th day."""
@@ -53,7 +50,6 @@ def test_a_stack_is_made_again_after_some_days(days: int, site: Terminal, google
     assert again.returncode == 0, again.stderr
 
 
-@pytest.mark.slow
 def test_the_second_function_can_be_switched_off_and_on(site: Terminal, google: Google) -> None:
     now = itertools.count(step=int(8 * DAY))  # the role of the function cannot be restored
     cloud_of(google).settings.clock = lambda: float(next(now))

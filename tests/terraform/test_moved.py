@@ -14,7 +14,6 @@ from .test_foundation import cloud, interrupt_when, without_embedded_queue
 __all__ = ["cloud", "google", "served", "site"]
 
 
-@pytest.mark.slow
 def test_an_earlier_stack_is_not_changed_and_can_be_destroyed(site: Terminal) -> None:
     assert site.run("deploy", "--yes").returncode == 0
     assert module(site).move_back() > 10
@@ -25,7 +24,6 @@ def test_an_earlier_stack_is_not_changed_and_can_be_destroyed(site: Terminal) ->
     assert "are left" not in destroyed.stderr
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("cloud")
 def test_an_earlier_stack_gets_accounts_before_the_rest(site: Terminal) -> None:
     assert site.run("deploy", "--yes").returncode == 0

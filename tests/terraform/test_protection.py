@@ -29,7 +29,6 @@ def test_the_guard_depends_on_everything_else(cloud: str, request: pytest.Fixtur
     assert uses.keys() - reached == set()
 
 
-@pytest.mark.slow
 def test_terraform_alone_deletes_nothing_that_is_protected(
     tmp_path: Path, gcp_everything: dict[str, object]
 ) -> None:

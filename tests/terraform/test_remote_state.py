@@ -67,7 +67,6 @@ def site(tmp_path: Path, embedded: State, google: Google, s3: Any) -> Terminal:
     return terminal
 
 
-@pytest.mark.slow
 def test_two_machines_share_a_site(site: Terminal, s3: Any, tmp_path: Path) -> None:
     deployed = site.run("deploy", "--yes")
     assert deployed.returncode == 0, deployed.stderr
@@ -84,7 +83,6 @@ def test_two_machines_share_a_site(site: Terminal, s3: Any, tmp_path: Path) -> N
     assert site.run("outputs").returncode == 0
 
 
-@pytest.mark.slow
 def test_a_second_machine_reads_the_outputs_from_the_state(
     site: Terminal, s3: Any, tmp_path: Path
 ) -> None:
@@ -242,7 +240,6 @@ def test_a_stale_lock_is_explained(site: Terminal, s3: Any) -> None:
     assert s3.list_objects_v2(Bucket=BUCKET).get("KeyCount") == 0
 
 
-@pytest.mark.slow
 def test_a_state_that_is_to_move_is_explained(site: Terminal, embedded: State) -> None:
     moved = (site.folder / "mcloud.toml").read_text()
     describe(site.folder, embedded)
