@@ -1,9 +1,9 @@
-"""Compaction: turn the objects of hours, and what is staged, into blocks.
+"""Compaction: move the trades of staged objects, and of the objects of hours, to blocks.
 
 A block is written and checked before the objects that it was made of are removed. It is replaced
 only if no other process changed it in the meantime. Several compactions can therefore run at once,
-beside functions, replicators and repairs. If a compaction is interrupted, every trade is in its old
-place or in both places, and the next compaction continues.
+beside export services, replicators and repairs. If a compaction is interrupted, every trade is in
+its old place or in both places, and the next compaction continues.
 """
 
 import time
@@ -51,7 +51,8 @@ class Compacted:
     next_symbol: str = ""
     """Symbol at which the time ran out; empty if the compaction is complete."""
     foreign: list[str] = field(default_factory=list)
-    """Keys in the staging bucket of the lines that were found among messages and are none."""
+    """Keys of the objects in the staging bucket that keep lines of staged objects that are no
+    messages."""
     staged: int = 0
     """Number of staged objects that remain."""
     staged_since: float | None = None

@@ -1,7 +1,7 @@
 """Compare and copy raw archives by the trades that they hold.
 
-Comparing names is not enough: the Lambda function archives a batch of messages, the Cloud Function
-archives each message, and compaction puts the trades of both into blocks. Two sites can therefore
+Comparing names is not enough: the export service of each site collects other messages in a staged
+object, and compaction puts their trades into blocks at different times. Two sites can therefore
 have the same trades in different objects. The key of an object in the folder of an hour shows which
 ids it holds, unless ids are missing in between. The index of a block shows its ids; see ``blocks``.
 """

@@ -52,7 +52,7 @@ SECTIONS = {
         "replicate": "Copy data between the sites, in every direction.",
         "verify": "Compare the sites; exit 3 if anything differs or is missing.",
         "resolve": "Choose between two contents that `verify` found.",
-        "compact": "Put the small objects of the raw archive into large blocks.",
+        "compact": "Move trades to large blocks of the raw archive.",
         "restore": "Fill a site with the data of another site; resumable.",
         "dlq": "List, show, redrive and drop dead letters.",
         "documents": "List and repair stored documents that are damaged.",

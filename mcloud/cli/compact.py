@@ -26,14 +26,17 @@ def compact(
         bool, typer.Option("--dry-run", help="Count the objects, and change nothing.")
     ] = False,
 ) -> None:
-    """Put the small objects of the raw archive into large blocks.
+    """Move trades to large blocks of the raw archive.
 
-    The export service of each cloud stages messages, a few minutes in an object. Compaction makes
-    blocks of them, with 100,000 trade ids each, which are cheap to keep and to read, and are equal
-    on all sites that have the same trades. Each block is checked before the objects that it was
-    made of are removed. Hours that ended less than an hour ago are left for the next time.
+    The export service of each cloud writes messages to the staging bucket, five minutes in an
+    object. Compaction moves the trades of these staged objects, and of small raw objects, to
+    blocks of 100,000 trade ids. Blocks are cheap to keep and to read, and equal on all sites that
+    have the same trades. A block is checked before the objects that it was made of are removed.
+    Hours that ended less than an hour ago are left for the next time. If an object cannot be
+    compacted, the command leaves it where it is, names it, and exits with 3.
 
-    You can interrupt it, run it again, and run it beside everything else.
+    You can interrupt it, run it again, and run it beside everything else. A function of each site
+    does the same once an hour, unless `compaction = false` is set for the site.
 
     Examples:
     mcloud compact

@@ -137,7 +137,7 @@ class BoundedSite:
             usual = LOG_SEARCH if service == "logs" else self._first
             limit = min(KNOWN, usual) if is_suspect else usual
             if service == "archive":
-                # A listing may have to read much that is staged, so a small request comes first.
+                # A listing may have to read many staged objects, so a small request comes first.
                 self._wait_for(service, lambda: self._site.archive.stat(NO_OBJECT), limit)
                 value = briefly(call)
             else:

@@ -412,11 +412,13 @@ class Cleared(NamedTuple):
 
 
 class Archive(Protocol):
-    """The raw archive of a site: all trades, as objects in a bucket."""
+    """The raw archive of a site: all trades, as objects in its raw bucket, and those of staged
+    objects in the same form; see ``staged``.
+    """
 
     delay: float
     """Longest usual time in seconds from the candle of a trade until the archive has the trade. It
-    is 0 if functions archive trades before they write candles."""
+    is 0 if the functions write the raw archive, before the candles."""
 
     def put(self, item: ArchiveObject) -> bool:
         """Write an object. Return False, and write nothing, if its key already exists."""

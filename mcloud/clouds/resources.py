@@ -59,7 +59,7 @@ class AwsResources(_Resources):
     control_table: str
     """DynamoDB table of the control store."""
     raw_bucket: str
-    """S3 bucket of the raw trades."""
+    """S3 bucket of the raw archive."""
     function: str
     """Name of the Lambda function that processes trades."""
     scheduled_functions: str = ""
@@ -102,7 +102,7 @@ class GcpResources(_Resources):
     control_collection: str
     """Firestore collection of the control store."""
     raw_bucket: str
-    """Cloud Storage bucket of the raw trades."""
+    """Cloud Storage bucket of the raw archive."""
     function: str
     """Name of the Cloud Function that processes trades."""
     scheduled_functions: str = ""

@@ -1,6 +1,6 @@
-"""One view of the raw archive of a site and of what compaction has not moved into it yet.
+"""One view of the raw bucket of a site and of the staged objects that compaction has not moved yet.
 
-The export service of a site writes staged objects to a bucket of its own, see ``market.staged``.
+The export service of a site writes staged objects to the staging bucket; see ``market.staged``.
 Everything that reads the raw archive uses this view. It shows the trades of a staged object as the
 objects of hours that ``market.archive.pack`` makes of them, so that no reader has to know where a
 trade lies.
@@ -39,10 +39,11 @@ hours at 3,000 trades a second."""
 
 
 DELAY = 2 * WINDOW
-"""Longest usual time in seconds until a trade is staged. After that it counts as missing."""
+"""Longest usual time in seconds until a trade is in a staged object. After that it counts as
+missing."""
 
 EMBEDDED_DELAY = 5.0
-"""The same on the embedded clouds, which write what is staged every second."""
+"""The same on the embedded clouds, whose export services write every second."""
 
 UNCHANGED = 5.0
 """Seconds for which a listing of the staging bucket is used again. Readers list once for each
@@ -69,11 +70,12 @@ class _Source:
 
 
 class StagedArchive:
-    """Implementation of ``ports.Archive`` over the archive proper and the staging bucket.
+    """Implementation of ``ports.Archive`` over the raw bucket and the staging bucket.
 
     Args:
-        archive: bucket of the objects of hours and of the blocks. Everything is written to it.
-        staging: bucket of the staged objects.
+        archive: the raw bucket, with the objects of hours and the blocks. Everything is written to
+            it.
+        staging: the staging bucket.
         delay: see ``ports.Archive``.
         unchanged: seconds for which a listing of the staging bucket is used again.
         kept: maximum size of the objects in memory, in bytes.
@@ -109,7 +111,7 @@ class StagedArchive:
         self._sources: dict[str, _Source] = {}
         self._bodies = Cache[str, bytes](kept)
         self._twice: set[str] = set()
-        """Keys that a listing found staged and in the archive as well."""
+        """Keys that a listing found in a staged object and in the raw bucket as well."""
         self._cleared: set[str] = set()
         """Keys of the staged objects that were deleted, or that are not shown again."""
         self._left: dict[str, StoredObject] = {}
@@ -126,7 +128,7 @@ class StagedArchive:
         return self._archive.swap(item, version)
 
     def remove(self, key: str) -> None:
-        # A staged object cannot be changed, so its other trades move to the archive first.
+        # A staged object cannot be changed, so its other trades move to the raw bucket first.
         sources = self._holding(key)
         for source in sources:
             for item in self._read(source.key):
@@ -177,7 +179,7 @@ class StagedArchive:
         return self._archive.stat(key)
 
     def list(self, prefix: str) -> Iterator[StoredObject]:
-        # What is staged is listed first. What compaction moves meanwhile is then found in both.
+        # Staged objects are listed first. What compaction moves meanwhile is then found in both.
         staged = iter(self._staged(prefix))
         latest = ""
         both = merge(
@@ -267,7 +269,7 @@ class StagedArchive:
         return [source for source in self._known() if key in source.objects]
 
     def _remove_archived(self, key: str, sources: Collection[_Source]) -> None:
-        """Remove an object from the archive proper, unless it is only in staged objects."""
+        """Remove an object from the raw bucket, unless it is only in staged objects."""
         # Deleting a missing object would leave a marker of the deletion in a versioned bucket.
         if key in self._twice or not sources:
             self._archive.remove(key)

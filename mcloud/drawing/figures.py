@@ -218,7 +218,7 @@ def compacted(site: SiteSnapshot, now: float) -> Cell:
         text.append(f", {last.problems:,} failed", "yellow")
     if last.staged_since is not None:
         ago = brief(now - last.staged_since)
-        text.append(f", {last.staged:,} still staged, the oldest written {ago} ago")
+        text.append(f", {last.staged:,} staged objects left, the oldest written {ago} ago")
     return _aged(text, last.at, now, HOUR + COMPACTION, seen.problem)
 
 

@@ -1,9 +1,12 @@
-"""The objects of the raw archive that functions write: the trades of a message, unchanged.
+"""The objects of an hour in the raw archive: trades of one symbol and hour, unchanged.
+
+Replicators and repairs write them, and so did the functions of earlier releases. The trades of a
+staged object are shown in this form until compaction moves them; see ``clouds.staged``.
 
 An object holds gzip JSON lines, one trade a line with Binance's own field names, ordered by id. Its
 key has the symbol, the hour (by trade time), the first and the last id, and a digest of the lines.
 The same trades give the same key, so that a retry overwrites itself and a copy is checked by name.
-``block`` describes the larger objects that compaction makes of these.
+``block`` describes the larger objects that compaction makes.
 
     raw/symbol=BTCUSDT/date=2024-08-08/hour=23/3735683259-3735683758-0f6d3c2a9b1e4d57.jsonl.gz
 

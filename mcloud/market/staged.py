@@ -1,8 +1,8 @@
 """Staged objects: the messages of a few minutes, before compaction moves their trades.
 
 The export service of each cloud (Data Firehose, or a Cloud Storage subscription of Pub/Sub) writes
-what the queue received to a bucket of its own. A staged object is text with one message body a
-line, of all symbols together:
+them to the staging bucket. A staged object is text with one message body a line, of all symbols
+together and in no particular order:
 
     staged/2024/08/08/23/mcloud-trades-1-2024-08-08-23-54-00-0b6e…
 
@@ -22,7 +22,7 @@ PREFIX = "staged/"
 """Beginning of the keys of staged objects."""
 
 FOREIGN_PREFIX = "foreign/"
-"""Beginning of the keys of the objects in the same bucket that keep foreign lines."""
+"""Beginning of the keys of the objects in the staging bucket that keep foreign lines."""
 
 WINDOW = 300.0
 """Longest time in seconds for which an export service collects messages before it writes them."""

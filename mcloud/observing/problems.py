@@ -200,8 +200,8 @@ def _uncompacted(site: SiteSnapshot) -> Iterator[Problem]:
     last = site.compaction.value
     if last is not None and last.problems:
         yield Problem(
-            f"{site.name}: the compaction function could not compact {last.problems:,} objects of"
-            f" the raw archive: {last.named[0] if last.named else 'see its log'}"
+            f"{site.name}: the compaction function could not compact {last.problems:,} objects:"
+            f" {last.named[0] if last.named else 'see its log'}"
         )
 
 

@@ -1,5 +1,8 @@
-"""Archive trades, then fold them into candles. The caller acknowledges last, so that a crash before
-that only repeats work. At a site whose export service archives the trades, only the candles remain.
+"""Fold trades into candles. The caller acknowledges last, so that a crash before that only repeats
+work.
+
+The export service of a site has the trades for the raw archive. Trades that it does not have, such
+as those of before a site had one, are written to the raw archive here, before the candles.
 """
 
 import time
@@ -22,7 +25,7 @@ AT_ONCE = 16
 """Maximum number of concurrent requests to the stores, over all calls of this process."""
 
 PART = 128
-"""Number of requests that are prepared together: raw objects, if they are archived, and then the
+"""Number of requests that are prepared together: raw objects, if an archive is given, and then the
 candles that they cover."""
 
 LASTING = (ArithmeticError, Refused, Contention)
@@ -38,7 +41,7 @@ class Ingested(NamedTuple):
     disagreements: list[Disagreement]
     began: float
     archived: float | None
-    """Time when the raw trades were in the archive; None if an export service archives them."""
+    """Time when the raw trades were in the archive; None if the export service has them."""
     stored: float
     """Time when the candles were written."""
 
@@ -72,10 +75,10 @@ def ingest(
     *,
     clock: Callable[[], float] = time.time,
 ) -> Ingested:
-    """Store trades of any symbols and times, raw and as candles. A repeat changes nothing.
+    """Store trades of any symbols and times as candles. A repeat changes nothing.
 
     Args:
-        archive: None if an export service archives the trades.
+        archive: archive to write the raw trades to first; None if the export service has them.
 
     Raises:
         Unavailable, Contention: the whole call can be repeated.

@@ -1,8 +1,8 @@
 """One ordered pair of sites: replicates from the source to the target, and reports the progress.
 
 A pair follows the changes of the source from a position on. At the same time it compares everything
-from before that position. Raw trades follow their candles: a function archives trades before it
-updates candles, so a changed candle marks its hour, and the archives of marked hours are compared.
+from before that position. Raw trades follow their candles: a changed candle marks its hour, and the
+archives of marked hours are compared.
 
 Nothing is deleted anywhere: if a source loses its data, the target keeps its own.
 """

@@ -18,8 +18,7 @@ OBJECTS = 500  # raw objects copied between two polls for changes
 class RawReplication:
     """Copies the raw trades of marked hours to the target; a ``scheduled_work.Work``.
 
-    If an export service archives the trades at the target, what the target may still receive from
-    it is not copied yet.
+    Trades that the export service of the target may still write are not copied yet.
 
     Args:
         pause: seconds between two listings of the archives of one hour.

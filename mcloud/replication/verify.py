@@ -134,7 +134,7 @@ class Survey:
         self._suspects: defaultdict[Hour, Ids] = defaultdict(Ids)
         """Ids that may also be in another minute, or have another content."""
         self._exporting: dict[tuple[str, Hour], dict[int, Ids]] = {}
-        """Ids at a site that an export service has yet to archive, by start of the minute."""
+        """Ids at a site that the export service has yet to write, by start of the minute."""
         self._odd: set[Hour] = set()
         """Hours whose listing shows that their raw objects contradict each other."""
         self._changing = threading.Lock()
@@ -517,7 +517,7 @@ class Survey:
         return _sum(found.values())
 
     def tally_exporting(self) -> None:
-        """Add the trades that export services have yet to archive to the tallies."""
+        """Add the trades that export services have yet to write to the tallies."""
         for (name, _), found in self._exporting.items():
             tally = self.tallies[name]
             tally.exporting += sum(ids.count for ids in found.values())

@@ -53,7 +53,7 @@ class VerifiedSite:
     raw_pending_since: str | None
     """The earliest hour with such an object."""
     raw_exporting: int
-    """Number of trades in recent candles that an export service has not archived yet."""
+    """Number of trades in recent candles that an export service has not written yet."""
     raw_exporting_since: str | None
     """The earliest minute with such a trade."""
     foreign_objects: int

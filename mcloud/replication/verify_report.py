@@ -64,7 +64,7 @@ class Tally:
     pending_since: int | None = None
     """Start of the earliest hour with such an object, in ms since 1970."""
     exporting: int = 0
-    """Number of trades in recent candles that an export service has not archived yet."""
+    """Number of trades in recent candles that an export service has not written yet."""
     exporting_since: int | None = None
     """Start of the earliest of these candles, in ms since 1970."""
     foreign: int = 0

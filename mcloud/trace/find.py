@@ -165,7 +165,7 @@ class TraceReport:
         """Whether a stage is earlier than the one before it, since two clocks differ.
 
         Two stages need not be in order: the first trade of a message may be received before the
-        trade, and an export service may archive the trade before the function has processed it.
+        trade, and an export service may write the trade before the function has processed it.
         """
         for site in self.sites.values():
             times = [
@@ -256,7 +256,7 @@ def _in_archive(
         return replace(found, archive_note="not searched: the time of the trade is unknown")
     note = f"not in the trades from {iso(hours[0])} to {iso(hours[-1] + HOUR)}"
     if delay := site.archive.delay:
-        note += f"; the export service of the site archives a trade within {delay:g} s"
+        note += f"; the export service of the site writes a trade within {delay:g} s"
     try:
         pieces = raw.pieces(site.archive, symbol, hours)
         candidates = [each for each in pieces if each.first_id <= trade_id <= each.last_id]

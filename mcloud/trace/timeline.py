@@ -77,7 +77,7 @@ def pick(records: Sequence[SourceRecord], site: str) -> SourceRecord | None:
 def stages(
     site: str, found: SiteFindings, record: SourceRecord | None, trade: Trade | None
 ) -> list[Stage]:
-    """Return all of STAGES, in their order. If an export service archives the trades of the site,
+    """Return all of STAGES, in their order. If the export service of the site has the trade,
     ``archived`` comes last: it is the time when the staged object with the trade was written.
     ``trade`` may be from any site, since all sites hold the same trades.
     """

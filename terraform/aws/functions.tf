@@ -52,7 +52,7 @@ locals {
         max_call_age = 1800
         retries      = 5
 
-        errors = "The compaction function fails, or cannot put an object of the raw archive into a block; its log names it."
+        errors = "The compaction function fails, or cannot move the trades of an object to a block; its log names it. Trades stay in the staging bucket until then."
         period = 3600 # it runs once in this time, and the alarm stays until a run succeeds
       }
     } : name => function if function.is_wanted

@@ -38,7 +38,7 @@ locals {
       dimensions  = { FunctionName = aws_lambda_function.processor.function_name }
     }
     staging-age = {
-      description = "Data Firehose cannot write trades to the staging bucket. It keeps them for 24 hours, and then loses them."
+      description = "Data Firehose cannot write trades to the staging bucket. It keeps them for 24 hours, and then loses them: run `mcloud verify --repair` after that."
       namespace   = "AWS/Firehose"
       metric      = "DeliveryToS3.DataFreshness"
       statistic   = "Maximum"

@@ -42,7 +42,7 @@ locals {
         retries      = 0
         max_duration = null
 
-        errors = "The compaction function fails, or cannot put an object of the raw archive into a block; its log names it."
+        errors = "The compaction function fails, or cannot move the trades of an object to a block; its log names it. Trades stay in the staging bucket until then."
         period = "3600s" # it runs once in this time, and the alert stays until a run succeeds
       }
     } : name => function if function.is_wanted

@@ -39,7 +39,7 @@ locals {
     }
     # It also shows that Pub/Sub may not write to the bucket, or does not find it: messages then wait.
     staging-age = {
-      description = "Pub/Sub cannot write trades to the staging bucket. It keeps them for 14 days, and then loses them."
+      description = "Pub/Sub cannot write trades to the staging bucket. It keeps them for 14 days, and then loses them: run `mcloud verify --repair` after that."
       filter      = "${local.of_export} AND metric.type = \"pubsub.googleapis.com/subscription/oldest_unacked_message_age\""
       aligner     = "ALIGN_MAX"
       above       = 2 * local.staging_window

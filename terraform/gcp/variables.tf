@@ -105,7 +105,7 @@ variable "anomaly_schedule" {
 }
 
 variable "compaction" {
-  description = "Whether a function puts staged trades and small objects of the raw archive into large blocks. With false, there is neither the function nor its schedule, and `mcloud compact` has to run regularly."
+  description = "Whether a function moves the trades of staged objects and of small raw objects to large blocks. With false, there is neither the function nor its schedule, and `mcloud compact` has to run regularly."
   type        = bool
   default     = true
 }

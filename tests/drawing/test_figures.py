@@ -92,7 +92,7 @@ def lag(**change: Any) -> dict[str, Observation[list[Lag]]]:
                     LastCompaction(AT, 9.0, 5, 1, 9, 0, 0, staged=24, staged_since=AT - 7_200), AT
                 )
             },
-            "5 objects in 9.0 s, 24 still staged, the oldest written 2 h ago",
+            "5 objects in 9.0 s, 24 staged objects left, the oldest written 2 h ago",
         ),
         ("queue depth", {}, "12 ready, 3 in flight"),
         ("queue depth", {"queue": Observation(Depth(1500, None, AT), AT)}, "1,500 waiting"),

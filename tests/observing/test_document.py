@@ -217,5 +217,5 @@ def test_the_last_compaction_and_what_it_could_not_compact() -> None:
     assert told["sites"]["aws"]["compaction"] == last
     assert told["sites"]["gcp"]["compaction"] is None
     assert [each for each in told["wrong"] if "compact" in each] == [
-        "aws: the compaction function could not compact 2 objects of the raw archive: a is damaged"
+        "aws: the compaction function could not compact 2 objects: a is damaged"
     ]
