@@ -78,7 +78,8 @@ def _command(path: str, command: Any) -> Iterator[str]:
     yield "```text"
     yield f"{path} {' '.join(command.collect_usage_pieces(context))}"
     yield "```"
-    groups: dict[str, list[tuple[str, str]]] = {}
+    # in the order of the help, see ``mcloud.cli.help``
+    groups: dict[str, list[tuple[str, str]]] = {"Argument": [], "Option": []}
     for each in command.params:
         record = each.get_help_record(context)
         if each.name in SHARED or record is None:
@@ -87,6 +88,8 @@ def _command(path: str, command: Any) -> Iterator[str]:
         title = "Argument" if is_argument else each.rich_help_panel or "Option"
         groups.setdefault(title, []).append((each.name if is_argument else record[0], record[1]))
     for title, rows in groups.items():
+        if not rows:
+            continue
         yield ""
         yield f"| {title} | |"
         yield "|---|---|"
