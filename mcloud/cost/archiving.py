@@ -10,12 +10,10 @@ from dataclasses import dataclass
 from math import exp
 
 from mcloud.market.block import BLOCK, INDEXED
-from mcloud.market.staged import WINDOW
+from mcloud.market.staged import LARGEST, WINDOW
 
 WINDOWS = 60 / WINDOW
 """Staged objects per minute, if there are trades all the time."""
-LARGEST = 32 * 1024 * 1024
-"""Bytes after which an export service ends a staged object earlier, as in ``terraform/``."""
 PAGE = 1_000  # names in a page of a listing
 _COMPACTED = 50_000  # trades that a whole CPU decodes and adds to blocks in a second, measured
 _REWRITE = 0.25  # seconds of a whole CPU to read and write a block that is half full, measured

@@ -21,8 +21,8 @@ from mcloud.clouds.gcp import client as gcp_client
 from mcloud.clouds.gcp.client import translated as gcp_errors
 from mcloud.clouds.resources import AwsResources, GcpResources, functions_of
 from mcloud.infra.bundle import build
+from mcloud.market.staged import LARGEST, WINDOW
 from mcloud.market.staged import PREFIX as STAGED
-from mcloud.market.staged import WINDOW
 
 PREFIX = "mcloud"
 SCHEDULED_FUNCTIONS = ",".join(functions_of(f"{PREFIX}-processor")[1:])
@@ -344,7 +344,10 @@ def _deploy_stream(firehose: Any, to: AwsResources) -> None:
                 "Prefix": STAGED + "!{timestamp:yyyy/MM/dd/HH/}",
                 "ErrorOutputPrefix": "errors/!{firehose:error-output-type}/",
                 # as in terraform/aws; the embedded Firehose does not wait that long
-                "BufferingHints": {"IntervalInSeconds": int(WINDOW), "SizeInMBs": 64},
+                "BufferingHints": {
+                    "IntervalInSeconds": int(WINDOW),
+                    "SizeInMBs": LARGEST // 1024**2,
+                },
             },
         )
     except firehose.exceptions.ResourceInUseException:
@@ -477,6 +480,7 @@ def export_config(to: GcpResources) -> dict[str, str]:
         # as in terraform/gcp; the embedded Pub/Sub does not wait that long
         "filename_datetime_format": "YYYY/MM/DD/hh/mm_ss",
         "max_duration": f"{WINDOW:.0f}s",
+        "max_bytes": str(LARGEST),
     }
 
 

@@ -27,6 +27,9 @@ FOREIGN_PREFIX = "foreign/"
 WINDOW = 300.0
 """Longest time in seconds for which an export service collects messages before it writes them."""
 
+LARGEST = 32 * 1024 * 1024
+"""Size of messages in bytes from which on it writes them earlier."""
+
 RECORD = 5 * 1024
 """Size of a record in bytes that the export service of AWS bills as one unit.
 

@@ -8,10 +8,11 @@ from failover.sites import START
 from replication.memory import Faults, MemoryArchive
 
 from mcloud.archive.compact import compact
-from mcloud.cost.archiving import LARGEST, compaction, staged_objects
+from mcloud.cost.archiving import compaction, staged_objects
 from mcloud.market.archive import HOUR
 from mcloud.market.block import BLOCK
 from mcloud.market.envelope import encode_all
+from mcloud.market.staged import LARGEST
 from mcloud.market.trade import Trade
 from mcloud.processor.compaction import staged_view
 
