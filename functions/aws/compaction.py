@@ -1,6 +1,6 @@
 """The compaction function on Lambda. A schedule calls it, and it compacts the raw archive once.
 
-Environment: RAW_BUCKET, STAGING_BUCKET (if trades are staged) and CONTROL_TABLE; from the platform
+Environment: RAW_BUCKET, STAGING_BUCKET (if the site has one) and CONTROL_TABLE; from the platform
 AWS_REGION, the credentials and, embedded, AWS_ENDPOINT_URL.
 """
 

@@ -14,7 +14,7 @@ without the bucket, and ANOMALY_THRESHOLDS (see ``Thresholds.from_json``). Its l
 found.
 
 ``compact`` compacts the raw archive once, when a schedule calls it. It has the environment of the
-processor, STAGING_BUCKET (if trades are staged), and TIMEOUT_SECONDS, after which the platform
+processor, STAGING_BUCKET (if the site has one), and TIMEOUT_SECONDS, after which the platform
 stops it.
 """
 

@@ -1,4 +1,4 @@
-"""The work of archiving trades: the exports of staged objects, and the compaction.
+"""The work for the raw archive: the export to staged objects, and the compaction.
 
 An export service collects the messages of all symbols in a staged object, and once an hour a
 function makes blocks of these; see ``market.staged`` and ``archive.compact``. The number of
