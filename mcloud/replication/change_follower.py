@@ -38,7 +38,9 @@ class Pauses:
     as a read.
     """
     waits: bool = True
-    """Whether raw trades that the export service of the target may still write are not copied."""
+    """Whether to wait for the export services: for that of the source to write the raw trades of a
+    change, and for that of the target before they are copied.
+    """
 
 
 class ChangeFollower:

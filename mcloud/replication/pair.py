@@ -2,7 +2,7 @@
 
 A pair follows the changes of the source from a position on. At the same time it compares everything
 from before that position. Raw trades follow their candles: a changed candle marks its hour, and the
-archives of marked hours are compared.
+archives of marked hours are compared, until the source should have exported the change.
 
 Nothing is deleted anywhere: if a source loses its data, the target keeps its own.
 """

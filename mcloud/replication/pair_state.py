@@ -9,6 +9,7 @@ then uses a copy in memory, and writes it to the file as soon as the disk accept
 import errno
 import os
 import sqlite3
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -104,6 +105,7 @@ class PairState:
         self.was_damaged = False
         self._checkpoint: Checkpoint | None = None
         self._ids: dict[str, SymbolIds] = {}
+        self._pages: Counter[tuple[str, int]] = Counter()
         self._db: sqlite3.Connection
         self._is_in_memory = not best_effort.attempt(path, self._open)
         if self._is_in_memory:
@@ -125,6 +127,10 @@ class PairState:
     @property
     def marks(self) -> Marks:
         return self._checkpoint.marks if self._checkpoint else {}
+
+    def pages(self, symbol: str, hour: int) -> int:
+        """Return the number of pages with changes of a marked hour that this process has read."""
+        return self._pages[symbol, hour]
 
     def saved(self) -> Checkpoint | None:
         """Return the checkpoint in the file, or None if the pair has never begun."""
@@ -173,6 +179,7 @@ class PairState:
         self._checkpoint = replace(
             before, position=position, as_of=as_of, marks={**marks, **before.marks}
         )
+        self._pages.update(marks.keys())
 
     def compared_until(self, symbol: str) -> int:
         """Return the time (in ms) before which the symbol's candles are compared."""
@@ -236,6 +243,7 @@ class PairState:
         self._change(change)
         left = dict(self.marks)
         del left[symbol, hour]
+        del self._pages[symbol, hour]
         self._checkpoint = replace(self._current, marks=left)
 
     @property

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from mcloud.archive import raw
 from mcloud.archive.raw import Piece
 from mcloud.clouds.ports import Archive
+from mcloud.market.archive import HOUR
 from mcloud.replication.copier import Copier
 from mcloud.replication.dispute_filter import DisputeFilter
 from mcloud.replication.pair_state import PairState
@@ -13,16 +14,19 @@ from mcloud.replication.scheduled_work import NEVER
 
 SETBACK = 1.0  # minimum seconds before an hour that failed is tried again
 OBJECTS = 500  # raw objects copied between two polls for changes
+LOOKS = 4  # number of listings of an hour while the export service of the source may still write
 
 
 class RawReplication:
     """Copies the raw trades of marked hours to the target; a ``scheduled_work.Work``.
 
-    Trades that the export service of the target may still write are not copied yet.
+    Trades that the export service of the target may still write are not copied yet. An hour stays
+    marked while the export service of the source may still write trades of a candle that changed:
+    nothing else would show that they have come.
 
     Args:
         pause: seconds between two listings of the archives of one hour.
-        waits: whether to wait for the export service of the target.
+        waits: whether to wait for the export services of both sites.
         wall: returns the time in seconds since 1970.
     """
 
@@ -48,10 +52,13 @@ class RawReplication:
         self._copier = copier
         self._pause = pause
         self._delay = target.delay if waits else 0.0
+        self._source_delay = source.delay if waits else 0.0
         self._clock = clock
         self._wall = wall
         self._not_before: dict[tuple[str, int], float] = {}
         """Earliest time of the next attempt for an hour, by symbol and start."""
+        self._seen: dict[tuple[str, int], tuple[int, float]] = {}
+        """Pages of changes of an hour, and when that number of pages was seen first."""
 
     def next_due(self) -> float:
         return min(map(self._due, self._state.marks), default=NEVER)
@@ -65,6 +72,7 @@ class RawReplication:
         hour = min(due, key=lambda hour: (not marks[hour], marks[hour], hour))
         # If this hour fails, the other hours come first.
         self._not_before[hour] = now + max(self._pause, SETBACK)
+        is_whole = self._is_whole(hour, now)
         lacking, parts, young = raw.select(
             self._source,
             self._target,
@@ -80,10 +88,23 @@ class RawReplication:
         if young:
             wait = max(self._pause, min(map(self._wait, young)))
             self._not_before[hour] = now + (wait if len(lacking) <= OBJECTS else self._pause)
+        elif len(lacking) <= OBJECTS and not is_whole:
+            self._not_before[hour] = now + max(self._pause, self._source_delay / LOOKS)
         elif len(lacking) <= OBJECTS:
             self._state.clear(*hour)
+            self._seen.pop(hour, None)
             self._not_before = {h: at for h, at in self._not_before.items() if at > now}
             self._not_before[hour] = now + self._pause
+
+    def _is_whole(self, hour: tuple[str, int], now: float) -> bool:
+        """Return whether the source has the raw trades of all changes of an hour."""
+        start = hour[1] / 1000
+        if not self._state.marks[hour] and self._wall() > start + HOUR / 1000 + self._source_delay:
+            return True  # marked by the comparison, long after the hour
+        pages = self._state.pages(*hour)
+        if hour not in self._seen or self._seen[hour][0] != pages:
+            self._seen[hour] = pages, now
+        return now >= self._seen[hour][1] + self._source_delay
 
     def _wait(self, piece: Piece) -> float:
         """Return the seconds until a piece may be copied, or less than 0 if it may be now."""

@@ -115,3 +115,53 @@ def test_a_replicator_copies_raw_trades_once_the_target_should_have_them(tmp_pat
         rig.clock.now += 1
     assert archived_ids(cast(Site, gcp), [SYMBOL]) == {(SYMBOL, each.id) for each in trades}
     rig.close()
+
+
+@pytest.mark.parametrize("restart", [False, True])
+def test_raw_trades_that_the_source_exports_after_their_candles_are_copied(
+    tmp_path: Path, restart: bool
+) -> None:
+    """No candle changes when they come."""
+    aws, gcp = staged("aws"), staged("gcp")
+    now = [1_723_161_200.0]
+    rig = Rig(tmp_path, [aws, gcp], pauses=Pauses(), wall=lambda: now[0])
+
+    def work(seconds: int) -> None:
+        for _ in range(seconds):
+            rig.step(rig.pairs["aws", "gcp"])
+            rig.clock.now += 1
+            now[0] += 1
+
+    work(5)
+    early, late = made(1, 50, 1_723_161_180_000), made(51, 50, 1_723_161_240_000)
+    fold_only(aws, early)
+    work(200)
+    fold_only(aws, late)
+    work(250)
+    assert gcp.candles.last(SYMBOL) is not None
+    for item in pack([*early, *late]):
+        aws.archive.put(item)
+    if restart:
+        rig.close()
+        rig = Rig(tmp_path, [aws, gcp], pauses=Pauses(), wall=lambda: now[0])
+    work(int(2 * DELAY))
+    assert archived_ids(cast(Site, gcp), [SYMBOL]) == {
+        (SYMBOL, each.id) for each in (*early, *late)
+    }
+    assert rig.pairs["aws", "gcp"].is_idle
+    rig.close()
+
+
+def test_the_comparison_does_not_wait_for_exports_of_old_hours(tmp_path: Path) -> None:
+    aws, gcp = staged("aws"), staged("gcp")
+    trades = made(1, 50, 1_723_161_180_000)
+    fold_only(aws, trades)
+    for item in pack(trades):
+        aws.archive.put(item)
+    rig = Rig(tmp_path, [aws, gcp], pauses=Pauses(), wall=lambda: 1_723_161_180.0 + 2 * 3600)
+    for _ in range(50):
+        rig.step(rig.pairs["aws", "gcp"])
+        rig.clock.now += 1
+    assert archived_ids(cast(Site, gcp), [SYMBOL]) == {(SYMBOL, each.id) for each in trades}
+    assert rig.pairs["aws", "gcp"].is_idle
+    rig.close()
