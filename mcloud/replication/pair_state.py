@@ -125,6 +125,11 @@ class PairState:
         return self._checkpoint is not None and self._checkpoint.is_compared
 
     @property
+    def as_of(self) -> float:
+        """Time of the last poll for changes, by the clock of the source, in seconds since 1970."""
+        return self._current.as_of
+
+    @property
     def marks(self) -> Marks:
         return self._checkpoint.marks if self._checkpoint else {}
 
@@ -245,6 +250,21 @@ class PairState:
         del left[symbol, hour]
         del self._pages[symbol, hour]
         self._checkpoint = replace(self._current, marks=left)
+
+    def note_copied(self, symbol: str, hour: int, until: float) -> None:
+        """Note that the target has the raw trades of a marked hour that the source changed before a
+        time, by its clock, in seconds since 1970. The hour stays marked for later ones."""
+        if until <= self.marks[symbol, hour]:
+            return
+
+        def change(db: sqlite3.Connection) -> None:
+            db.execute(
+                "UPDATE marks SET since = ? WHERE scope = ? AND symbol = ? AND hour = ?",
+                (until, self._scope, symbol, hour),
+            )
+
+        self._change(change)
+        self._checkpoint = replace(self._current, marks={**self.marks, (symbol, hour): until})
 
     @property
     def _current(self) -> Checkpoint:

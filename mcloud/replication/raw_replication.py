@@ -73,6 +73,7 @@ class RawReplication:
         # If this hour fails, the other hours come first.
         self._not_before[hour] = now + max(self._pause, SETBACK)
         is_whole = self._is_whole(hour, now)
+        exported = self._state.as_of - self._source_delay  # by the clock of the source
         lacking, parts, young = raw.select(
             self._source,
             self._target,
@@ -89,6 +90,7 @@ class RawReplication:
             wait = max(self._pause, min(map(self._wait, young)))
             self._not_before[hour] = now + (wait if len(lacking) <= OBJECTS else self._pause)
         elif len(lacking) <= OBJECTS and not is_whole:
+            self._state.note_copied(*hour, exported)
             self._not_before[hour] = now + max(self._pause, self._source_delay / LOOKS)
         elif len(lacking) <= OBJECTS:
             self._state.clear(*hour)

@@ -165,3 +165,27 @@ def test_the_comparison_does_not_wait_for_exports_of_old_hours(tmp_path: Path) -
     assert archived_ids(cast(Site, gcp), [SYMBOL]) == {(SYMBOL, each.id) for each in trades}
     assert rig.pairs["aws", "gcp"].is_idle
     rig.close()
+
+
+def test_the_lag_of_raw_trades_does_not_grow_while_an_hour_is_traded(tmp_path: Path) -> None:
+    """The hour stays marked, but its earlier trades are copied."""
+    aws, gcp = staged("aws"), staged("gcp")
+    start = 1_723_161_600_000
+    now = [start / 1000]
+    rig = Rig(tmp_path, [aws, gcp], pauses=Pauses(), wall=lambda: now[0])
+    pair = rig.pairs["aws", "gcp"]
+    lags = []
+    for minute in range(55):
+        trades = made(1 + 50 * minute, 50, start + minute * 60_000)
+        fold_only(aws, trades)
+        for item in pack(trades):
+            aws.archive.put(item)
+        for _ in range(60):
+            rig.step(pair)
+            rig.clock.now += 1
+            now[0] += 1
+        lags.append(pair.progress().raw_s)
+    known = [each for each in lags if each is not None]
+    assert len(known) > 50
+    assert DELAY / 2 < max(known) < 2 * DELAY
+    rig.close()
