@@ -10,19 +10,17 @@ from typing import Any
 from mcloud.clouds.aws.archive import S3Archive
 from mcloud.clouds.aws.client import make_client
 from mcloud.clouds.aws.control import DynamoControl
-from mcloud.clouds.ports import Archive
-from mcloud.processor.compaction import compact_scheduled, staged_view
+from mcloud.processor.compaction import compact_scheduled
 
 
 def handler(event: Any, context: Any) -> dict[str, int]:
     """Compact until shortly before the timeout. An exception is an error of the function."""
     region = os.environ["AWS_REGION"]
     s3 = make_client("s3", region)
-    archive: Archive = S3Archive(s3, os.environ["RAW_BUCKET"])
-    if staging := os.environ.get("STAGING_BUCKET"):
-        archive = staged_view(archive, S3Archive(s3, staging))
+    staging = os.environ.get("STAGING_BUCKET")
     done = compact_scheduled(
-        archive,
+        S3Archive(s3, os.environ["RAW_BUCKET"]),
+        S3Archive(s3, staging) if staging else None,
         DynamoControl(make_client("dynamodb", region), os.environ["CONTROL_TABLE"]),
         context.get_remaining_time_in_millis() / 1000,
     )

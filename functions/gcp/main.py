@@ -34,14 +34,13 @@ from mcloud.clouds.gcp.client import make_firestore, make_storage
 from mcloud.clouds.gcp.control import FirestoreControl
 from mcloud.clouds.gcp.spans import CloudTrace
 from mcloud.clouds.otlp import Otlp
-from mcloud.clouds.ports import Archive
 from mcloud.clouds.spans import Exporter
 from mcloud.errors import McloudError
 from mcloud.market.anomaly import Thresholds
 from mcloud.market.envelope import Malformed, decode
 from mcloud.processor.anomalies import AnomalyWatch
 from mcloud.processor.arrival import Arrival, fields
-from mcloud.processor.compaction import compact_scheduled, staged_view
+from mcloud.processor.compaction import compact_scheduled
 from mcloud.processor.ingest import ingest
 from mcloud.processor.log import log
 from mcloud.processor.pulse import INTERVAL, Pulse
@@ -205,8 +204,11 @@ def compact(request: Any) -> dict[str, int]:
     """Compact until shortly before the timeout. An exception is answered with 500."""
     _, control = make_stores()
     storage = make_storage_client()
-    archive: Archive = GcsArchive(storage, os.environ["RAW_BUCKET"])
-    if staging := os.environ.get("STAGING_BUCKET"):
-        archive = staged_view(archive, GcsArchive(storage, staging))
-    done = compact_scheduled(archive, control, float(os.environ["TIMEOUT_SECONDS"]))
+    staging = os.environ.get("STAGING_BUCKET")
+    done = compact_scheduled(
+        GcsArchive(storage, os.environ["RAW_BUCKET"]),
+        GcsArchive(storage, staging) if staging else None,
+        control,
+        float(os.environ["TIMEOUT_SECONDS"]),
+    )
     return {"objects": done.objects, "blocks": done.blocks}

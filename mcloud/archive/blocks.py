@@ -8,8 +8,9 @@ content, so that equal blocks of two sites are read once, and so is a block with
 import hashlib
 import time
 from collections import defaultdict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
 from mcloud.clouds import optimistic
@@ -21,8 +22,10 @@ from mcloud.market.block import (
     Block,
     BlockEntry,
     BlockKey,
+    HourOfBlock,
     PlainLines,
     block_prefix,
+    hours_of,
     index_key,
     is_index_key,
     pack_block,
@@ -117,6 +120,15 @@ def write_indexes(archive: Archive, symbol: str, may_read: Callable[[], bool]) -
             archive.replace(pack_index(entries))
 
 
+def update_index(archive: Archive, entries: dict[BlockKey, BlockEntry]) -> None:
+    """Put entries into the index that they all belong to, without listing the blocks."""
+    name = index_key(next(iter(entries)))
+    stored = archive.stat(name)
+    known = _index(archive, stored) if stored else {}
+    if known | entries != known:
+        archive.replace(pack_index(known | entries))
+
+
 def read(archive: Archive, key: BlockKey, stored: StoredObject) -> Block | None:
     """Return the block of a listing, or None if it is damaged.
 
@@ -155,8 +167,8 @@ def rewrite(
         trades = block.trades() if block else []
         changed = change(trades, body)
         if changed == trades:
-            if block and stored:
-                _keep_entry(archive, stored, block, body)
+            if block:
+                _keep_entry(archive, stored, partial(getattr, block, "hours"), body)
             return False
         if not changed:
             archive.remove(str(key))
@@ -166,17 +178,27 @@ def rewrite(
     raise _contention(key)
 
 
-def add_lines(archive: Archive, key: BlockKey, lines: PlainLines) -> bool | None:
-    """Add trades to a block by their lines, and return whether the block changed.
+class Filled(NamedTuple):
+    """The outcome of adding trades to a block."""
 
-    This is much faster than ``rewrite``, which parses the trades. Return None, and change nothing,
-    if they have to be parsed: the block is not plain, one of the ids has another line there, or the
-    block holds ids of another one.
+    writes: int
+    """Number of times that the block was written."""
+    entry: BlockEntry | None
+    """Description of the block; None if the store does not tell the MD5 of its content."""
+
+
+def add_lines(archive: Archive, key: BlockKey, lines: PlainLines) -> Filled | None:
+    """Add trades to a block by their lines, and make sure that it holds them.
+
+    This is much faster than ``rewrite``, which parses the trades. Return None if they have to be
+    parsed: the block is not plain, one of the ids has another line there, or the block holds ids of
+    another one.
 
     Raises:
         Contention: another process changed the block during every attempt.
         BadArchive: the block is damaged.
     """
+    writes = 0
     for _ in optimistic.attempts():
         stored, body = _stored(archive, key)
         held = plain_lines(key.symbol, inflate(body)) if stored else {}
@@ -186,11 +208,14 @@ def add_lines(archive: Archive, key: BlockKey, lines: PlainLines) -> bool | None
         if any(both[id_] is not line and both[id_] != line for id_, line in held.items()):
             return None
         if len(both) == len(held):
-            if stored:
-                _keep_entry(archive, stored, Block(key, body), body)
-            return False
-        if _write(archive, pack_lines(key, both), stored):
-            return True
+            return Filled(writes, _keep_entry(archive, stored, partial(hours_of, held), body))
+        item = pack_lines(key, both)
+        if _write(archive, item, stored):
+            writes += 1
+            # The MD5 that the store has computed proves that it holds what was sent.
+            entry = _keep_entry(archive, archive.stat(str(key)), partial(hours_of, both), item.body)
+            if entry is not None:
+                return Filled(writes, entry)
     raise _contention(key)
 
 
@@ -209,10 +234,18 @@ def _write(archive: Archive, item: ArchiveObject, stored: StoredObject | None) -
     return archive.swap(item, stored.version) if stored else archive.put(item)
 
 
-def _keep_entry(archive: Archive, stored: StoredObject, block: Block, body: bytes) -> None:
-    """Remember a block, so that its index can be written without reading it again."""
-    if stored.md5 == _md5(body):
-        _entries.keep(_content(archive, stored), BlockEntry(tag(stored), block.hours))
+def _keep_entry(
+    archive: Archive,
+    stored: StoredObject | None,
+    hours: Callable[[], Mapping[int, HourOfBlock]],
+    body: bytes,
+) -> BlockEntry | None:
+    """Remember the description of a block, so that its index can be written without reading it
+    again. Return None if the stored object has another body, or one that is not known."""
+    if stored is None or stored.md5 != _md5(body):
+        return None
+    content = _content(archive, stored)
+    return _entries.get(content) or _entries.keep(content, BlockEntry(tag(stored), hours()))
 
 
 def _contention(key: BlockKey) -> Contention:

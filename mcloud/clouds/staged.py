@@ -45,6 +45,9 @@ missing."""
 EMBEDDED_DELAY = 5.0
 """The same on the embedded clouds, whose export services write every second."""
 
+FAST = 1
+"""Level of the compression of the objects in memory."""
+
 UNCHANGED = 5.0
 """Seconds for which a listing of the staging bucket is used again. Readers list once for each
 symbol and hour, but staged objects change only once in a ``WINDOW``."""
@@ -84,6 +87,8 @@ class StagedArchive:
             oldest are shown, at least one, and after ``clear`` those that come next. None means
             that all of them are shown.
         is_ready: whether to show a staged object at all.
+        hours: whether to list the objects of hours in the raw bucket as well. Each listing costs as
+            much as a write.
     """
 
     def __init__(
@@ -97,8 +102,10 @@ class StagedArchive:
         clock: Callable[[], float] = time.monotonic,
         limit: int | None = None,
         is_ready: Callable[[StoredObject], bool] = lambda stored: True,
+        hours: bool = True,
     ) -> None:
         self.delay = delay
+        self._hours = hours
         self._limit = limit
         self._is_ready = is_ready
         self._has_more = False
@@ -181,6 +188,9 @@ class StagedArchive:
     def list(self, prefix: str) -> Iterator[StoredObject]:
         # Staged objects are listed first. What compaction moves meanwhile is then found in both.
         staged = iter(self._staged(prefix))
+        if not self._hours and not _is_of_blocks(prefix):
+            yield from staged
+            return
         latest = ""
         both = merge(
             ((each.key, 0, each) for each in self._archive.list(prefix)),
@@ -194,14 +204,14 @@ class StagedArchive:
                 latest = key
 
     def symbols(self) -> Iterator[str]:
-        names = set(self._archive.symbols())
+        names = set(self._archive.symbols()) if self._hours else set()
         for source in self._refreshed():
             names |= {held.symbol for key in source.keys if (held := parse_key(key))}
         yield from sorted(names, key=lambda name: f"{name}/")
 
     def _staged(self, prefix: str) -> Sequence[StoredObject]:
         """Return the objects under a prefix that are made of staged objects, by key."""
-        if "/block" in prefix:
+        if _is_of_blocks(prefix):
             return []
         found = {each.key: each for source in self._refreshed() for each in source.under(prefix)}
         return [found[key] for key in sorted(found)]
@@ -252,7 +262,7 @@ class StagedArchive:
         source = _Source(stored.key)
         for part in parts(text):
             source.has_foreign |= bool(part.foreign)
-            for item in pack(part.trades):
+            for item in pack(part.trades, FAST):
                 md5 = hashlib.md5(item.body, usedforsecurity=False).hexdigest()
                 size = len(item.body)
                 source.objects[item.key] = StoredObject(item.key, size, md5, stored.written)
@@ -263,7 +273,7 @@ class StagedArchive:
 
     def _read(self, key: str) -> Iterator[ArchiveObject]:
         for part in parts(self._text(key) or b""):
-            yield from pack(part.trades)
+            yield from pack(part.trades, FAST)
 
     def _holding(self, key: str) -> Sequence[_Source]:
         return [source for source in self._known() if key in source.objects]
@@ -293,6 +303,10 @@ class StagedArchive:
         with self._changing:
             self._sources.pop(source.key, None)
             self._cleared.add(source.key)
+
+
+def _is_of_blocks(prefix: str) -> bool:
+    return "/block" in prefix
 
 
 def _age(stored: StoredObject) -> tuple[float, str]:

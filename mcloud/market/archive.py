@@ -22,6 +22,8 @@ import re
 import zlib
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from itertools import pairwise
+from operator import attrgetter
 from typing import NamedTuple
 
 from mcloud.market.trade import Trade, id_count, to_text, without_filled_voids
@@ -67,22 +69,25 @@ class BadArchive(ValueError):
     """Raised for an object that ``pack`` cannot have written. The text has the reason."""
 
 
-def pack(trades: Iterable[Trade]) -> list[ArchiveObject]:
+def pack(trades: Iterable[Trade], level: int = zlib.Z_DEFAULT_COMPRESSION) -> list[ArchiveObject]:
     """Make one object for each symbol and hour in ``trades``, or more if there are very many
     trades.
 
     Repeats are written once, and a void is omitted if there is a trade with its id. Different
     trades with one id are all written: the archive keeps all received trades, so that such
     disagreements can be investigated.
+
+    Args:
+        level: level of the compression, of zlib.
     """
-    groups: dict[tuple[str, int], set[Trade]] = {}
+    groups: dict[tuple[str, int], list[Trade]] = {}
     for trade in trades:
-        groups.setdefault((trade.symbol, trade.time // HOUR), set()).add(trade)
+        groups.setdefault((trade.symbol, trade.time // HOUR), []).append(trade)
     objects = []
     for (symbol, hour), group in sorted(groups.items()):
-        ordered = without_filled_voids(sorted(group, key=order))
+        ordered = _ordered(group)
         for begin in range(0, len(ordered), MAX_TRADES):
-            objects.append(_object(symbol, hour, ordered[begin : begin + MAX_TRADES]))
+            objects.append(_object(symbol, hour, ordered[begin : begin + MAX_TRADES], level))
     return objects
 
 
@@ -219,14 +224,23 @@ def _describes(key: str, lines: Sequence[bytes]) -> bool:
     )
 
 
-def _object(symbol: str, hour: int, trades: Sequence[Trade]) -> ArchiveObject:
+def _ordered(trades: Iterable[Trade]) -> list[Trade]:
+    """Return the trades to write, by id."""
+    by_id = sorted(trades, key=attrgetter("id"))
+    # Usually each id is there once. It takes several times as long to compare whole trades.
+    if all(one.id < after.id for one, after in pairwise(by_id)):
+        return by_id
+    return without_filled_voids(sorted(set(by_id), key=order))
+
+
+def _object(symbol: str, hour: int, trades: Sequence[Trade], level: int) -> ArchiveObject:
     lines = "".join(line(trade) for trade in trades).encode()
     digest = hashlib.sha256(lines).hexdigest()[:_DIGITS]
     first, last = trades[0].id, trades[-1].id
     count = len({trade.id for trade in trades})
     missing = "" if count == id_count(first, last) else f"{count}-"
     name = f"{first}-{last}-{missing}{digest}{_SUFFIX}"
-    packed = zlib.compress(lines, wbits=_GZIP)
+    packed = zlib.compress(lines, level, wbits=_GZIP)
     return ArchiveObject(prefix(symbol, hour * HOUR) + name, packed)
 
 

@@ -53,6 +53,8 @@ _PLAIN = (
     rb'"T":(0|[1-9]\d{0,14}),"m":(?:true|false)\}\n)'
 ) % (_NUMBER, _NUMBER)
 
+_TIME = re.compile(rb'"T":(\d+)')
+
 PlainLines = dict[int, bytes]
 """Lines of trades that are no voids, by id, each with its line break."""
 
@@ -144,11 +146,7 @@ class Block:
     def hours(self) -> dict[int, HourOfBlock]:
         """Parts of the block by start of the hour, in ms since 1970."""
         return {
-            hour: HourOfBlock(
-                runs_of(self._ids[hour]),
-                len(lines),
-                hashlib.sha256(b"".join(lines)).hexdigest()[:16],
-            )
+            hour: HourOfBlock(runs_of(self._ids[hour]), len(lines), _digest(lines))
             for hour, lines in sorted(self._hours.items())
         }
 
@@ -219,6 +217,19 @@ def pack_lines(key: BlockKey, lines: PlainLines) -> ArchiveObject:
     return ArchiveObject(str(key), zlib.compress(text, wbits=_GZIP))
 
 
+def hours_of(lines: PlainLines) -> dict[int, HourOfBlock]:
+    """Return the ``Block.hours`` of the block that ``pack_lines`` makes."""
+    ids = sorted(lines)
+    times = _TIME.findall(b"".join([lines[id_] for id_ in ids]))
+    hours: dict[int, list[int]] = {}
+    for id_, time in zip(ids, times, strict=True):
+        hours.setdefault(int(time) // HOUR * HOUR, []).append(id_)
+    return {
+        hour: HourOfBlock(runs_of(held), len(held), _digest(lines[id_] for id_ in held))
+        for hour, held in sorted(hours.items())
+    }
+
+
 def index_key(block: BlockKey) -> str:
     """Return the key of the index that describes a block."""
     first_id = block.first_id // (BLOCK * INDEXED) * BLOCK * INDEXED
@@ -284,6 +295,10 @@ def _find_plain(symbol: str, text: bytes) -> list[tuple[bytes, bytes, bytes]] | 
     """Return each line with its id and its time, or None if a line is not plain."""
     rows: list[tuple[bytes, bytes, bytes]] = re.findall(_PLAIN % re.escape(symbol.encode()), text)
     return rows if sum(len(row[0]) for row in rows) == len(text) else None
+
+
+def _digest(lines: Iterable[bytes]) -> str:
+    return hashlib.sha256(b"".join(lines)).hexdigest()[:16]
 
 
 def _runs_text(runs: Iterable[Run]) -> str:

@@ -16,7 +16,7 @@ from mcloud.local.state import State
 from mcloud.market.archive import HOUR, pack, parse_key, prefix
 from mcloud.market.block import Block, BlockKey, is_index_key
 from mcloud.market.trade import Trade
-from mcloud.processor.compaction import LastCompaction, last_compaction
+from mcloud.processor.compaction import COMPACTIONS, LAST, LastCompaction, last_compaction
 
 SYMBOL = "FNCOMPACTUSDT"
 START = 1_723_161_600_000
@@ -47,6 +47,7 @@ def test_compacts_the_archive_and_notes_it(
     for part in (trades[:20], trades[20:], [recent]):
         for item in pack(part):
             site.archive.put(item)
+    site.control.forget(COMPACTIONS.name, LAST)  # so that this run lists the raw bucket
     begun = time.time()
 
     succeeded = compact(to)

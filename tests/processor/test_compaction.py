@@ -1,5 +1,6 @@
 """The scheduled compaction: it stops in time, continues, and notes and logs what it did."""
 
+import hashlib
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -13,6 +14,7 @@ from mcloud.clouds.ports import StoredObject
 from mcloud.documents import Damaged
 from mcloud.errors import McloudError
 from mcloud.market.archive import HOUR, pack, parse_key
+from mcloud.market.block import Block, block_of, is_index_key, parse_block_key, unpack_index
 from mcloud.market.envelope import encode
 from mcloud.market.trade import Trade
 from mcloud.processor import compaction
@@ -23,7 +25,6 @@ from mcloud.processor.compaction import (
     LastCompaction,
     compact_scheduled,
     last_compaction,
-    staged_view,
 )
 
 SYMBOLS = ("AUSDT", "BUSDT", "CUSDT")
@@ -76,7 +77,7 @@ def test_notes_and_logs_what_it_did(site: LiveSite, capsys: pytest.CaptureFixtur
     put(site, [trade(n)._replace(time=hour + n) for n in range(10)])
     put(site, [trade(10)._replace(time=hour + 2 * HOUR)])
     assert last_compaction(site.control) is None
-    done = compact_scheduled(site.archive, site.control, 900, Clock(site, 1))
+    done = compact_scheduled(site.archive, None, site.control, 900, Clock(site, 1))
     assert noted(site) == done
     assert (done.objects, done.blocks, done.trades, done.pending) == (1, 1, 10, 1)
     assert (done.problems, done.next_symbol) == (0, "")
@@ -96,7 +97,7 @@ def test_it_ends_before_the_timeout_and_the_next_run_continues(site: LiveSite, s
     notes = []
     while not notes or notes[-1].next_symbol:
         begun = clock.now
-        notes.append(compact_scheduled(site.archive, site.control, 100, clock))
+        notes.append(compact_scheduled(site.archive, None, site.control, 100, clock))
         assert clock.now - begun < 100
         assert len(notes) < 20
     assert len(notes) > 1
@@ -110,7 +111,7 @@ def test_a_problem_is_logged_and_fails_the_run_after_everything_else(
     put(site, [trade(0)._replace(symbol="BUSDT")])
     site.archive.objects[bad] = b"damaged"
     with pytest.raises(McloudError, match="1 objects cannot be compacted"):
-        compact_scheduled(site.archive, site.control, 900, Clock(site, 1))
+        compact_scheduled(site.archive, None, site.control, 900, Clock(site, 1))
     assert left(site) == [bad]
     last = noted(site)
     assert (last.problems, last.objects) == (1, 1)
@@ -123,7 +124,7 @@ def test_a_damaged_note_is_replaced(site: LiveSite, capsys: pytest.CaptureFixtur
     site.control.keep(COMPACTIONS.name, LAST, {"next_symbol": 7})
     assert isinstance(last_compaction(site.control), Damaged)
     put(site, [trade(0)])
-    compact_scheduled(site.archive, site.control, 900, Clock(site, 1))
+    compact_scheduled(site.archive, None, site.control, 900, Clock(site, 1))
     assert noted(site).objects == 1
     (line,) = lines(capsys.readouterr().out, "cannot read the note of the last compaction")
     assert line["severity"] == "ERROR"
@@ -131,7 +132,7 @@ def test_a_damaged_note_is_replaced(site: LiveSite, capsys: pytest.CaptureFixtur
 
 def test_a_short_timeout_leaves_most_of_it_for_work(site: LiveSite) -> None:
     put(site, [trade(0)])
-    assert compact_scheduled(site.archive, site.control, RESERVE, Clock(site, 1)).objects == 1
+    assert compact_scheduled(site.archive, None, site.control, RESERVE, Clock(site, 1)).objects == 1
 
 
 def test_logs_where_lines_that_are_no_messages_are_kept(
@@ -139,7 +140,7 @@ def test_logs_where_lines_that_are_no_messages_are_kept(
 ) -> None:
     proper, staging = MemoryArchive(Faults()), MemoryArchive(Faults())
     staging.objects["staged/one"] = b"no message\n"
-    compact_scheduled(staged_view(proper, staging), site.control, 900)
+    compact_scheduled(proper, staging, site.control, 900)
     (line,) = lines(capsys.readouterr().out, "kept lines that are no messages")
     assert list(staging.objects) == [line["key"]]
     assert str(line["key"]).startswith("foreign/")
@@ -162,13 +163,50 @@ def test_the_view_of_a_function_leaves_out_what_was_written_too_recently_and_cou
     for number, key in enumerate(written):
         trades = [trade(number)._replace(time=hour + number)]
         staging.objects[key] = encode(trades).body.encode()
-    view = staged_view(proper, staging, lambda: now)
-    compact_scheduled(view, site.control, 900, lambda: now)
+    compact_scheduled(proper, staging, site.control, 900, lambda: now)
     assert list(staging.objects) == ["staged/new"]
     assert (noted(site).staged, noted(site).staged_since) == (1, written["staged/new"])
     monkeypatch.undo()
     now += 3600
-    view = staged_view(proper, staging, lambda: now)
-    compact_scheduled(view, site.control, 900, lambda: now)
+    compact_scheduled(proper, staging, site.control, 900, lambda: now)
     assert staging.objects == {}
     assert (noted(site).staged, noted(site).staged_since) == (0, None)
+
+
+def test_the_raw_bucket_is_listed_once_a_day(site: LiveSite) -> None:
+    """Replicated objects wait for that. The blocks of staged trades are in their index at once."""
+    faults = Faults()
+    proper, staging = MemoryArchive(faults), MemoryArchive(Faults())
+    calls: list[str] = []
+    faults.before = calls.append
+    hour = START // HOUR * HOUR
+    now = hour / 1000 + 3 * 3600
+    for number in range(25):
+        (replicated,) = pack([trade(2 * number)._replace(time=hour)])
+        proper.put(replicated)
+        staged = [trade(2 * number + 1)._replace(time=hour)]
+        staging.objects[f"staged/{number}"] = encode(staged).body.encode()
+        calls.clear()
+        compact_scheduled(proper, staging, site.control, 900, lambda: now + 3600 * number)  # noqa: B023
+        is_full = number in (0, 24)
+        assert (replicated.key in proper.objects) != is_full
+        assert bool({"list", "symbols"} & {*calls}) == is_full
+        assert staging.objects == {}
+        (index,) = filter(is_index_key, proper.objects)
+        (entry,) = unpack_index(index, proper.objects[index]).values()
+        (block,) = (body for key, body in proper.objects.items() if parse_block_key(key))
+        assert entry.tag == hashlib.md5(block).hexdigest()
+        assert entry.hours == Block(block_of(trade(0).symbol, 0), block).hours
+    assert [key for key in proper.objects if parse_key(key)] == []
+
+
+def test_a_run_that_lists_the_raw_bucket_is_repeated_until_it_is_complete(site: LiveSite) -> None:
+    for symbol in SYMBOLS:
+        for n in range(20):
+            put(site, [trade(n)._replace(symbol=symbol)])
+    staging = MemoryArchive(Faults())
+    clock = Clock(site, 1)
+    while not (site.control.kept(COMPACTIONS.name) and noted(site).full_at):
+        compact_scheduled(site.archive, staging, site.control, 100, clock)
+    assert left(site) == []
+    assert noted(site).next_symbol == ""
