@@ -6,14 +6,15 @@ see ``unmetered``. Each item says how much of it was measured, and fixed charges
 
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 
 from mcloud.clouds.resources import Cloud
 from mcloud.cost import unmetered
+from mcloud.cost.archiving import CompactionWork
 from mcloud.cost.charge import Use, charge
 from mcloud.cost.prices import PRICES, SERVICES
-from mcloud.cost.unmetered import MINUTES, FunctionWork
+from mcloud.cost.unmetered import HOURS, MINUTES, FunctionWork
 
 _TIMES = ("lambda_gb_s", "function_vcpu_s", "function_gib_s")
 """Meters of the time of functions. That of this machine says nothing about a real cloud."""
@@ -35,6 +36,10 @@ class MeasuredRun:
     """New candles."""
     candle_bytes: Decimal
     raw_bytes: Decimal
+    compacted: Mapping[str, Decimal] = field(default_factory=dict)
+    """Units by meter of the compaction of the trades of the run, which is repeated every hour."""
+    compacting: CompactionWork = field(default_factory=CompactionWork)
+    """The work of that compaction, without the requests that ``compacted`` has."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +75,9 @@ def bill(run: MeasuredRun, month: int = 1) -> list[BillItem]:
     for meter, units in run.counted.items():
         if (run.cloud, meter) in PRICES and meter not in _TIMES:
             measured[meter] += units * scale
+    for meter, units in run.compacted.items():
+        if (run.cloud, meter) in PRICES:
+            measured[meter] += units * HOURS
     measured["log_bytes"] += run.log_bytes * scale
     new = (each * scale for each in (run.candles, run.candle_bytes, run.raw_bytes))
     for meter, units in unmetered.stored(run.cloud, month, *new).items():
@@ -83,6 +91,8 @@ def bill(run: MeasuredRun, month: int = 1) -> list[BillItem]:
     waiting = sum(unmetered.waiting(run.cloud, each) for each in (run.work, check)) * scale
     for meter, units in unmetered.billed_time(run.cloud, Decimal(waiting)).items():
         added[meter] += units
+    for meter, units in unmetered.compacting_time(run.cloud, run.compacting).items():
+        added[meter] += units * HOURS
     if run.cloud == "aws":
         added["sqs_requests"] += unmetered.idle_polls(run.work.calls * scale)
     return [BillItem(meter, measured[meter], added[meter]) for meter in sorted({*measured, *added})]

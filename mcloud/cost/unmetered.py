@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from mcloud.clouds.resources import Cloud
-from mcloud.cost.archiving import CompactionWork
+from mcloud.cost.archiving import FILLED_AT_ONCE, CompactionWork
 from mcloud.cost.prices import GIB
 
 MINUTES = 30 * 24 * 60
@@ -97,11 +97,11 @@ def seconds(cloud: Cloud, work: FunctionWork) -> Decimal:
 
 
 def compacting_time(cloud: Cloud, work: CompactionWork) -> dict[str, Decimal]:
-    """Return the units of each meter for the time of a compaction, whose requests to the store of
-    raw objects come one after the other.
+    """Return the units of each meter for the time of a compaction, which fills several blocks at
+    the same time.
     """
     instance = COMPACTING[cloud]
-    waiting = Decimal(work.requests) * instance.object_seconds
+    waiting = Decimal(work.requests) * instance.object_seconds / FILLED_AT_ONCE
     return billed_time(cloud, waiting + Decimal(work.cpu) / instance.cpu, instance)
 
 

@@ -4,12 +4,14 @@ Run with ``pytest -m benchmark -s tests/benchmarks/test_cost_table.py``. A produ
 trades in real time through the real functions, ``MCLOUD_COST_MINUTES`` (30) minutes for each row.
 ``MCLOUD_COST_RATE`` (3000) is the number of trades per second of the 400 symbols; a machine that is
 too slow for it loses nothing, but falls behind. The meters of the run are scaled to 30 days and
-priced; fixed charges are not scaled. Then the oracle compares every candle and every trade.
+priced; fixed charges are not scaled, and the compaction of the trades is repeated every hour. Then
+the oracle compares every candle and every trade.
 """
 
 import os
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import NamedTuple
@@ -17,11 +19,13 @@ from typing import NamedTuple
 import psutil
 import pytest
 from cli.conftest import Terminal
+from replication.memory import Faults, MemoryArchive
 
 from mcloud.clouds.aws.client import make_client
 from mcloud.clouds.factory import open_site
 from mcloud.clouds.ports import Site
 from mcloud.clouds.resources import AwsResources, GcpResources, Resources
+from mcloud.cost.archiving import CompactionWork
 from mcloud.cost.estimate import Load, stored_size, trades_of
 from mcloud.cost.measured import MeasuredRun, bill, by_service
 from mcloud.cost.unmetered import FunctionWork
@@ -31,7 +35,9 @@ from mcloud.local.exchange.thread import LocalExchange
 from mcloud.local.scheduled_functions import SCHEDULED
 from mcloud.local.state import State
 from mcloud.local.supervisor import Options
+from mcloud.market.staged import WINDOW
 from mcloud.market.trade import Trade
+from mcloud.processor.compaction import compact_scheduled
 from mcloud.rehearsal.demo import archived_ids, stored_rows
 from mcloud.rehearsal.oracle import expected_rows
 
@@ -64,7 +70,9 @@ class Counters(NamedTuple):
 def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[State]:
     monkeypatch.setenv("HEARTBEAT_SECONDS", "60")  # as on real clouds
     home = tmp_path / "state" / "local"
-    yield control.up(Options(str(home), *children.free_ports(4), owner=os.getpid()))
+    # Objects are exported as seldom as on real clouds.
+    options = Options(str(home), *children.free_ports(4), owner=os.getpid(), export_seconds=None)
+    yield control.up(options)
     control.down(home)
 
 
@@ -78,7 +86,9 @@ def test_the_cost_of_a_month_is_measured(
     trades = trades_of(Load(*load, freshness), MINUTES, int(time.time() * 1000))
     symbols = sorted({trade.symbol for trade in trades})
     produce(Terminal(tmp_path, tmp_path / "state"), trades, symbols, freshness)
+    time.sleep(WINDOW + QUIET)  # until everything is exported
     ended = settled(state)
+    compactions = {name: compacted(site, state) for name, site in sites.items()}
     expected = expected_rows(trades)
     ids = {(trade.symbol, trade.id) for trade in trades}
     for site in sites.values():
@@ -86,7 +96,9 @@ def test_the_cost_of_a_month_is_measured(
         assert archived_ids(site, symbols) == ids
     print(f"\n{len(symbols)} symbols, {len(trades):,} trades, a freshness of {freshness} s")
     for name, to in state.resources().items():
-        show(name, measured(sites[name], to, symbols, begun, ended))
+        run = measured(sites[name], to, symbols, begun, ended)
+        units, work = compactions[name]
+        show(name, replace(run, compacted=units, compacting=work))
 
 
 def produce(terminal: Terminal, trades: list[Trade], symbols: list[str], freshness: int) -> None:
@@ -119,6 +131,32 @@ def settled(state: State) -> Counters:
         if all(written(before, each) == written(now, each) for each in state.resources().values()):
             return now
         assert time.monotonic() < deadline, "the functions do not come to an end"
+
+
+def compacted(site: Site, state: State) -> tuple[dict[str, Decimal], CompactionWork]:
+    """Compact a site as its function does three hours later. Return the units by meter, and the
+    work of a compaction of the trades of a whole hour."""
+    staging = site.archive._staging
+    archive = site.archive._archive
+    later = time.time() + 3 * 3600
+
+    def clock() -> float:
+        return later
+
+    # This first run finds nothing, and lists the raw bucket.
+    compact_scheduled(archive, MemoryArchive(Faults()), site.control, 900, clock)
+    before, used = counters(state).meters[site.name], time.process_time()
+    done = compact_scheduled(archive, staging, site.control, 900, clock)
+    cpu = time.process_time() - used
+    after = counters(state).meters[site.name]
+    assert (done.next_symbol, done.problems, done.staged) == ("", 0, 0)
+    units = {
+        each: Decimal(sum(after[each].values()) - sum(before.get(each, {}).values()))
+        for each in after
+    }
+    kinds = ("s3_puts", "s3_gets") if site.cloud == "aws" else ("gcs_class_a", "gcs_class_b")
+    writes, reads = (float(units.get(each, 0)) for each in kinds)
+    return units, CompactionWork(writes=writes, reads=reads, cpu=cpu * 60 / MINUTES)
 
 
 def written(counted: Counters, to: Resources) -> meter.Count:

@@ -4,17 +4,18 @@ from collections import Counter
 from decimal import Decimal
 
 import pytest
-from failover.sites import START
+from failover.sites import START, LiveSite
 from replication.memory import Faults, MemoryArchive
 
-from mcloud.archive.compact import compact
-from mcloud.cost.archiving import compaction, staged_objects
-from mcloud.market.archive import HOUR
+from mcloud.archive import compact
+from mcloud.cost import archiving
+from mcloud.cost.archiving import FULL_RUN, compaction, listing, moving, staged_objects
+from mcloud.market.archive import HOUR, pack
 from mcloud.market.block import BLOCK
 from mcloud.market.envelope import encode_all
 from mcloud.market.staged import LARGEST
 from mcloud.market.trade import Trade
-from mcloud.processor.compaction import staged_view
+from mcloud.processor.compaction import compact_scheduled
 
 
 @pytest.mark.parametrize(
@@ -27,7 +28,7 @@ from mcloud.processor.compaction import staged_view
 def test_the_requests_of_an_hour_are_those_of_a_compaction(
     symbols: int, first: int, ids: int
 ) -> None:
-    faults = Faults()
+    site, faults = LiveSite("aws"), Faults()
     proper, staging = MemoryArchive(faults), MemoryArchive(faults)
     for hour in (0, 1):
         begin = first + hour * ids
@@ -39,9 +40,9 @@ def test_the_requests_of_an_hour_are_those_of_a_compaction(
             ]
             bodies = [message.body.encode() for message in encode_all(made)]
             staging.objects[f"staged/{hour}/{part:02}"] = b"\n".join(bodies)
-        calls = counted(proper, staging, (START + (hour + 3) * HOUR) / 1000)
+        calls = counted(proper, staging, site, (START + (hour + 3) * HOUR) / 1000)
         assert staging.objects == {}
-    expected = compaction([ids / 3600] * symbols, staged=0.2, fills=1, months=0.5)
+    expected = moving([ids / 3600] * symbols, staged=0.2, fills=1)
     # The estimate has the average of hours in which a block begins and of others.
     tolerance = 4 * symbols * (ids % BLOCK) / BLOCK
     assert calls["list"] + calls["symbols"] == expected.lists
@@ -51,11 +52,32 @@ def test_the_requests_of_an_hour_are_those_of_a_compaction(
     )
 
 
-def counted(proper: MemoryArchive, staging: MemoryArchive, now: float) -> Counter[str]:
-    """Compact, and return the number of calls by name."""
+def test_the_estimate_knows_how_many_blocks_are_filled_at_once() -> None:
+    assert archiving.FILLED_AT_ONCE == compact.FILLED_AT_ONCE
+
+
+def test_once_a_day_the_raw_bucket_is_listed() -> None:
+    site, faults = LiveSite("aws"), Faults()
+    proper, staging = MemoryArchive(faults), MemoryArchive(Faults())
+    for name in "ABC":
+        proper.put(*pack([Trade(f"{name}USDT", 7, Decimal(7), Decimal(2), START, True)]))
+    now = (START + 3 * HOUR) / 1000
+    counted(proper, staging, site, now)
+    calls = counted(proper, staging, site, now + FULL_RUN * 3600)
+    assert calls == {"symbols": 1, "list": 6, "get": 3}
+    whole = listing([0.001] * 3, 0.5)
+    assert (whole.lists, whole.reads) == (7, 3)
+    hourly = compaction([0.001] * 3, staged=0.2, fills=1, months=0.5)
+    assert hourly.lists == pytest.approx(1 + 7 / FULL_RUN)
+
+
+def counted(
+    proper: MemoryArchive, staging: MemoryArchive, site: LiveSite, now: float
+) -> Counter[str]:
+    """Compact on schedule, and return the number of calls by name."""
     calls: Counter[str] = Counter()
     proper.faults.before = lambda call: calls.update([call])
-    compact(staged_view(proper, staging, lambda: now), clock=lambda: now)
+    compact_scheduled(proper, staging, site.control, 900, lambda: now)
     return calls
 
 

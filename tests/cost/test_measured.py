@@ -1,11 +1,13 @@
 """The bill of a month, from a run on the embedded clouds."""
 
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
 
+from mcloud.cost.archiving import FILLED_AT_ONCE, CompactionWork
 from mcloud.cost.measured import BillItem, MeasuredRun, bill, by_service
-from mcloud.cost.unmetered import MINUTES, FunctionWork, fixed, waiting
+from mcloud.cost.unmetered import HOURS, MINUTES, FunctionWork, fixed, waiting
 
 RUN = MeasuredRun(
     "aws",
@@ -39,6 +41,15 @@ def test_counted_units_are_scaled_and_fixed_charges_are_not() -> None:
     assert found["s3_gib_months"] == (Decimal(MINUTES) / 30 / 2 / 1024, 0)
     assert units(RUN, 12)["s3_gib_months"][0] == 23 * found["s3_gib_months"][0]
     assert "cloudwatch_requests" not in found  # it has no price
+
+
+def test_the_compaction_of_a_run_is_repeated_every_hour() -> None:
+    units_, work = {"s3_puts": Decimal(7)}, CompactionWork(reads=8, cpu=0.58)
+    found = units(replace(RUN, compacted=units_, compacting=work))
+    assert found["s3_puts"] == (7 * HOURS, 0)
+    waited = 8 * Decimal("0.030") / FILLED_AT_ONCE
+    seconds = found["lambda_gb_s"][1] - units(RUN)["lambda_gb_s"][1]
+    assert float(seconds) == pytest.approx(float(HOURS * (waited + 1)))
 
 
 def test_polls_without_messages_are_billed() -> None:
