@@ -67,11 +67,12 @@ def test_units_equal_figures_computed_by_hand() -> None:
     assert aws["sqs_requests"] == 43_200 * (3 * 3 + 14)  # two of the 15 polls bring messages
     assert aws["dynamodb_writes"] == 43_200 * (6 + 5)
     assert aws["firehose_bytes"] == 43_200 * 5120
-    # A staged object every five minutes. Each hour, a compaction lists what is staged, and writes 2.8
-    # blocks and an index. Once a day it also lists the symbols, the hours and the blocks.
+    # A staged object every five minutes. Each hour, a compaction lists what is staged, and writes
+    # 2.8 blocks and an index. Once a day it also lists the symbols, the hours and the blocks.
     assert float(aws["s3_puts"]) == pytest.approx(43_200 / 5 + 720 * (1 + 2.8 + 1) + 30 * 3)
     # It reads 12 staged objects, a block that was begun before, and the index with its version. It
-    # reads the versions of 2.8 blocks before and after their writes, and once a day the index again.
+    # reads the versions of 2.8 blocks before and after their writes, and once a day the index
+    # again.
     assert float(aws["s3_gets"]) == pytest.approx(720 * (12 + 1 + 2 + 2 * 2.8) + 30)
     assert aws["s3_gib_months"] == Decimal(43_200 * 8000) / 2 / 2**30
     assert monthly("aws", flow, load, month=12)["s3_gib_months"] == 23 * aws["s3_gib_months"]
