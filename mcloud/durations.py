@@ -2,6 +2,8 @@
 
 from datetime import UTC, datetime
 
+DAY = 86_400.0  # seconds
+
 
 def duration(seconds: float) -> str:
     """Return a length of time in its two largest units, rounded down.
@@ -31,6 +33,15 @@ def brief(seconds: float) -> str:
         if whole >= size:
             return f"{sign}{whole // size:,} {unit}"
     return f"{sign if whole else ''}{whole} s"
+
+
+def clock(at: float, now: float) -> str:
+    """Return a recent moment to the second: ``09:30:05 UTC``. One that is a day old or older is as
+    from ``utc``.
+    """
+    if now - at >= DAY:
+        return utc(at)
+    return f"{datetime.fromtimestamp(at, UTC):%H:%M:%S} UTC"
 
 
 def utc(at: float) -> str:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcloud.durations import brief, duration
+from mcloud.durations import brief, clock, duration
 
 UNITS = {"d": 86_400.0, "h": 3_600.0, "min": 60.0, "s": 1.0}
 
@@ -59,3 +59,10 @@ def test_a_duration_is_exact_to_its_smallest_unit(seconds: float) -> None:
     assert value <= abs(seconds) + 1e-9
     assert abs(seconds) - value < smallest + 1e-3
     assert text.startswith("-") == (seconds < 0 and value > 0)
+
+
+def test_a_recent_moment_has_its_seconds_and_an_older_one_its_date() -> None:
+    at = 1_723_161_300.0
+    assert clock(at, at) == "23:55:00 UTC"
+    assert clock(at, at + 86_399) == "23:55:00 UTC"
+    assert clock(at, at + 86_400) == "2024-08-08 23:55 UTC"

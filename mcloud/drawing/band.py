@@ -6,7 +6,7 @@ from rich.text import Text
 
 from mcloud.alerts.watch import WatcherState
 from mcloud.cost.words import usd
-from mcloud.durations import brief, utc
+from mcloud.durations import brief, clock, utc
 from mcloud.failover.statement import GuardState
 from mcloud.observing.machine import Machine
 from mcloud.observing.notes import apart, record_of
@@ -23,8 +23,10 @@ def leading(snapshot: Snapshot) -> Text:
         unknown = [site for site in snapshot.sites.values() if not site.record.known]
         return Text("primary unknown" if unknown else "no primary yet", "dim")
     older = [f"{site.name} has {record_of(site)}" for site in apart(snapshot)]
-    text = Text.assemble("primary ", (record.primary, "bold"), f", epoch {record.epoch}, ")
-    text.append(f"{record.mode}" + (f": {record.reason}" if record.reason else ""))
+    since = f" since {clock(record.at, snapshot.at)}, epoch {record.epoch}, {record.mode}"
+    text = Text.assemble("primary ", (record.primary, "bold"), since)
+    # The reason is that of the move. It may be long over.
+    text.append(f"; reason then: {record.reason}" if record.reason else "")
     return text.append(f"; {', '.join(older)}", "yellow") if older else text
 
 

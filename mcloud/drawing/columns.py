@@ -35,6 +35,7 @@ _LEAST_FIRST = (
 SPARABLE = (*(each.row for each in FIGURES if each.row not in _LEAST_FIRST), *_LEAST_FIRST)
 """Rows that are left out if there is no room, in this order. The rest stays."""
 CHART_HEIGHTS = (4, 8)  # lines, where there is room for more than one
+BELOW = 6  # lines that processes and events below have, before a chart gets its greatest height
 SYMBOLS = 8  # lines, in place of the one last candle
 
 
@@ -61,14 +62,14 @@ def columns(shown: Sequence[SiteSnapshot], now: float, width: int, room: int) ->
     if is_roomy:
         spare -= len(trends) + 1
     # The order in which a high terminal is filled.
-    for label, block in (
-        (CHART, _chart(shown, each, CHART_HEIGHTS[0])),
-        ("services", [*table["services"], *_services(shown, each)]),
-        ("last candle", _symbols(shown, each)),
-        (CHART, _chart(shown, each, CHART_HEIGHTS[1])),
+    for label, block, left in (
+        (CHART, _chart(shown, each, CHART_HEIGHTS[0]), 0),
+        ("services", [*table["services"], *_services(shown, each)], 0),
+        ("last candle", _symbols(shown, each), 0),
+        (CHART, _chart(shown, each, CHART_HEIGHTS[1]), BELOW),
     ):
         more = len(block) - len(table[label])
-        if 0 < more <= spare:
+        if 0 < more <= spare - left:
             table[label] = block
             spare -= more
     lines: list[Text] = []

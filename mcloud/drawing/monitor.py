@@ -16,7 +16,7 @@ from mcloud.drawing.focus import details
 from mcloud.drawing.lines import fit, sides
 from mcloud.drawing.machine import here
 from mcloud.observing.machine import Machine
-from mcloud.observing.problems import problems
+from mcloud.observing.problems import causes
 from mcloud.observing.snapshot import SiteSnapshot, Snapshot
 
 HERE_LEAST, HERE_MOST = 2, 8  # lines about the processes here, including the one above
@@ -110,7 +110,7 @@ def _head(snapshot: Snapshot, view: MonitorView) -> list[Text]:
 def _trouble(snapshot: Snapshot, view: MonitorView) -> list[Text]:
     """Return the problems in a constant number of lines, so that the rest keeps its place."""
     room = 1 if view.height < 36 else TROUBLES
-    found = list(map(str, problems(snapshot)))
+    found = list(map(str, causes(snapshot)))
     lines = [line for line in found if view.keeps(line)]
     if found and not lines:
         said = f"{len(found)} problem{'s' * (len(found) > 1)}, none of which matches the filter"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from mcloud.documents import Count, Seconds, read_file
-from mcloud.durations import duration
+from mcloud.durations import clock
 from mcloud.runs import RunState, runs_called
 
 NEWS = 10.0  # seconds; an older state of a process says nothing about the sites
@@ -53,8 +53,9 @@ def known_outages(state: Path, now: float) -> dict[str, str]:
     for name, guard in _news(state, "guards", _SeenByGuard, now):
         for site, seen in guard.sites.items():
             if seen.bad > 1 and seen.bad_s is not None:
-                since = duration(seen.bad_s + now - guard.at)
-                found[site] = f"down for {since} according to {name}"
+                # A moment stays true however long the command that shows it takes.
+                since = clock(guard.at - seen.bad_s, now)
+                found[site] = f"down since {since} according to {name}"
     return found
 
 

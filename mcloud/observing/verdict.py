@@ -1,15 +1,12 @@
 """The state of everything in one line: whether something is wrong, and which site leads."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from mcloud.clouds.ports import SERVICES, ControlRecord
-from mcloud.durations import duration, utc
+from mcloud.durations import clock, duration
 from mcloud.observing.machine import Machine
 from mcloud.observing.problems import Problem, causes
 from mcloud.observing.snapshot import SiteSnapshot, Snapshot
-
-DAY = 86_400.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -47,10 +44,8 @@ def down_for(site: str, snapshot: Snapshot) -> float | None:
 
 def leads(record: ControlRecord, now: float) -> str:
     """Return which site leads, since when, and who moved the traffic there."""
-    moment = datetime.fromtimestamp(record.at, UTC)
-    since = f"{moment:%H:%M:%S} UTC" if now - record.at < DAY else utc(record.at)
     who = "guard" if record.mode == "automatic" else record.by
-    return f"{record.primary} leads since {since} ({who})"
+    return f"{record.primary} leads since {clock(record.at, now)} ({who})"
 
 
 def _faults(snapshot: Snapshot, found: list[Problem]) -> list[str]:

@@ -12,6 +12,7 @@ from typing import Literal, get_args
 
 from mcloud.clouds.observation import Observation
 from mcloud.clouds.ports import ControlRecord
+from mcloud.durations import utc
 
 ProducerMode = Literal["both", "primary", "cheapest", "nearest"]
 MODES: tuple[ProducerMode, ...] = get_args(ProducerMode)
@@ -93,7 +94,9 @@ def _primary(sites: Sequence[str], seen: RouteObservation) -> Route:
         return Route(
             (sites[0],), f"the primary {record.primary} of epoch {record.epoch} is not in --to"
         )
-    return Route((record.primary,), f"primary of epoch {record.epoch}: {record.reason}")
+    # The reason is that of the move. It may be long over.
+    why = f"; reason then: {record.reason}" if record.reason else ""
+    return Route((record.primary,), f"primary of epoch {record.epoch} since {utc(record.at)}{why}")
 
 
 def _best(

@@ -39,15 +39,17 @@ def snapshot(*sites: SiteSnapshot, **change: Any) -> Snapshot:
 
 def test_the_primary_is_shown() -> None:
     behind = replace(WEST, record=Observation(None, AT))
-    assert leading(snapshot(SITE)).plain == "primary aws, epoch 3, manual: drill"
+    assert leading(snapshot(SITE)).plain == (
+        "primary aws since 23:54:00 UTC, epoch 3, manual; reason then: drill"
+    )
     assert leading(snapshot(SITE, behind)).plain == (
-        "primary aws, epoch 3, manual: drill; west has no record"
+        "primary aws since 23:54:00 UTC, epoch 3, manual; reason then: drill; west has no record"
     )
     newer = replace(
         WEST, record=Observation(ControlRecord(4, "west", "automatic", "", "guard", AT), AT)
     )
     assert leading(snapshot(SITE, newer)).plain == (
-        f"primary west, epoch 4, automatic; aws has epoch {RECORD.epoch}"
+        f"primary west since 23:55:00 UTC, epoch 4, automatic; aws has epoch {RECORD.epoch}"
     )
     assert leading(snapshot(behind)).plain == "no primary yet"
     assert leading(snapshot(behind, replace(SITE, record=Observation()))).plain == "primary unknown"

@@ -193,6 +193,12 @@ def test_a_large_screen_has_trends_and_events() -> None:
     assert "events" not in plain(screen(snapshot(AWS, GCP), view(120, 30)))
 
 
+def test_events_come_before_the_greatest_height_of_a_chart() -> None:
+    drawn = plain(screen(snapshot(AWS, GCP), view(120, 50)))
+    begin = drawn.index("events")
+    assert drawn[begin + 1].endswith("over: aws: everything is down: 503")
+
+
 def test_a_filter_keeps_processes_events_problems_and_symbols() -> None:
     drawn = plain(screen(snapshot(AWS, GCP), view(120, 60, filter="replic")))
     begin = drawn.index("events")
@@ -275,6 +281,17 @@ def test_the_screen_shows_pause_problems_and_cost() -> None:
     assert plain(screen(replace(sound, sites={"aws": asking}), view(80, 24)))[-2] == (
         "reading the sites"
     )
+
+
+def test_consequences_of_an_outage_do_not_hide_its_cause() -> None:
+    gone = Observation[float](problem="gone")
+    down = replace(AWS, health=dict.fromkeys(SERVICES, gone))
+    drawn = plain(screen(snapshot(down, replace(AWS, name="gcp")), view(120, 40)))
+    assert [line for line in drawn[-5:-1] if line] == [
+        "aws: everything is down: gone; move the traffic with `mcloud failover gcp`",
+        "producer default: gcp does not accept messages: Pub/Sub does not answer; "
+        "see `mcloud logs default`",
+    ]
 
 
 def test_only_problems_have_colour() -> None:

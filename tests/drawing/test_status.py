@@ -84,7 +84,7 @@ def test_everything_shows_primary_guards_and_processes() -> None:
         "",
     ]
     assert lines[20:] == [
-        "primary aws, epoch 3, manual: drill",
+        "primary aws since 23:54:00 UTC, epoch 3, manual; reason then: drill",
         "guard none runs here; alerts no watcher runs here",
         "",
         "producer  state    pid   source   trades  rate  waiting  holes",

@@ -7,6 +7,7 @@ from typing import Any
 
 from states import GUARD, PRODUCER
 
+from mcloud.durations import clock
 from mcloud.observing.known import known_outages
 from mcloud.runs import run_of
 
@@ -33,7 +34,10 @@ def producer(**delivery: Any) -> dict[str, Any]:
 
 def test_a_guard_knows_since_when_a_site_is_down(tmp_path: Path) -> None:
     away = {"verdict": "down", "bad": 6, "bad_s": 10.0}
-    assert known(tmp_path, "guards", guard(**away)) == {"aws": "down for 12.0 s according to mine"}
+    since = clock(NOW - 10, NOW)
+    assert known(tmp_path, "guards", guard(**away)) == {
+        "aws": f"down since {since} according to mine"
+    }
     assert known(tmp_path, "guards", guard(bad=1, bad_s=0.5)) == {}
     assert known(tmp_path, "guards", guard()) == {}
     assert known(tmp_path, "guards", {**guard(**away), "at": NOW - 9}) == {}

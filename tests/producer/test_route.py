@@ -31,7 +31,9 @@ def test_primary_follows_the_highest_epoch_of_any_site() -> None:
             "gcp": Observation(record(4, "gcp"), 1.0),
         }
     )
-    assert choose("primary", SITES, seen) == Route(("gcp",), "primary of epoch 4: because")
+    assert choose("primary", SITES, seen) == Route(
+        ("gcp",), "primary of epoch 4 since 1970-01-01 00:00 UTC; reason then: because"
+    )
 
 
 def test_without_a_record_the_first_site_is_the_primary() -> None:

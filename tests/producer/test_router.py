@@ -100,7 +100,8 @@ def test_the_primary_follows_the_record(make: Callable[..., Router]) -> None:
     assert router.route.sites == ("aws",)
     # It is enough that one of the sites has the record.
     gcp.answer = record(2, "gcp")
-    eventually(lambda: router.route == Route(("gcp",), "primary of epoch 2: drill"))
+    eventually(lambda: router.route.sites == ("gcp",))
+    assert router.route.reason.startswith("primary of epoch 2 since ")
     gcp.answer = Unavailable("gone")
     looks = gcp.looks
     eventually(lambda: gcp.looks > looks + 2)
