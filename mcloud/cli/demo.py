@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from mcloud.feed.feed import FeedReport as Read
     from mcloud.market.trade import Trade
     from mcloud.rehearsal.demo import Proof
+    from mcloud.rehearsal.drill import DrillStage
     from mcloud.rehearsal.drill_report import DrillReport
     from mcloud.rehearsal.drill_stream import DrillStream
     from mcloud.rehearsal.steps import Walk
@@ -153,16 +154,25 @@ def _outage(
     names = {trade.symbol for trade in trades}
     others = tuple(name for name in OTHERS if name not in names)[:2]
     (rest,) = (name for name in sites if name != OUT)
-    words = {
+    words: dict[DrillStage, str] = {
         "out": f"{OUT} taken out: every call to it is refused",
         "moved": f"the guard moved the traffic to {rest} in {{:.1f}} s",
         "back": f"{OUT} back, and caught up from {rest}",
     }
 
+    state = {OUT: ""}
+
+    def reach(stage: "DrillStage", seconds: float) -> None:
+        state[OUT] = {"out": "out", "moved": "out", "over": "catching up"}.get(stage, "")
+        if stage != "over":
+            walk.reach(stage, words[stage].format(seconds))
+        if stage == "back":
+            # The comparison follows, during which the bars would stand still.
+            walk.clear()
+
     def watch(stream: "DrillStream") -> None:
-        is_out = {OUT} if stream.leads() not in ("", OUT) else set()
         for name, count in stream.accepted.items():
-            walk.fill(name, count, stream.read, "out" if name in is_out else "")
+            walk.fill(name, count, stream.read, state.get(name, ""))
 
     try:
         return drill.run(
@@ -172,7 +182,7 @@ def _outage(
             symbols=others,
             after=1.0,
             tell=walk.wait_for,
-            reach=lambda stage, seconds: walk.reach(stage, words[stage].format(seconds)),
+            reach=reach,
             see=watch,
         )
     finally:

@@ -16,6 +16,7 @@ Click = Any
 """An object of click, whose classes are in other modules from typer 0.29 on."""
 
 COMMON = "Common options"
+SPAN = 0.15  # of the similarity from 0 to 1, within which all similar commands are suggested
 WIDEST = 28  # columns of a name; the text of a longer name starts on the next line
 _EXAMPLES = "\n\nExamples:\n"
 _RULES = {
@@ -89,7 +90,10 @@ class HelpGroup(_Help, TyperGroup):
 
     def similar(self, name: str) -> list[str]:
         """Return the commands that an unknown name may stand for."""
-        return difflib.get_close_matches(name, self.commands)
+        close = difflib.get_close_matches(name, self.commands)
+        scores = [difflib.SequenceMatcher(None, each, name).ratio() for each in close]
+        # The best comes first. One that is much worse is another word.
+        return [each for each, score in zip(close, scores, strict=True) if score > scores[0] - SPAN]
 
     def resolve_command(self, ctx: Click, args: list[str]) -> Click:
         if args[0] not in self.commands and not args[0].startswith("-"):

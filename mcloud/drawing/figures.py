@@ -173,7 +173,7 @@ def candle(site: SiteSnapshot, now: float) -> Cell:
     def shown(_: list[Recent]) -> Text:
         last = site.last.last if site.last else None
         if last is None:
-            return Text("none yet", "dim")
+            return Text("none of its own" if _is_standby(site) else "none yet", "dim")
         return Text(f"{last.symbol} {last.timestamp[11:16]} {to_text(last.close)}")
 
     return _seen(site.recent, now, CANDLES, shown)
@@ -183,11 +183,20 @@ def holes(site: SiteSnapshot, now: float) -> Cell:
     def shown(recent: list[Recent]) -> Text:
         lacking = [each for each in recent if each.missing]
         if not lacking:
-            return Text("none" if recent else "no candles", "" if recent else "dim")
+            if recent:
+                return Text("none")
+            return Text("no candles of its own" if _is_standby(site) else "no candles", "dim")
         named = ", ".join(f"{each.symbol} {each.missing:,}" for each in lacking)
         return Text(f"{named} missing", "yellow")
 
     return _seen(site.recent, now, CANDLES, shown)
+
+
+def _is_standby(site: SiteSnapshot) -> bool:
+    """Return whether a site has at most the candles that a replicator brings, of which it has no
+    heartbeats.
+    """
+    return site.heartbeats.value == [] and bool(site.lags.value)
 
 
 def behind(site: SiteSnapshot, now: float) -> Cell:

@@ -189,13 +189,16 @@ def _without_old_lags(site: SiteSnapshot, now: float) -> SiteSnapshot:
 def _site(site: SiteSnapshot, part: SitePart, now: float) -> AlertPart:
     figures, measured = published(part, now), site.figures.value
     if site.up is False:
-        down = [(service, site.health[service].problem) for service in SERVICES]
-        why = "\n".join(f"{service}: {problem}" for service, problem in down if problem)
+        why = "\n".join(f"{_services(names)}: {problem}" for problem, names in site.down.items())
         figures = _with(figures, up=AlertFigure(0.0, now, why))
     if measured is not None:
         rate = _error_rate(measured, site.cloud, now)
         figures = _with(figures, function=_with(published(part.function, now), error_rate=rate))
     return figures
+
+
+def _services(names: Sequence[str]) -> str:
+    return "everything" if len(names) == len(SERVICES) else ", ".join(names)
 
 
 def _error_rate(measured: Figures, cloud: str, now: float) -> AlertFigure:

@@ -38,7 +38,8 @@ from mcloud.rehearsal.oracle import expected_rows
 from mcloud.rehearsal.scenarios import Scenario
 from mcloud.replication.scope import Scope
 
-DrillStage = Literal["out", "moved", "back"]
+DrillStage = Literal["out", "moved", "over", "back"]
+"""The outage has begun, the traffic has moved, the outage is over, and the site has caught up."""
 
 RATE = 1000  # trades per second of both symbols together
 SYMBOLS = ("BTCUSDT", "ETHUSDT")
@@ -242,16 +243,18 @@ class _Day:
     def _back(self) -> None:
         outage.end(self._home, self._on)
         self._event(f"{self._on} is back")
-        self._reach("back", time.monotonic() - self._begun)
-        self._tell(f"{self._on} is back")
+        self._reach("over", time.monotonic() - self._begun)
+        self._tell(f"{self._on} is back; waiting until it has caught up")
         if not self._guard.moves and self._stream.leads() == self._on:
             self._await(lambda: self._verdict() != DOWN, f"{self._on} to be up again")
             self._event(f"{self._on} is healthy")
+            self._reach("back", time.monotonic() - self._begun)
             return
         self._await(lambda: self._verdict() == UP, f"{self._on} to be up again")
         self._event(f"the guard finds {self._on} up, and catches it up")
         self._await(lambda: not self._owed(), f"{self._on} to be caught up")
         self._event(f"{self._on} has caught up, and is verified")
+        self._reach("back", time.monotonic() - self._begun)
 
     def _judge(self) -> None:
         """Catch the sites up, and compare them with the trades that were made."""

@@ -74,6 +74,8 @@ def test_the_help_has_no_alias(mcloud: Terminal) -> None:
         ("pause", "Did you mean `mcloud guard pause`?"),
         ("list", "Did you mean `mcloud alerts list` or `mcloud dlq list` or"),
         ("stats", "Did you mean `mcloud status`?"),
+        ("alert", "Did you mean `mcloud alerts`?"),
+        ("falover", "Did you mean `mcloud failover`?"),
         ("xyzzy", "No such command 'xyzzy'."),
     ],
 )

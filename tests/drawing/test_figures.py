@@ -52,6 +52,9 @@ def lag(**change: Any) -> dict[str, Observation[list[Lag]]]:
     }
 
 
+STANDBY = {"recent": Observation([], AT), "heartbeats": Observation([], AT)}
+
+
 @pytest.mark.parametrize(
     ("label", "change", "shown"),
     [
@@ -154,9 +157,12 @@ def lag(**change: Any) -> dict[str, Observation[list[Lag]]]:
         ),
         ("last candle", {}, "BTCUSDT 23:54 61837.5"),
         ("last candle", {"recent": Observation([], AT)}, "none yet"),
+        ("last candle", STANDBY, "none yet"),
+        ("last candle", {**STANDBY, **lag()}, "none of its own"),
         ("last candle", {"recent": Observation(problem="[/red] gone")}, "unknown: [/red] gone"),
         ("holes", {}, "none"),
         ("holes", {"recent": Observation([], AT)}, "no candles"),
+        ("holes", {**STANDBY, **lag()}, "no candles of its own"),
         (
             "holes",
             {"recent": Observation([Recent("BTCUSDT", CANDLE, [(8, 9), (20, 1_029)])], AT)},

@@ -40,6 +40,7 @@ def test_recorded_trades_survive_an_outage(
     trades = list(merge(*map(open_replay, files), key=attrgetter("time")))
     seconds = (trades[-1].time - trades[0].time) / 1000
     home = Path(clouds.options["home"])
+    stages: list[tuple[str, float]] = []
     report = drill.run(
         SCENARIOS[name],
         "aws",
@@ -49,8 +50,12 @@ def test_recorded_trades_survive_an_outage(
         trades=trades,
         symbols=SYMBOLS,
         speed=seconds / (len(trades) / drill.RATE),
+        reach=lambda stage, seconds: stages.append((stage, seconds)),
     )
     assert report.ok, report
+    assert [stage for stage, _ in stages] == ["out", "moved", "over", "back"]
+    caught_up = next(each.s for each in report.timeline if "has caught up" in each.what)
+    assert stages[-1][1] >= caught_up - 0.01
     assert (report.moves, report.rpo_ids_missing) == (1, 0)
     assert report.trades == len(trades)
     assert all(site.exact and site.archived == len(trades) for site in report.sites.values())

@@ -1,5 +1,6 @@
 """The figures of the alert rules come from the snapshot, under the paths of its document."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
@@ -81,6 +82,20 @@ def test_a_service_that_is_down_has_its_reason() -> None:
     assert one(found, "sites.aws.services.archive.up") == AlertFigure(1, NOW)
     assert one(found, "sites.aws.up") == AlertFigure(0, NOW, "queue: no queue\ncandles: no candles")
     assert one(figures(FakeSite()), "sites.aws.up") == AlertFigure(1, NOW)
+
+
+def test_services_that_are_down_for_the_same_reason_share_it() -> None:
+    def check(*without: str) -> Callable[[str], None]:
+        def checked(service: str) -> None:
+            if service not in without:
+                raise Unavailable(f"the {service}: gone")
+
+        return checked
+
+    found = one(figures(FakeSite(check=check())), "sites.aws.up")
+    assert found == AlertFigure(0, NOW, "everything: gone")
+    found = one(figures(FakeSite(check=check("queue"))), "sites.aws.up")
+    assert found == AlertFigure(0, NOW, "function, candles, archive: gone")
 
 
 def test_a_symbol_without_trades_at_any_site_is_silent() -> None:
