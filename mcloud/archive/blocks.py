@@ -147,6 +147,23 @@ def read(archive: Archive, key: BlockKey, stored: StoredObject) -> Block | None:
     return block
 
 
+def hours(
+    archive: Archive, key: BlockKey, stored: StoredObject, body: bytes
+) -> Mapping[int, HourOfBlock] | None:
+    """Return the ``Block.hours`` of the body of a block, or None if it is damaged.
+
+    The body is parsed only if its content has not been described yet.
+    """
+    if stored.md5 and stored.md5 == _md5(body):
+        known = _entries.get(_content(archive, stored))
+        if known is not None:
+            return known.hours
+    try:
+        return Block(key, body).hours
+    except BadArchive:
+        return None
+
+
 def rewrite(
     archive: Archive, key: BlockKey, change: Callable[[list[Trade], bytes], list[Trade]]
 ) -> bool:

@@ -29,7 +29,7 @@ from mcloud.market.archive import (
     prefix,
     unpack,
 )
-from mcloud.market.block import Block, BlockKey, is_index_key, parse_block_key
+from mcloud.market.block import BlockKey, is_index_key, parse_block_key
 from mcloud.market.ids import Ids
 from mcloud.market.trade import Trade, without_filled_voids
 
@@ -305,7 +305,7 @@ def copy(source: Archive, target: Archive, objects: Iterable[StoredObject]) -> C
     refused = None
     for stored in objects:
         try:
-            items = _checked(ArchiveObject(stored.key, source.get(stored.key)))
+            items = _checked(source, stored)
             if items is None:
                 damaged.append(stored.key)
                 continue
@@ -323,14 +323,14 @@ def copy(source: Archive, target: Archive, objects: Iterable[StoredObject]) -> C
     return Copied(count, size, damaged)
 
 
-def _checked(item: ArchiveObject) -> list[ArchiveObject] | None:
-    """Return the objects to write in place of one, or None if it is damaged."""
+def _checked(source: Archive, stored: StoredObject) -> list[ArchiveObject] | None:
+    """Return the objects to write in place of one of the source, or None if it is damaged."""
+    item = ArchiveObject(stored.key, source.get(stored.key))
     if key := parse_block_key(item.key):
-        try:
-            held = Block(key, item.body).hours.values()
-        except BadArchive:
+        hours = blocks.hours(source, key, stored, item.body)
+        if hours is None:
             return None
-        repeats = any(each.lines > Ids(each.runs).count for each in held)
+        repeats = any(each.lines > Ids(each.runs).count for each in hours.values())
     elif is_intact(item.key, item.body):
         repeats = has_repeats(item.key, item.body)
     else:

@@ -3,6 +3,7 @@
 Run with ``pytest -m benchmark -s tests/benchmarks/test_replication.py``.
 """
 
+import gzip
 import os
 import random
 import shutil
@@ -21,12 +22,14 @@ import pytest
 from google.cloud.firestore_v1.bulk_writer import BulkWriterOptions
 from replication.stores import fresh
 
+from mcloud.archive.blocks import write_indexes
 from mcloud.clouds.factory import open_site
 from mcloud.clouds.ports import Heartbeat, Site
 from mcloud.clouds.resources import AwsResources, GcpResources
 from mcloud.feed.simulate import Simulate
 from mcloud.local.state import State
-from mcloud.market.archive import ArchiveObject, pack
+from mcloud.market.archive import HOUR, ArchiveObject, inflate, pack
+from mcloud.market.block import BLOCK, BlockKey, pack_block
 from mcloud.market.candle import MINUTE, Candle, fold
 from mcloud.market.trade import Trade
 from mcloud.processor.ingest import ingest
@@ -46,6 +49,7 @@ ROUNDS = 3
 TRADES_A_CANDLE = 20
 OBJECTS = 5_000
 THREADS = 8
+BLOCKS, BLOCK_SYMBOL = 100, "B999USDT"
 
 
 def test_candles_in_bulk(embedded: State, tmp_path: Path) -> None:
@@ -84,33 +88,37 @@ def test_candles_in_bulk(embedded: State, tmp_path: Path) -> None:
     assert rates["ours"] >= 0.8 * possible
 
 
-def test_raw_objects(embedded: State, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["small objects", "blocks"])
+def test_raw_objects(embedded: State, tmp_path: Path, kind: str) -> None:
     resources = fresh(embedded, "aws", "gcp", "gcp-copied")
     sites = {name: open_site(name, each) for name, each in resources.items()}
     source = sites["aws"].archive
-    keys = fill_raw(source)
+    keys = fill_blocks(source) if kind == "blocks" else fill_raw(source)
     size = sum(stored.size for stored in source.list("raw/"))
+    count = len(list(source.list("raw/")))  # with the indexes of blocks, which rclone copies too
     rates = {}
 
     def copy(key: str) -> None:
         sites["gcp-copied"].archive.put(ArchiveObject(key, source.get(key)))
 
     with as_in_a_command(), ThreadPoolExecutor(THREADS) as pool:
-        rates["bare threads"] = OBJECTS / seconds(lambda: list(pool.map(copy, keys)))
+        rates["bare threads"] = len(keys) / seconds(lambda: list(pool.map(copy, keys)))
     pair_of = {name: sites[name] for name in ("aws", "gcp")}
     with (
         as_in_a_command(),
         opened(pair_of, tmp_path, "raw", processes=spare_cores()) as pairs,
     ):
-        rates["ours"] = OBJECTS / seconds(lambda: replicate(pairs, once=True))
-        assert pairs[0].progress().objects == OBJECTS
+        rates["ours"] = len(keys) / seconds(lambda: replicate(pairs, once=True))
+        assert pairs[0].progress().objects == len(keys)
     if shutil.which("rclone"):
         to = fresh(embedded, "gcp-rclone")["gcp-rclone"]
-        rates["rclone"] = OBJECTS / seconds(lambda: rclone(resources["aws"], to, tmp_path))
-        assert len(list(open_site("gcp-rclone", to).archive.list("raw/"))) == OBJECTS
+        rates["rclone"] = len(keys) / seconds(lambda: rclone(resources["aws"], to, tmp_path))
+        assert len(list(open_site("gcp-rclone", to).archive.list("raw/"))) == count
     words = ", ".join(f"{name} {rate:,.0f}/s" for name, rate in rates.items())
     bare = rates["ours"] / rates["bare threads"]
-    print(f"\n{OBJECTS:,} objects of {size / OBJECTS:,.0f} B: {words}; {bare:.2f} of bare threads")
+    print(
+        f"\n{len(keys):,} {kind} of {size / len(keys):,.0f} B: {words}; {bare:.2f} of bare threads"
+    )
     if "rclone" not in rates:
         pytest.skip("no rclone to hold it against")
     assert rates["ours"] >= rates["rclone"]
@@ -228,6 +236,23 @@ def fill_raw(archive: Any) -> list[str]:
 
     with ThreadPoolExecutor(THREADS) as pool:
         return list(pool.map(put, range(OBJECTS)))
+
+
+def fill_blocks(archive: Any) -> list[str]:
+    """Write full blocks of the same trades under the names of several symbols, and their indexes.
+    Return the keys of the blocks."""
+    begin = START // HOUR * HOUR
+    market = Simulate([BLOCK_SYMBOL], seed=1, start_time=begin, count=BLOCK, rate=BLOCK / 3_000)
+    text = inflate(pack_block(t._replace(id=number) for number, t in enumerate(market)).body)
+    keys = []
+    for number in range(BLOCKS):
+        symbol = f"B{number:03}USDT"
+        lines = text.replace(BLOCK_SYMBOL.encode(), symbol.encode())
+        made = ArchiveObject(str(BlockKey(symbol, 0)), gzip.compress(lines, 6, mtime=0))
+        archive.put(made)
+        write_indexes(archive, symbol, lambda: True)
+        keys.append(made.key)
+    return keys
 
 
 def rclone(source: Any, target: Any, folder: Path) -> None:
