@@ -183,22 +183,32 @@ def covered(archive: Archive, found: Iterable[Piece]) -> Ids:
     return ids
 
 
-def lacking(source: Archive, target: Archive, symbol: str, hour: int) -> list[Piece]:
-    """Return the source's pieces of an hour that hold ids which the target lacks.
+class HourComparison(NamedTuple):
+    """The pieces of an hour in two archives."""
 
-    Pieces of damaged objects are included if they have to be read; ``copy`` reports them.
-    """
+    theirs: list[Piece]
+    """Those of the source."""
+    ours: list[Piece]
+    """Those of the target; empty if the source has none."""
+    lacking: list[Piece]
+    """Pieces of the source that hold ids which the target lacks. Pieces of damaged objects are
+    included if they have to be read; ``copy`` reports them."""
+
+
+def compare(source: Archive, target: Archive, symbol: str, hour: int) -> HourComparison:
+    """Compare the ids of an hour in two archives."""
     theirs = holdings(source, symbol, hour)
     if not theirs:
-        return []
+        return HourComparison([], [], [])
     ours = holdings(target, symbol, hour)
     known = {piece.key for piece in ours if piece.block is None}
     candidates = [piece for piece in theirs if piece.key not in known]
     if not candidates:
-        return []
+        return HourComparison(theirs, ours, [])
     have = covered(target, ours)
     ids = ((piece, coverage(source, piece)) for piece in candidates)
-    return [piece for piece, held in ids if not held or held.minus(have)]
+    lacks = [piece for piece, held in ids if not held or held.minus(have)]
+    return HourComparison(theirs, ours, lacks)
 
 
 def archived(archive: Archive, symbol: str, hour: int, ids: Ids) -> list[Trade]:
@@ -231,6 +241,7 @@ def select(
     hour: int,
     find_disputed: Callable[[], Ids] = Ids,
     is_young: Callable[[Piece], bool] = lambda piece: False,
+    compared: HourComparison | None = None,
 ) -> Selected:
     """Select the raw trades of an hour to copy so that no id gets a second content at the target.
 
@@ -240,16 +251,16 @@ def select(
         find_disputed: returns the ids that have two contents anywhere. These are not copied. It is
             called only if the target lacks anything.
         is_young: returns whether a piece is too young to copy.
+        compared: the comparison of the hour, if it was just made.
     """
     wanted: list[Piece] = []
     young: list[Piece] = []
-    for piece in lacking(source, target, symbol, hour):
+    for piece in (compared or compare(source, target, symbol, hour)).lacking:
         (young if is_young(piece) else wanted).append(piece)
     if not wanted:
         return Selected([], [], young)
-    disputed = find_disputed()
-    ours = holdings(target, symbol, hour)
-    theirs = holdings(source, symbol, hour)
+    disputed = find_disputed()  # this may take a while
+    theirs, ours, _ = compared or compare(source, target, symbol, hour)
     both = [(source, each) for each in theirs] + [(target, each) for each in ours]
     whole: list[Piece] = []
     parts: list[ArchiveObject] = []

@@ -97,6 +97,7 @@ class Pair:
             state,
             tracker=self._tracker,
             dispute_filter=dispute_filter,
+            workers=workers,
             copier=copier,
             pause=pauses.raw,
             waits=pauses.waits,

@@ -1,17 +1,24 @@
-"""The third work of a pair: copy the raw trades that the target lacks, an hour at a time."""
+"""The third work of a pair: copy the raw trades that the target lacks, some hours at a time."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from mcloud.archive import raw
-from mcloud.archive.raw import Piece
+from mcloud.archive.raw import HourComparison, Piece, Selected
 from mcloud.clouds.ports import Archive
 from mcloud.market.archive import HOUR
+from mcloud.market.ids import Ids
 from mcloud.replication.copier import Copier
 from mcloud.replication.dispute_filter import DisputeFilter
 from mcloud.replication.pair_state import PairState
 from mcloud.replication.progress import ProgressTracker
 from mcloud.replication.scheduled_work import NEVER
+from mcloud.workers import Workers
 
+Hour = tuple[str, int]
+"""A symbol, and the start of an hour in ms since 1970."""
+
+HOURS = 16
+"""Maximum number of hours that are compared at the same time."""
 SETBACK = 1.0  # minimum seconds before an hour that failed is tried again
 OBJECTS = 500  # raw objects copied between two polls for changes
 LOOKS = 4  # number of listings of an hour while the export service of the source may still write
@@ -38,6 +45,7 @@ class RawReplication:
         *,
         tracker: ProgressTracker,
         dispute_filter: DisputeFilter,
+        workers: Workers,
         copier: Copier,
         pause: float,
         waits: bool,
@@ -49,56 +57,93 @@ class RawReplication:
         self._state = state
         self._tracker = tracker
         self._dispute_filter = dispute_filter
+        self._workers = workers
         self._copier = copier
+        self._hours = HOURS
+        """Number of hours to take next."""
         self._pause = pause
         self._delay = target.delay if waits else 0.0
         self._source_delay = source.delay if waits else 0.0
         self._clock = clock
         self._wall = wall
-        self._not_before: dict[tuple[str, int], float] = {}
+        self._not_before: dict[Hour, float] = {}
         """Earliest time of the next attempt for an hour, by symbol and start."""
-        self._seen: dict[tuple[str, int], tuple[int, float]] = {}
+        self._seen: dict[Hour, tuple[int, float]] = {}
         """Pages of changes of an hour, and when that number of pages was seen first."""
 
     def next_due(self) -> float:
-        return min(map(self._due, self._state.marks), default=NEVER)
+        marks = self._state.marks
+        if not self._state.is_compared and len(marks) < HOURS and not any(marks.values()):
+            return NEVER  # until the comparison has found more hours to take together
+        return min(map(self._due, marks), default=NEVER)
 
     def take(self) -> None:
-        """Copy the missing raw trades of one marked hour to the target."""
+        """Copy the missing raw trades of some marked hours to the target."""
         now = self._clock()
         marks = self._state.marks
         due = [hour for hour in marks if self._due(hour) <= now]
         # Hours with current changes come before hours from the comparison.
-        hour = min(due, key=lambda hour: (not marks[hour], marks[hour], hour))
-        # If this hour fails, the other hours come first.
-        self._not_before[hour] = now + max(self._pause, SETBACK)
-        is_whole = self._is_whole(hour, now)
+        due.sort(key=lambda hour: (not marks[hour], marks[hour], hour))
+        # If one of these hours fails, it comes alone, and the other hours come first.
+        count, self._hours = self._hours, 1
+        for hour in due[:count]:
+            self._not_before[hour] = now + max(self._pause, SETBACK)
+        self._copy(due[:count], now)
+        self._hours = min(2 * count, HOURS)
+
+    def _copy(self, hours: Sequence[Hour], now: float) -> None:
+        whole = {hour for hour in hours if self._is_whole(hour, now)}
         exported = self._state.as_of - self._source_delay  # by the clock of the source
-        lacking, parts, young = raw.select(
-            self._source,
-            self._target,
-            *hour,
-            lambda: self._dispute_filter.misplaced(*hour),
-            lambda piece: self._wait(piece) > 0,
+        compared = self._workers.map(lambda hour: self._compare(*hour), hours)
+        # Only this thread may use the filter.
+        disputed = {
+            hour: self._dispute_filter.misplaced(*hour)
+            for hour, each in zip(hours, compared, strict=True)
+            if not all(self._is_young(piece) for piece in each.lacking)
+        }
+
+        def select(of: tuple[Hour, HourComparison]) -> Selected:
+            hour, each = of
+
+            def find_disputed() -> Ids:
+                return disputed[hour]
+
+            return raw.select(
+                self._source, self._target, *hour, find_disputed, self._is_young, compared=each
+            )
+
+        selected = self._workers.map(select, zip(hours, compared, strict=True))
+        # A block has several hours.
+        lacking = list(
+            {piece.key: piece.stored for each in selected for piece in each.whole}.values()
         )
-        copied = self._copier.copy([piece.stored for piece in lacking[:OBJECTS]])
+        copied = self._copier.copy(lacking[:OBJECTS])
+        parts = [item for each in selected for item in each.parts]
         put = [len(item.body) for item in parts if self._target.put(item)]
-        del self._not_before[hour]
         self._tracker.count(objects=copied.objects + len(put), bytes=copied.bytes + sum(put))
         self._tracker.report_damaged(copied.damaged)
-        if young:
-            wait = max(self._pause, min(map(self._wait, young)))
-            self._not_before[hour] = now + (wait if len(lacking) <= OBJECTS else self._pause)
-        elif len(lacking) <= OBJECTS and not is_whole:
-            self._state.note_copied(*hour, exported)
-            self._not_before[hour] = now + max(self._pause, self._source_delay / LOOKS)
-        elif len(lacking) <= OBJECTS:
-            self._state.clear(*hour)
-            self._seen.pop(hour, None)
-            self._not_before = {h: at for h, at in self._not_before.items() if at > now}
-            self._not_before[hour] = now + self._pause
+        for hour, each in zip(hours, selected, strict=True):
+            if len(lacking) > OBJECTS:
+                pause = 0.0
+            elif each.young:
+                pause = min(map(self._wait, each.young))
+            elif hour not in whole:
+                self._state.note_copied(*hour, exported)
+                pause = self._source_delay / LOOKS
+            else:
+                self._state.clear(*hour)
+                self._seen.pop(hour, None)
+                pause = 0.0
+            self._not_before[hour] = now + max(self._pause, pause)
+        self._not_before = {hour: at for hour, at in self._not_before.items() if at > now}
 
-    def _is_whole(self, hour: tuple[str, int], now: float) -> bool:
+    def _compare(self, symbol: str, hour: int) -> HourComparison:
+        return raw.compare(self._source, self._target, symbol, hour)
+
+    def _is_young(self, piece: Piece) -> bool:
+        return self._wait(piece) > 0
+
+    def _is_whole(self, hour: Hour, now: float) -> bool:
         """Return whether the source has the raw trades of all changes of an hour."""
         start = hour[1] / 1000
         if not self._state.marks[hour] and self._wall() > start + HOUR / 1000 + self._source_delay:
@@ -114,5 +159,5 @@ class RawReplication:
             return -1.0
         return piece.stored.written + self._delay - self._wall()
 
-    def _due(self, hour: tuple[str, int]) -> float:
+    def _due(self, hour: Hour) -> float:
         return self._not_before.get(hour, 0.0)

@@ -407,7 +407,7 @@ def test_a_site_gets_the_trades_missing_in_its_blocks(
         raw.copy(aws.archive, gcp.archive, [piece.stored for piece in selected.whole])
         for item in selected.parts:
             gcp.archive.put(item)
-        assert raw.lacking(aws.archive, gcp.archive, SYMBOL, hour) == []
+        assert raw.compare(aws.archive, gcp.archive, SYMBOL, hour).lacking == []
     for site in (aws, gcp):
         run(site)
     assert aws.archive.objects == gcp.archive.objects

@@ -41,7 +41,7 @@ def held(archive: MemoryArchive) -> set[Trade]:
 
 
 def bring(source: MemoryArchive, target: MemoryArchive) -> raw.Copied:
-    lacking = raw.lacking(source, target, SYMBOL, HOUR_START)
+    lacking = raw.compare(source, target, SYMBOL, HOUR_START).lacking
     return raw.copy(source, target, lacking)
 
 
@@ -67,7 +67,7 @@ def test_the_target_has_all_trades_after_one_copy(
     assert {trade.id for trade in held(target)} == ids
     assert copied.objects == len(target.objects) - before
     assert not copied.damaged
-    assert raw.lacking(source, target, SYMBOL, HOUR_START) == []
+    assert raw.compare(source, target, SYMBOL, HOUR_START).lacking == []
     there = raw.holdings(target, SYMBOL, HOUR_START)
     assert raw.covered(target, there) == Ids((each, each) for each in ids)
 
@@ -78,7 +78,7 @@ def test_the_same_trades_in_other_objects_are_not_copied(
     everything = trades(range(100, 140))
     store(source, everything[:10], everything[10:])
     store(target, *(everything[n : n + 7] for n in range(0, 40, 7)))
-    assert raw.lacking(source, target, SYMBOL, HOUR_START) == []
+    assert raw.compare(source, target, SYMBOL, HOUR_START).lacking == []
 
 
 def test_an_object_is_read_only_if_its_key_is_not_sufficient(
@@ -120,7 +120,7 @@ def test_foreign_objects_are_skipped(source: MemoryArchive, target: MemoryArchiv
 
 def test_no_object_is_overwritten(source: MemoryArchive, target: MemoryArchive) -> None:
     key = store(source, trades([100]))[0]
-    lacking = raw.lacking(source, target, SYMBOL, HOUR_START)
+    lacking = raw.compare(source, target, SYMBOL, HOUR_START).lacking
     target.objects[key] = b"written meanwhile"
     copied = raw.copy(source, target, lacking)
     assert copied.objects == 0
@@ -132,10 +132,10 @@ def test_one_hour_is_compared_at_a_time(source: MemoryArchive, target: MemoryArc
         trade._replace(time=trade.time + HOUR) for trade in trades(range(100, 110))
     ]
     (key,) = store(source, late)
-    assert raw.lacking(source, target, SYMBOL, HOUR_START) == []
+    assert raw.compare(source, target, SYMBOL, HOUR_START).lacking == []
     holding = parse_key(key)
     assert holding is not None
-    found = raw.lacking(source, target, SYMBOL, holding.hour)
+    found = raw.compare(source, target, SYMBOL, holding.hour).lacking
     assert [each.key for each in found] == [key]
 
 
