@@ -295,7 +295,9 @@ def _run(
 
     log = run.logger()
     before = previous_state(run, ProducerState, session.warn)
-    account = ReportedState(run.name, mode, opened.about, before)
+    account = ReportedState(
+        run.name, mode, opened.about, before, symbols=lambda: opened.feed.symbols
+    )
     begun = time.monotonic()
     limit = spool_limit * MEBIBYTE
     traced = settings(session.config, "trace", TraceSettings)

@@ -23,6 +23,7 @@ class SourceAbout:
 
     source: str
     symbols: tuple[str, ...] = ()
+    """Symbols that were requested. In the state of a producer, also those of a recording."""
     live: bool = False
     exchange: str | None = field(default=None, metadata=OMITTED)
     """Address of the exchange of a live source."""
@@ -81,13 +82,21 @@ class ReportedState:
         about: SourceAbout,
         last: ProducerState | None = None,
         *,
+        symbols: Callable[[], tuple[str, ...]] = tuple,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
-        """``last`` is the last state of the previous run, if there was one."""
+        """Create an account.
+
+        Args:
+            last: the last state of the previous run, if there was one.
+            symbols: returns the symbols of a recording that are known so far, since their names
+                are in its lines.
+        """
         self._name = name
         self._mode = mode
         self._about = about
+        self._symbols = symbols
         self._clock = clock
         self._wall = wall
         self._started = wall()
@@ -115,7 +124,7 @@ class ReportedState:
             mode=self._mode,
             source=about.source,
             # The exchange may list and delist symbols during a run.
-            symbols=source.symbols if source else about.symbols,
+            symbols=source.symbols if source else about.symbols or self._symbols(),
             live=about.live,
             exchange=about.exchange,
             market=about.market,

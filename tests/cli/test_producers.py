@@ -165,6 +165,20 @@ def test_shards_cover_all_symbols(terminal: Terminal, exchange: LocalExchange) -
 
 
 @pytest.mark.slow
+def test_a_recording_that_has_ended_leaves_its_symbols(terminal: Terminal) -> None:
+    lines = [
+        {"e": "trade", "s": symbol, "t": n, "p": "1.5", "q": "2", "T": START + n, "m": True}
+        for n, symbol in enumerate(("PSONEUSDT", "PSTWOUSDT"), start=1)
+    ]
+    recording = terminal.folder / "some.jsonl"
+    recording.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    done = terminal.run("produce", "--source", f"replay:{recording}", "--market", "spot")
+    assert done.returncode == 0, done.stderr
+    # Without them, the alert `silence` would fire ten minutes later.
+    assert listed(terminal)[0]["symbols"] == ["PSONEUSDT", "PSTWOUSDT"]
+
+
+@pytest.mark.slow
 def test_symbols_from_a_file_in_any_writing(terminal: Terminal, exchange: LocalExchange) -> None:
     (terminal.folder / "symbols.txt").write_text("psbtcusdt, PSETHUSDT\npsadausdt\n")
     urls = ("--ws-url", exchange.ws_url, "--rest-url", exchange.rest_url)

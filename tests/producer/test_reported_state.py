@@ -148,3 +148,12 @@ def test_messages_are_counted_by_the_month() -> None:
 
 def test_an_unknown_site_has_no_sent_messages() -> None:
     assert make(Times()).sent_this_month("mars") == 0
+
+
+def test_the_symbols_of_a_recording_are_known_once_they_are_read() -> None:
+    read: list[str] = []
+    about = SourceAbout(source="replay:trades.jsonl.gz")
+    account = ReportedState("default", "both", about, symbols=lambda: tuple(read))
+    assert account.state(sent(1)).symbols == ()
+    read += ["BTCUSDT", "ETHUSDT"]
+    assert account.state(sent(2)).symbols == ("BTCUSDT", "ETHUSDT")
