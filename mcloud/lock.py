@@ -34,6 +34,13 @@ class Lock:
         except FileNotFoundError:
             return False
 
+    def taken_at(self) -> float:
+        """Return when the lock was last taken, in seconds since 1970, or 0.0 if that is unknown."""
+        try:
+            return self._path.stat().st_mtime
+        except OSError:
+            return 0.0
+
     def holder(self) -> "psutil.Process | None":
         """Return the process that holds the lock, or None if it is not visible, for example in
         another container."""

@@ -1,5 +1,6 @@
 """Reads the last state of each kind of run on this machine."""
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -90,7 +91,16 @@ def running(run: Run, kind: type[State]) -> Running[State]:
     is_held, state = run.lock.is_held(), read_file(run.path, kind)
     if isinstance(state, Damaged):
         return Running(run.name, is_held, None, str(state))
+    if is_held and state is not None and _is_of_the_run_before(run, state, time.time()):
+        return Running(run.name, is_held)
     return Running(run.name, is_held, state)
+
+
+def _is_of_the_run_before(run: Run, state: RunState, now: float) -> bool:
+    """Return whether a process has just started, and has not written its first state yet."""
+    begun = run.lock.taken_at()
+    is_over = state.ended or now - state.at > state.usual
+    return is_over and state.at < begun and now - begun < state.usual
 
 
 def previous_state(run: Run, kind: type[State], warn: Callable[[str], None]) -> State | None:

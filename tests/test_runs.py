@@ -17,7 +17,18 @@ from states import stored
 from mcloud import runs as module
 from mcloud.errors import McloudError, UsageError
 from mcloud.lock import Lock
-from mcloud.runs import LogTail, Run, all_runs, detach, run_of, runs_called, stop
+from mcloud.run_states import running
+from mcloud.runs import (
+    LogTail,
+    Run,
+    Running,
+    RunState,
+    all_runs,
+    detach,
+    run_of,
+    runs_called,
+    stop,
+)
 
 # Holds the lock of a run, and ends when asked to, or refuses to end.
 HOLDER = """
@@ -235,3 +246,15 @@ def eventually(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < deadline, "it did not happen"
         time.sleep(0.005)
+
+
+@pytest.mark.parametrize("ended", [True, False])
+def test_a_run_that_starts_again_is_not_silent(run: Run, ended: bool) -> None:
+    now = time.time()
+    run.write(RunState(pid=7, at=now - 900, ended=ended))
+    with run.lock.held():
+        assert running(run, RunState) == Running(run.name, True)
+        # One that writes no state at all is silent after a while.
+        os.utime(run.folder / "lock", (now - 600, now - 600))
+        assert running(run, RunState).state == RunState(pid=7, at=now - 900, ended=ended)
+    assert running(run, RunState).state is not None
