@@ -174,7 +174,8 @@ def _symbols(shown: Sequence[SiteSnapshot], width: int) -> list[Text]:
         cells = []
         for site in recent:
             candle = site[name].last if name in site else None
-            said = f"{candle.timestamp[11:16]} {to_text(candle.close)}" if candle else "none"
+            none = "none" if name in site else "none of its own"
+            said = f"{candle.timestamp[11:16]} {to_text(candle.close)}" if candle else none
             cells.append(Cell(Text(said, "" if candle else "dim")))
         lines.append(_row(name, cells, width, longer))
     if len(names) > SYMBOLS:

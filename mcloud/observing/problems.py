@@ -29,7 +29,7 @@ class Problem:
     """Sites whose outage, if they are down, explains the problem."""
 
     def __str__(self) -> str:
-        return f"{self.message}; {self.remedy}" if self.remedy else self.message
+        return f"{self.message.rstrip('.')}; {self.remedy}" if self.remedy else self.message
 
 
 def problems(snapshot: Snapshot) -> list[Problem]:

@@ -63,6 +63,8 @@ class ProducerState(SourceAbout, RunState):
     last_trade_time: Count | None = None
     """Time of the newest trade, in ms since 1970."""
     source_state: SourceSummary | None = None
+    replayed: tuple[str, ...] = field(default=(), metadata=OMITTED)
+    """Symbols of recordings that earlier runs of this producer have read to their end."""
 
     @property
     def missing(self) -> int:
@@ -105,6 +107,7 @@ class ReportedState:
         self._messages: dict[str, int] = {}
         self._month = last.month if last else ""
         self._sent: dict[str, int] = dict(last.sent) if last else {}
+        self._replayed = _replayed(last) if last else ()
         self._turn_month()
 
     def sent_this_month(self, site: str) -> int:
@@ -146,6 +149,7 @@ class ReportedState:
             problem=progress.problem,
             source_state=source,
             stalled=source.stalled if source else (),
+            replayed=self._replayed,
             month=self._month,
             sent={name: self.sent_this_month(name) for name in progress.sites},
         )
@@ -167,3 +171,8 @@ class ReportedState:
         month = time.strftime("%Y-%m", time.gmtime(self._wall()))
         if month != self._month:
             self._month, self._sent = month, {}
+
+
+def _replayed(last: ProducerState) -> tuple[str, ...]:
+    ended = last.symbols if last.ended and not last.live else ()
+    return tuple(sorted({*last.replayed, *ended}))

@@ -175,6 +175,13 @@ def test_symbols_of_any_market_and_script_are_complete_and_aligned(
     assert len(starts) == 1
 
 
+def test_a_standby_has_no_candles_of_its_own() -> None:
+    other = replace(AWS, name="gcp", recent=Observation([Recent("BTCUSDT", CANDLE, [])], AT))
+    drawn = plain(screen(snapshot(AWS, other), view(120, 60)))
+    (line,) = [each for each in drawn if each.startswith("ETHUSDT")]
+    assert line.split(maxsplit=2)[1:] == ["none", "none of its own"]
+
+
 def test_a_large_screen_has_trends_and_events() -> None:
     drawn = plain(screen(snapshot(AWS, GCP), view(120, 60)))
     rows = {line[:14].strip(): line for line in drawn}

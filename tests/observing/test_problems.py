@@ -221,7 +221,7 @@ def test_local_processes_are_read_from_their_folders(tmp_path: Any) -> None:
     assert machine(tmp_path) == Machine()
     run = run_of(tmp_path / "replicators", "default")
     run.create()
-    state = ReplicatorState(pid=7, at=1.0, pairs=())
+    state = ReplicatorState(pid=7, at=time.time(), pairs=())
     run.write(state)
     run_of(tmp_path / "guards", "guard").create()
     with run.lock.held():

@@ -157,3 +157,16 @@ def test_the_symbols_of_a_recording_are_known_once_they_are_read() -> None:
     assert account.state(sent(1)).symbols == ()
     read += ["BTCUSDT", "ETHUSDT"]
     assert account.state(sent(2)).symbols == ("BTCUSDT", "ETHUSDT")
+
+
+def test_the_symbols_of_earlier_recordings_are_kept() -> None:
+    about = SourceAbout(source="replay:trades.jsonl.gz", symbols=("ETHUSDT",))
+
+    def kept(**last: object) -> tuple[str, ...]:
+        usual = {"live": False, "ended": True, "symbols": ["BTCUSDT"], "replayed": ["ADAUSDT"]}
+        before = producer(**{**usual, **last})
+        return ReportedState("default", "both", about, before).state(sent(1)).replayed
+
+    assert kept() == ("ADAUSDT", "BTCUSDT")
+    # A live source does not end, and a recording that was not read to its end may go on.
+    assert kept(live=True) == kept(ended=False) == ("ADAUSDT",)
