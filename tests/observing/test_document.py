@@ -208,6 +208,7 @@ def test_the_last_compaction_and_what_it_could_not_compact() -> None:
         "next_symbol": "BTCUSDT",
         "staged": 24,
         "staged_since": AT - 7_200,
+        "full_at": AT - 3_600,
     }
 
     def kept(kind: str) -> dict[str, Any]:

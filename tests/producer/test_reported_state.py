@@ -168,5 +168,5 @@ def test_the_symbols_of_earlier_recordings_are_kept() -> None:
         return ReportedState("default", "both", about, before).state(sent(1)).replayed
 
     assert kept() == ("ADAUSDT", "BTCUSDT")
-    # A live source does not end, and a recording that was not read to its end may go on.
+    # A live source does not end, and one that was not read to its end may continue.
     assert kept(live=True) == kept(ended=False) == ("ADAUSDT",)
