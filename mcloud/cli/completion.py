@@ -68,9 +68,14 @@ OPTIONS: Mapping[str, str] = {
     "--source": "sources",
     "--by": "groupings",
     "--what": "data",
+    "--force": "checks",
+    "--name": "names",
 }
 """Kinds of values of options, by the name of the option."""
-OTHERWISE: Mapping[tuple[str, str], str] = {("alerts silence", "--from"): ""}
+OTHERWISE: Mapping[tuple[str, str], str] = {
+    ("alerts silence", "--from"): "",
+    ("init", "--name"): "",
+}
 """Options of a command with other values than those of the same name elsewhere."""
 
 ARGUMENTS: Mapping[str, tuple[str, ...]] = {
@@ -253,6 +258,10 @@ _INNER = frozenset(
 )
 
 
+_FOLDERS = dict(zip(("produce", "replicate", "guard", "alerts"), RUN_FOLDERS, strict=True))
+"""Folder of the processes of a command or a group of commands."""
+
+
 class _Values:
     """Values of each kind; see ``OPTIONS`` and ``ARGUMENTS``."""
 
@@ -279,12 +288,14 @@ class _Values:
             "sources": (*_EXCHANGES, "simulate", "spool", "replay:"),
             "groupings": ("service", "site", "symbol"),
             "data": ("candles", "raw"),
+            "checks": ("health", "canary", "lag", "backlog", "quotas", "debt"),
         }
         found: Mapping[str, Callable[[], Sequence[str]]] = {
             "sites": self._sites,
             "profiles": self._profiles,
             "symbols": self._symbols,
             "runs": self._runs,
+            "names": self._names,
             "logs": lambda: [*self._sites(), *self._runs()],
             "targets": lambda: [*self._rules(), *self._sites(), *self._symbols()],
             "parts": lambda: [*self._sites(), *self._symbols(), *self._runs()],
@@ -306,11 +317,20 @@ class _Values:
         folders = (self._state / kind for kind in RUN_FOLDERS)
         return sorted({run.name for folder in folders for run in _entries(folder) if run.is_dir()})
 
+    def _names(self) -> list[str]:
+        """Return the names of the processes that the command has started here."""
+        folder = _FOLDERS.get(self._line.command.split(" ")[0], "")
+        return sorted(run.name for run in _entries(self._state / folder) if run.is_dir())
+
     def _symbols(self) -> list[str]:
         """Return the symbols of the producers that have run here."""
         paths = [run / "state.json" for run in _entries(self._state / "producers")]
         states = (_json(path) for path in paths)
-        found = {symbol for state in states for symbol in state.get("symbols", ())}
+        found = {
+            symbol
+            for state in states
+            for symbol in (*state.get("symbols", ()), *state.get("replayed", ()))
+        }
         return sorted(found)[:MOST] or ["BTCUSDT", "ETHUSDT"]
 
 

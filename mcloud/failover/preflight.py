@@ -166,7 +166,8 @@ def _replicas(
         found = compare_newest(leader, site, minutes)
     except McloudError:  # of either site; its control records may still be read
         return _reported(sound(site.control.lags()), primary, settings)
-    compared = f"the newest {minutes / 60:.0f} minutes of {found.symbols} symbols were compared"
+    count = f"{found.symbols} symbol{'s' * (found.symbols != 1)}"
+    compared = f"the newest {minutes / 60:.0f} minutes of {count} were compared"
     if not found.missing:
         said = "nothing is missing" if found.symbols else f"{primary} has no trades"
         return PreflightCheck("lag", OK, f"{compared}: {said}")

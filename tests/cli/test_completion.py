@@ -19,6 +19,7 @@ from mcloud.alerts import rules
 from mcloud.cli import completion
 from mcloud.cli.app import COMMANDS, make_app
 from mcloud.cli.completion import AMBIGUOUS, ARGUMENTS, FLAGS, FORMATS, GROUPS, OPTIONS, Line, read
+from mcloud.failover.preflight import CHECKS
 from mcloud.feed.binance.endpoints import KNOWN
 from mcloud.local.outage import HOWS
 from mcloud.market.interval import INTERVALS
@@ -117,6 +118,7 @@ def test_the_other_values_are_those_that_the_commands_accept() -> None:
     values = completion._Values(Line("", 0, "", None), {}, Path())
     assert set(values.of("hows")) == set(HOWS)
     assert set(values.of("modes")) == set(MODES)
+    assert set(values.of("checks")) == set(CHECKS)
 
 
 @pytest.mark.parametrize(
@@ -146,6 +148,10 @@ def test_the_other_values_are_those_that_the_commands_accept() -> None:
         ("status --profile ", ["local", "prod", "test"]),
         ("produce --mode p", ["primary"]),
         ("failover nowhere", []),
+        ("failover gcp --force health,l", ["health,lag"]),
+        ("produce --name ", ["day", "night"]),
+        ("guard explain --name ", ["guard"]),
+        ("replicate --name ", []),
     ],
 )
 def test_values_are_completed(folder: Path, line: str, found: list[str]) -> None:

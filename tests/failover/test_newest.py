@@ -78,7 +78,7 @@ def test_equal_sites_need_no_report_of_a_replicator() -> None:
     found = lag_check(site("aws", trades(0, 1)), gcp)
     assert (found.state, found.text) == (
         OK,
-        "the newest 6 minutes of 1 symbols were compared: nothing is missing",
+        "the newest 6 minutes of 1 symbol were compared: nothing is missing",
     )
 
 
