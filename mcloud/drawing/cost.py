@@ -193,7 +193,10 @@ def _summary(report: CostReport, *, details: bool) -> list[Text]:
             words.append(Text(f"{usage.site}: billed {usd(bill.net)} ({bill.source}, {age} old)"))
         elif bill and details:
             words.append(Text(f"{usage.site}: billed: unknown: {bill}", "dim"))
-        if details:
+        is_missing = usage.trades.source.startswith("unknown: ") and not usage.problem
+        if is_missing:
+            words.append(Text(f"{usage.site}: trades {usage.trades.source}", "dim"))
+        elif details:
             count = usage.trades.total
             trades = "trades unknown" if count is None else f"{count:,.0f} trades"
             words.append(Text(f"{usage.site}: {trades} ({usage.trades.source})", "dim"))

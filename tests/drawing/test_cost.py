@@ -1,5 +1,6 @@
 """Drawing cost."""
 
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -11,6 +12,7 @@ from mcloud.cost.advise import advise
 from mcloud.cost.forecast import forecast
 from mcloud.cost.report import make_report
 from mcloud.cost.settings import CostSettings, Money
+from mcloud.cost.usage import Trades
 from mcloud.drawing.cost import advice_view, count, forecast_view, report_view
 
 PLAIN: dict[str, bool] = {"compare": False, "details": False}
@@ -85,6 +87,14 @@ def test_a_report_is_drawn_with_its_bill() -> None:
     ]
     assert len(lines) > 18
     assert all(line.startswith("· ") for line in lines[18:])
+
+
+def test_unknown_trades_have_their_reason_without_details() -> None:
+    away = Trades({}, None, "unknown: the candles: no answer within 1.4 s")
+    report = make_report((SITES[0], replace(SITES[1], trades=away)), MONTH, NOW)
+    lines = shown(report_view(report, **PLAIN))
+    assert "gcp: trades unknown: the candles: no answer within 1.4 s" in lines
+    assert not any(line.startswith("aws: trades") for line in lines)
 
 
 def test_a_report_ends_with_one_footer() -> None:
