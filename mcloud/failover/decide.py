@@ -102,6 +102,9 @@ class SiteState:
     """Time of the last check that was counted."""
     bad_since: float | None = None
     """Time of the first bad check of these."""
+    down_since: float | None = None
+    """Time of the first of the bad checks for which the site counts as down. None if it does not.
+    A throttled site has good checks in between."""
     lately: tuple[float | None, ...] = ()
     """The last checks: the time of each one that was bad, and None for the others."""
 
@@ -270,9 +273,10 @@ def _count(
         if site.verdict == DOWN:
             return site
         if site.bad >= settings.fails:
-            return replace(site, verdict=DOWN, since=now)
+            return replace(site, verdict=DOWN, since=now, down_since=since)
         if len(site.failures) >= settings.most_bad:  # a throttled site accepts some calls
-            return replace(site, verdict=DOWN, since=now, bad_since=site.failures[0])
+            first = site.failures[0]
+            return replace(site, verdict=DOWN, since=now, bad_since=first, down_since=first)
         return site
     site = replace(site, counted=at, bad=0, bad_since=None)
     if graded.level == DEGRADED:
@@ -280,7 +284,7 @@ def _count(
     site = replace(site, good=site.good + 1)
     needed = settings.goods if site.verdict == DOWN else settings.fails
     if site.good >= needed and site.verdict != UP:
-        return replace(site, verdict=UP, since=now, lately=())
+        return replace(site, verdict=UP, since=now, down_since=None, lately=())
     return site
 
 

@@ -10,7 +10,7 @@ from mcloud.clouds.ports import ControlRecord
 from mcloud.clouds.resources import Cloud
 from mcloud.cost.calls import CALLS, price, units
 from mcloud.cost.marginal import message_cost
-from mcloud.documents import OTHER_TEXTS, Count, Seconds
+from mcloud.documents import OMITTED, OTHER_TEXTS, Count, Seconds
 from mcloud.failover.decide import Debt, SiteObservation, SiteState
 from mcloud.failover.execution import MoveReport
 from mcloud.failover.history import Kept
@@ -52,6 +52,9 @@ class SiteStatement:
     lag_s: Seconds | None = None
     bad_s: Seconds | None = None
     """Seconds since the first of the bad checks in a row. None if the last check was not bad."""
+    down_s: Seconds | None = field(default=None, metadata=OMITTED)
+    """Seconds since the first of the bad checks for which the site counts as down. None if it does
+    not count as down."""
 
 
 @dataclass(frozen=True)
@@ -113,6 +116,10 @@ def _latency(seen: Observation[float]) -> float | None:
     return round(seen.value, 4) if seen.state == UP and seen.value is not None else None
 
 
+def _since(at: float | None, now: float) -> float | None:
+    return None if at is None else round(now - at, 1)
+
+
 def site(seen: SiteObservation, state: SiteState | None, now: float) -> SiteStatement:
     """Return the statement about a site. ``now`` is by the clock of the checks."""
     return SiteStatement(
@@ -133,7 +140,8 @@ def site(seen: SiteObservation, state: SiteState | None, now: float) -> SiteStat
         waiting_s=None if seen.waiting_since is None else round(now - seen.waiting_since, 1),
         backlog=seen.backlog,
         lag_s=seen.lag,
-        bad_s=None if state is None or state.bad_since is None else round(now - state.bad_since, 1),
+        bad_s=_since(state.bad_since if state else None, now),
+        down_s=_since(state.down_since if state else None, now),
     )
 
 

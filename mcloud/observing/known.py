@@ -22,6 +22,7 @@ State = TypeVar("State", bound=RunState)
 class _SeenSite:
     bad: Count = 0
     bad_s: Seconds | None = None
+    down_s: Seconds | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +55,7 @@ def known_outages(state: Path, now: float) -> dict[str, str]:
         for site, seen in guard.sites.items():
             if seen.bad > 1 and seen.bad_s is not None:
                 # A moment stays true however long the command that shows it takes.
-                since = clock(guard.at - seen.bad_s, now)
+                since = clock(guard.at - max(seen.bad_s, seen.down_s or 0.0), now)
                 found[site] = f"down since {since} according to {name}"
     return found
 

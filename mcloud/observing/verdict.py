@@ -34,10 +34,10 @@ def down_for(site: str, snapshot: Snapshot) -> float | None:
     """
     machine = snapshot.machine.value or Machine()
     known = [
-        snapshot.at - (guard.state.at - seen.bad_s)
+        snapshot.at - (guard.state.at - seconds)
         for guard in machine.guards
         if guard.runs and guard.state and (seen := guard.state.sites.get(site))
-        if seen.bad_s is not None
+        if (seconds := max(seen.bad_s or 0.0, seen.down_s or 0.0))
     ]
     return max(known, default=None)
 

@@ -110,6 +110,13 @@ def test_a_throttled_site_that_accepts_some_calls_is_down() -> None:
     assert (decision.action, decision.site) == (FAIL_OVER, "gcp")
     assert "5 of the last 7 probes" in decision.reason
     assert decision.state.sites["aws"].bad_since == begun
+    # It is down since then, whatever it accepts, until it counts as up.
+    throttled = story.see(1, aws=UP, gcp=UP).state.sites["aws"]
+    assert (throttled.bad_since, throttled.down_since) == (None, begun)
+    assert story.see(1, aws=DOWN, gcp=UP).state.sites["aws"].down_since == begun
+    for _ in range(GuardSettings().goods):
+        decision = story.see(2, aws=UP, gcp=UP)
+    assert decision.state.sites["aws"].down_since is None
 
 
 @pytest.mark.parametrize(

@@ -38,6 +38,11 @@ def test_a_guard_knows_since_when_a_site_is_down(tmp_path: Path) -> None:
     assert known(tmp_path, "guards", guard(**away)) == {
         "aws": f"down since {since} according to mine"
     }
+    throttled = {**away, "bad": 2, "bad_s": 1.0, "down_s": 60.0}
+    since = clock(NOW - 60, NOW)
+    assert known(tmp_path, "guards", guard(**throttled)) == {
+        "aws": f"down since {since} according to mine"
+    }
     assert known(tmp_path, "guards", guard(bad=1, bad_s=0.5)) == {}
     assert known(tmp_path, "guards", guard()) == {}
     assert known(tmp_path, "guards", {**guard(**away), "at": NOW - 9}) == {}

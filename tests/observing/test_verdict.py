@@ -35,8 +35,8 @@ def said(seen: Snapshot) -> str:
     return f"{found.word}: {' · '.join(found.facts)}"
 
 
-def guard(bad_s: float | None, *, runs: bool = True) -> Running[Any]:
-    site = {**GUARD["sites"]["aws"], "verdict": "up", "bad_s": bad_s}
+def guard(bad_s: float | None, *, runs: bool = True, **change: Any) -> Running[Any]:
+    site = {**GUARD["sites"]["aws"], "verdict": "up", "bad_s": bad_s, **change}
     return Running("guard", runs, guard_state(at=AT - 2, ended=True, sites={"aws": site}))
 
 
@@ -74,6 +74,9 @@ def test_only_a_running_guard_knows_how_long_a_site_is_down() -> None:
     assert down_for("gcp", snapshot(SITE, guards=(guard(3.0),))) is None
     assert down_for("aws", snapshot(SITE, guards=(guard(3.0, runs=False),))) is None
     assert down_for("aws", snapshot(SITE, guards=(guard(3.0), guard(5.0)))) == 7.0
+    # A throttled site has good checks in between.
+    throttled = guard(0.5, verdict="down", down_s=60.0)
+    assert down_for("aws", snapshot(SITE, guards=(throttled,))) == 62.0
 
 
 def test_deviations_that_are_not_wrong() -> None:
