@@ -15,6 +15,7 @@ from operator import attrgetter
 from pathlib import Path
 
 from mcloud import errors, files
+from mcloud.clouds.anomalies import ANOMALIES, UNTOLD_ANOMALIES
 from mcloud.clouds.heartbeats import HEARTBEATS
 from mcloud.clouds.ports import HEARTBEAT, ControlRecord, Heartbeat, Lag, Site
 from mcloud.deadline import gather
@@ -27,7 +28,6 @@ from mcloud.market.candle import MINUTE
 from mcloud.notify.ledger import RECORDS
 from mcloud.notify.memory import read_told
 from mcloud.notify.silences import SILENCES
-from mcloud.processor.anomalies import ANOMALIES, UNTOLD_ANOMALIES, WATCHES
 from mcloud.processor.compaction import COMPACTIONS
 from mcloud.processor.envelope_support import SUPPORT
 from mcloud.run_states import STATES
@@ -53,7 +53,6 @@ _KINDS: Mapping[str, tuple[Kind[object], str]] = {
         (ENTRIES, "the log of this machine, audit.jsonl, stays as it is"),
         (ANOMALIES, "`mcloud anomalies scan SYMBOL` finds the anomaly again in the candles"),
         (UNTOLD_ANOMALIES, "nobody is notified of this anomaly"),
-        (WATCHES, "the next check of the symbol begins a day earlier"),
         (SUPPORT, "the function notes it again, at the latest in ten minutes"),
         (COMPACTIONS, "the compaction function writes it again within an hour"),
         (RECORDS, "an alert that was sent may be sent again"),

@@ -14,6 +14,7 @@ from states import GUARD, PRODUCER, REPLICATOR, WATCHER
 
 from mcloud import documents
 from mcloud.alerts.watch import FiringAlert
+from mcloud.clouds.anomalies import ANOMALIES
 from mcloud.clouds.aws.shards import ShardPosition
 from mcloud.clouds.gcp.changes import QueryPosition
 from mcloud.clouds.ports import ControlRecord, Heartbeat, Lag
@@ -29,7 +30,6 @@ from mcloud.local.outage import Outage
 from mcloud.local.state import READY, Home, ServiceState
 from mcloud.local.state import State as LocalState
 from mcloud.notify.memory import SentMemory, read_told
-from mcloud.processor.anomalies import ANOMALIES, WATCHES
 from mcloud.producer.cursor import Hole, Position
 from mcloud.producer.reported_state import ProducerState
 from mcloud.producer.sender import SiteDelivery
@@ -103,7 +103,6 @@ EXAMPLES: dict[str, tuple[Any, Any]] = {
     ),
     "audit": (ENTRIES.shape, asdict(AuditEntry("id", "move", "me", "why", AT, {}, {"record": {}}))),
     "anomaly": (ANOMALIES.shape, ANOMALY),
-    "anomaly-watch": (WATCHES.shape, {"until": "2024-08-08T23:54:00Z"}),
     "producer": (STATES["producer"], PRODUCER),
     "replicator": (STATES["replicator"], REPLICATOR),
     "guard": (STATES["guard"], GUARD),

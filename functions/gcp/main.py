@@ -9,9 +9,9 @@ HEARTBEAT_SECONDS (60) and GOOGLE_CLOUD_PROJECT; from the platform K_SERVICE; em
 FIRESTORE_EMULATOR_HOST and STORAGE_EMULATOR_HOST. Spans go to OTEL_EXPORTER_OTLP_ENDPOINT if it is
 set. The trigger must retry, and have a dead-letter topic.
 
-``anomaly`` checks the new candles once, when a schedule calls it. It has the same environment
-without the bucket, and ANOMALY_THRESHOLDS (see ``Thresholds.from_json``). Its log lists what it
-found.
+``anomaly`` sends the anomalies that producers found, when a schedule calls it: it writes them to
+its log, which an alert policy reads. It has the same environment without the bucket and the
+candles.
 
 ``compact`` compacts the raw archive once, when a schedule calls it. It has the environment of the
 processor, STAGING_BUCKET (if the site has one), and TIMEOUT_SECONDS, after which the platform
@@ -36,9 +36,8 @@ from mcloud.clouds.gcp.spans import CloudTrace
 from mcloud.clouds.otlp import Otlp
 from mcloud.clouds.spans import Exporter
 from mcloud.errors import McloudError
-from mcloud.market.anomaly import Thresholds
 from mcloud.market.envelope import Malformed, decode
-from mcloud.processor.anomalies import AnomalyWatch
+from mcloud.processor.anomalies import AnomalySender
 from mcloud.processor.arrival import Arrival, fields
 from mcloud.processor.compaction import compact_scheduled
 from mcloud.processor.ingest import ingest
@@ -70,11 +69,13 @@ def site() -> CloudFunctionSite:
 @cache
 def make_site() -> CloudFunctionSite:
     project = os.environ["GOOGLE_CLOUD_PROJECT"]
-    candles, control = make_stores()
+    firestore = make_firestore_client()
     return CloudFunctionSite(
         GcsArchive(make_storage_client(), os.environ["RAW_BUCKET"]),
-        candles,
-        Pulse(control, interval=float(os.environ.get("HEARTBEAT_SECONDS", INTERVAL))),
+        FirestoreCandles(firestore, os.environ["CANDLES_COLLECTION"]),
+        Pulse(
+            make_control(firestore), interval=float(os.environ.get("HEARTBEAT_SECONDS", INTERVAL))
+        ),
         Recorder(os.environ.get("K_SERVICE", "processor"), exporter(project)),
     )
 
@@ -84,16 +85,16 @@ def make_storage_client() -> Any:
     return make_storage(project, os.environ.get("STORAGE_EMULATOR_HOST", ""))
 
 
-def make_stores() -> tuple[FirestoreCandles, FirestoreControl]:
-    firestore = make_firestore(
+def make_firestore_client() -> Any:
+    return make_firestore(
         os.environ["GOOGLE_CLOUD_PROJECT"],
         os.environ["FIRESTORE_DATABASE"],
         os.environ.get("FIRESTORE_EMULATOR_HOST", ""),
     )
-    return (
-        FirestoreCandles(firestore, os.environ["CANDLES_COLLECTION"]),
-        FirestoreControl(firestore, os.environ["CONTROL_COLLECTION"]),
-    )
+
+
+def make_control(firestore: Any) -> FirestoreControl:
+    return FirestoreControl(firestore, os.environ["CONTROL_COLLECTION"])
 
 
 def exporter(project: str) -> Exporter | None:
@@ -180,29 +181,26 @@ def traced(arrival: Arrival) -> dict[str, Any]:
     }
 
 
-_looking = threading.Lock()
+_sending = threading.Lock()
 
 
 @cache
-def watch() -> AnomalyWatch:
-    """Return the state that an instance keeps between checks."""
-    return AnomalyWatch(
-        *make_stores(), Thresholds.from_json(os.environ.get("ANOMALY_THRESHOLDS", ""))
-    )
+def sender() -> AnomalySender:
+    """Return the state that an instance keeps between calls."""
+    return AnomalySender(make_control(make_firestore_client()))
 
 
 @functions_framework.http  # type: ignore[untyped-decorator]
 def anomaly(request: Any) -> dict[str, int]:
-    """Check the new candles once. An exception is answered with 500, and the schedule calls
-    again."""
-    with _looking:
-        return {"anomalies": len(watch().look())}
+    """Send the anomalies once. An exception is answered with 500, and the schedule calls again."""
+    with _sending:
+        return {"anomalies": len(sender().send())}
 
 
 @functions_framework.http  # type: ignore[untyped-decorator]
 def compact(request: Any) -> dict[str, int]:
     """Compact until shortly before the timeout. An exception is answered with 500."""
-    _, control = make_stores()
+    control = make_control(make_firestore_client())
     storage = make_storage_client()
     staging = os.environ.get("STAGING_BUCKET")
     done = compact_scheduled(

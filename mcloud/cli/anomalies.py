@@ -12,10 +12,10 @@ from mcloud.cli.session import Session, command, default
 from mcloud.errors import UsageError
 
 if TYPE_CHECKING:
+    from mcloud.clouds.anomalies import ListedAnomaly
     from mcloud.clouds.ports import Site
     from mcloud.market.anomaly import Thresholds
     from mcloud.observing.anomalies import AnomalyScan
-    from mcloud.processor.anomalies import ListedAnomaly
 
 FORMATS = ("text", "json", "csv")
 
@@ -54,7 +54,7 @@ def anomalies(
 ) -> None:
     """List price jumps, volume spikes and price drifts.
 
-    The functions of the sites find them. `mcloud anomalies scan` searches stored candles again.
+    Producers find them. `mcloud anomalies scan` searches stored candles again.
 
     Examples:
     mcloud anomalies
@@ -225,8 +225,8 @@ def _show(session: Session, rows: "Sequence[ListedAnomaly]", nothing: str) -> No
         import csv
         from dataclasses import fields
 
+        from mcloud.clouds.anomalies import ListedAnomaly
         from mcloud.documents import encode
-        from mcloud.processor.anomalies import ListedAnomaly
 
         columns = [each.name for each in fields(ListedAnomaly)]
         writer = csv.DictWriter(sys.stdout, columns, lineterminator="\n")

@@ -97,10 +97,8 @@ def up(
     from dataclasses import asdict, replace
 
     from mcloud.cli.progress import waiting
-    from mcloud.config import settings
     from mcloud.local import children, control
     from mcloud.local.supervisor import Options
-    from mcloud.market.anomaly import Thresholds
 
     _one_of("kind of emulators", emulators, ("embedded", "official"))
     _one_of("choice of ports", ports, ("fixed", "auto"))
@@ -118,7 +116,6 @@ def up(
         home=str(session.config.local),
         official=emulators == "official",
         keep=keep,
-        thresholds=settings(session.config, "anomalies", Thresholds).to_json(),
         **chosen,
     )
     ours = control.addresses(session.config.local)

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from mcloud.clouds.ports import Site
     from mcloud.clouds.resources import Resources
     from mcloud.feed.feed import FeedReport, SourceSummary
+    from mcloud.market.anomaly import Thresholds
+    from mcloud.producer.anomaly_finder import AnomalyFinder
     from mcloud.producer.produce import ProducerProgress
     from mcloud.producer.reported_state import ReportedState
     from mcloud.producer.route import ProducerMode
@@ -174,7 +176,8 @@ def produce(
     """Read trades and deliver all of them to the sites.
 
     Each trade is written to a spool on the disk first, and stays there until its sites have it. The
-    next run sends what a run has left.
+    next run sends what a run has left. The producer also searches the trades for anomalies, and
+    stores them on all its sites.
 
     Examples:
     mcloud produce --symbols BTCUSDT,ETHUSDT --detach
@@ -186,6 +189,7 @@ def produce(
     from mcloud.feed.binance.endpoints import API_KEY
     from mcloud.feed.feed import incomplete
     from mcloud.feed.open import FeedChoice
+    from mcloud.market.anomaly import Thresholds
     from mcloud.producer.route import MODES
     from mcloud.producer.run_folder import check_venue, follow_exchange
     from mcloud.producer.source import open_source, resume_command
@@ -226,18 +230,19 @@ def produce(
             queues = {each: resources[each].queue for each in sites}
             venues = session.config.state / "venues"
             check_venue(venues, queues, opened.venue, opened.about.market or "")
+        thresholds = settings(session.config, "anomalies", Thresholds)
         if freshness is None:
             freshness = settings(session.config, "produce", ProduceSettings).freshness
         deployed = site_resources(session.config)
         for each in sites:
             _warn_if_coarser(session, each, deployed[each], freshness)
-        progress, seconds = _run(
-            session, run, opened, sites, route_mode, spool_limit, freshness, stop
+        progress, waiting, seconds = _run(
+            session, run, opened, sites, route_mode, spool_limit, freshness, thresholds, stop
         )
     report = opened.feed.report
     report_feed(session, report)
     all_read = report.complete or not opened.ends
-    _report(session, progress, report, all_read, seconds, opened.describe())
+    _report(session, progress, waiting, report, all_read, seconds, opened.describe())
     if stop.is_set():
         raise typer.Exit(INTERRUPTED)
     if not progress.complete:
@@ -281,8 +286,12 @@ def _run(
     mode: "ProducerMode",
     spool_limit: int,
     freshness: float,
+    thresholds: "Thresholds",
     stop: threading.Event,
-) -> "tuple[ProducerProgress, float]":
+) -> "tuple[ProducerProgress, Mapping[str, int], float]":
+    """Return the last progress, the number of anomalies that wait for each site, and the duration
+    in seconds.
+    """
     from mcloud.config import settings
     from mcloud.producer.envelope_support import SupportReader
     from mcloud.producer.message_log import MessageLog, TraceSettings
@@ -320,6 +329,7 @@ def _run(
         )
         with background.stopping(stop), _watching(session, run, opened, account, log) as watch:
             log.info("starts: %s", _about(opened))
+            finder = _finder(session, run, sites, thresholds, log)
             try:
                 progress = run_producer(
                     opened.source,
@@ -333,6 +343,7 @@ def _run(
                     trail=trail,
                     reads={name: SupportReader(site).reads for name, site in sites.items()},
                     suspect=router.suspect if mode == "primary" else None,
+                    finder=finder,
                     progress=watch,
                     stop=stop,
                     freshness=freshness,
@@ -343,7 +354,30 @@ def _run(
             if trail.problem:
                 log.warning("mcloud trace may be incomplete: %s", trail.problem)
             log.info("ends; waiting: %s", _waiting(progress))
-    return progress, time.monotonic() - begun
+    return progress, finder.waiting(), time.monotonic() - begun
+
+
+def _finder(
+    session: Session,
+    run: "Run",
+    sites: "Mapping[str, Site]",
+    thresholds: "Thresholds",
+    log: "Logger",
+) -> "AnomalyFinder":
+    from mcloud.clouds.resources import has_anomaly_function
+    from mcloud.producer.anomaly_finder import AnomalyFinder
+    from mcloud.producer.findings import Findings
+    from mcloud.producer.stored_history import StoredHistory
+    from mcloud.sites.resources import site_resources
+
+    deployed = site_resources(session.config)
+    silent = frozenset(name for name in sites if not has_anomaly_function(deployed[name]))
+    return AnomalyFinder(
+        thresholds,
+        Findings(run.folder, sites, log, silent=silent),
+        StoredHistory(sites, thresholds.reach, log),
+        log,
+    )
 
 
 def _about(opened: "OpenedSource") -> str:
@@ -406,6 +440,7 @@ def _watching(
 def _report(
     session: Session,
     progress: "ProducerProgress",
+    waiting: "Mapping[str, int]",
     report: "FeedReport",
     all_read: bool,
     seconds: float,
@@ -429,6 +464,7 @@ def _report(
                     for name, each in progress.sites.items()
                 },
                 "holes": progress.holes,
+                "anomalies": progress.anomalies,
                 "listed": source.listed if source else (),
                 "not_trading": source.not_trading if source else {},
                 "seconds": round(seconds, 3),
@@ -443,5 +479,10 @@ def _report(
             session.warn(f"{name}: {each.error}")
     session.print(delivered(progress.sites))
     session.say(f"{progress.read:,} trades read in {duration(seconds)}")
+    if progress.anomalies:
+        what = "anomaly" if progress.anomalies == 1 else "anomalies"
+        session.say(f"{progress.anomalies:,} {what} found; see `mcloud anomalies`")
+    for name, count in waiting.items():
+        session.warn(f"{name}: {count:,} anomalies are not stored yet; the next run stores them")
     for hole in progress.holes:
         session.warn(f"missing: {hole.symbol} {hole.first} to {hole.last}: {hole.reason or 'open'}")

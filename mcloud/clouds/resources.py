@@ -137,3 +137,9 @@ Resources = AwsResources | GcpResources
 def deployed_functions(resources: Resources) -> tuple[str, ...]:
     """Return the names of the functions that are known to exist, the processor first."""
     return resources.function, *filter(None, resources.scheduled_functions.split(","))
+
+
+def has_anomaly_function(resources: Resources) -> bool:
+    """Return whether the site has the function that sends anomalies, or may have it."""
+    scheduled = deployed_functions(resources)[1:]
+    return not scheduled or any(name.endswith(f"-{SCHEDULED[0]}") for name in scheduled)

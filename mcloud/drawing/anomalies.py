@@ -6,7 +6,7 @@ from decimal import Decimal
 from rich.table import Table
 from rich.text import Text
 
-from mcloud.processor.anomalies import ListedAnomaly
+from mcloud.clouds.anomalies import ListedAnomaly
 
 WIDE = 110  # columns
 STYLES = {"price-jump": "red", "volume-spike": "yellow", "drift": "magenta"}

@@ -26,6 +26,7 @@ _SHARED = (
     "market/*.py",
     "processor/*.py",
     "clouds/__init__.py",
+    "clouds/anomalies.py",
     "clouds/cache.py",
     "clouds/causes.py",
     "clouds/control.py",

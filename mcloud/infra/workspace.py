@@ -22,7 +22,6 @@ from mcloud.infra.provider_locks import path_of
 from mcloud.infra.state_errors import BACKEND, LOCK_FILE, VARIABLES, Locked
 from mcloud.infra.terraform import LockWait
 from mcloud.lock import Lock
-from mcloud.market.anomaly import Thresholds
 from mcloud.removed import set_aside
 
 # Services that terraform/aws uses, by the provider's names.
@@ -77,11 +76,8 @@ class Workspace:
         locked = path_of(config, site.cloud)
         self.lock_file = locked if locked.exists() else None
         """Lock file of the providers that ``mcloud lock`` wrote, or None."""
-        thresholds = settings(config, "anomalies", Thresholds).to_json()
         self._settings: dict[str, Any] = {}
         """Variables that follow from tables of mcloud.toml; those of the site come before them."""
-        if thresholds:
-            self._settings["anomaly_thresholds"] = json.loads(thresholds)
         if site.cloud == "aws":  # Pub/Sub pushes each message at once
             self._settings["freshness"] = settings(config, "produce", ProduceSettings).freshness
 

@@ -218,7 +218,6 @@ def function(
     front: int,
     folder: Path,
     to: GcpResources,
-    thresholds: str = "",
     *,
     exported_since: str = "",
 ) -> Child:
@@ -226,7 +225,6 @@ def function(
     ``folder``.
 
     Args:
-        thresholds: those of the anomaly function, which runs beside the processor.
         exported_since: see ``deployment.function_environment``.
     """
     unpack_function(folder)
@@ -237,10 +235,7 @@ def function(
             *("--source", str(folder / "main.py"), "--host", HOST, "--port", str(port)),
         ),
         port,
-        {
-            **function_environment(to, exported_since),
-            "ANOMALY_THRESHOLDS": thresholds,
-        },
+        function_environment(to, exported_since),
         folder,
         front,
     )

@@ -10,13 +10,12 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from mcloud import processes
-from mcloud.config import LOCAL, Config, settings
+from mcloud.config import LOCAL, Config
 from mcloud.errors import LocalError
 from mcloud.files import check_room
 from mcloud.local import children
 from mcloud.local.state import FAILED, READY, Home, State
 from mcloud.local.supervisor import PATIENCE, Options
-from mcloud.market.anomaly import Thresholds
 from mcloud.processes import Process
 from mcloud.removed import set_aside
 
@@ -39,7 +38,6 @@ def options(config: Config, environment: Mapping[str, str]) -> Options:
         home=str(config.local),
         **asdict(config.ports),
         external=external(environment, ours),
-        thresholds=settings(config, "anomalies", Thresholds).to_json(),
     )
 
 

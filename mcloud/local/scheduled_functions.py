@@ -37,17 +37,12 @@ COMPACT = ScheduledFunction("compact", "compaction.handler", "rate(1 hour)")
 SCHEDULED = (ANOMALY, COMPACT)
 
 
-def deploy(to: AwsResources, thresholds: str, *, scheduled: bool = True) -> None:
-    """Create or complete the functions and their schedules. Existing schedules are left unchanged.
-
-    ``thresholds`` are those of the anomaly function.
+def deploy(to: AwsResources, *, scheduled: bool = True) -> None:
+    """Create or complete the functions and their schedules. Existing schedules are left
+    unchanged.
     """
     variables = {
-        ANOMALY: {
-            "CANDLES_TABLE": to.candles_table,
-            "CONTROL_TABLE": to.control_table,
-            "ANOMALY_THRESHOLDS": thresholds,
-        },
+        ANOMALY: {"CONTROL_TABLE": to.control_table},
         COMPACT: {
             "RAW_BUCKET": to.raw_bucket,
             "STAGING_BUCKET": to.staging_bucket,

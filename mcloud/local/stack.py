@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mcloud.clouds.resources import AwsResources, Resources
-from mcloud.config import Config, SiteConfig, settings
+from mcloud.config import Config, SiteConfig
 from mcloud.errors import LocalError, UsageError
 from mcloud.infra.bundle import contents
 from mcloud.infra.plan import CREATE, DELETE, UPDATE, Change, ChangeAction, StackPlan, change
@@ -18,7 +18,6 @@ from mcloud.infra.provisioner import Hooks, ProvisioningStep
 from mcloud.infra.saved_plan import SitePlan
 from mcloud.infra.terraform import Interrupted
 from mcloud.local.state import Home, State
-from mcloud.market.anomaly import Thresholds
 from mcloud.removed import set_aside
 
 if TYPE_CHECKING:
@@ -114,8 +113,7 @@ class EmbeddedStack:
             with self._told():
                 if isinstance(to, AwsResources):
                     deployment.deploy_aws(to)
-                    thresholds = settings(self._config, "anomalies", Thresholds)
-                    scheduled_functions.deploy(to, thresholds.to_json())
+                    scheduled_functions.deploy(to)
                 else:
                     deployment.deploy_gcp(to)
                     self._update_function()

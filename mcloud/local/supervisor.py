@@ -51,8 +51,6 @@ class Options:
     deleted."""
     external: dict[str, str] = field(default_factory=dict)
     """Addresses of services that the user runs: ``aws``, ``pubsub``, ``firestore``, ``storage``."""
-    thresholds: str = ""
-    """Thresholds of the anomaly functions, as ``Thresholds.to_json`` writes them."""
     export_seconds: float | None = 1.0
     """Longest time in seconds for which the export services collect messages for an object, if the
     subscription or the stream allows more; None if they wait as long as the real ones."""
@@ -164,7 +162,6 @@ class Supervisor:
                 options.function_port,
                 folder,
                 self._gcp,
-                options.thresholds,
                 exported_since=self._exported_since(),
             )
         )
@@ -210,9 +207,7 @@ class Supervisor:
     def _provision_aws(self) -> None:
         resources = deployment.aws_resources(f"http://{self._address('aws')}")
         deployment.deploy_aws(resources)
-        scheduled_functions.deploy(
-            resources, self._options.thresholds, scheduled=self._options.scheduled
-        )
+        scheduled_functions.deploy(resources, scheduled=self._options.scheduled)
         self._state.outputs["aws"] = resources.to_outputs()
 
     def _provision_gcp(self) -> None:

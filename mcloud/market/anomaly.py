@@ -18,9 +18,8 @@ not final, so a drift is reported when the next minute has begun. After a hole i
 across minutes, the comparison starts again without history.
 """
 
-import json
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from decimal import ROUND_HALF_EVEN, Context, Decimal, localcontext
 from functools import cache
@@ -84,31 +83,6 @@ class Thresholds:
             if not is_number or not least <= value <= most:
                 what = "a whole number" if each.type is int else "a number"
                 raise ValueError(f"{each.name} is {what} from {least:g} to {most:g}, not {value!r}")
-
-    @classmethod
-    def from_json(cls, text: str) -> "Thresholds":
-        """Read a JSON object with some of the thresholds. An empty text gives the defaults.
-
-        Raises:
-            ValueError: the text is not such an object, or a value is out of its bounds.
-        """
-        values = json.loads(text) if text else {}
-        if not isinstance(values, dict):
-            raise ValueError(f"not thresholds: {text}")
-        known = [each.name for each in fields(cls)]
-        for name in values:
-            if name not in known:
-                raise ValueError(f"unknown threshold {name!r}; choose from {', '.join(known)}")
-        return cls(**values)
-
-    def to_json(self) -> str:
-        """Return the text that ``from_json`` reads, without the defaults."""
-        others = {
-            each.name: getattr(self, each.name)
-            for each in fields(self)
-            if getattr(self, each.name) != each.default
-        }
-        return json.dumps(others) if others else ""
 
     @property
     def reach(self) -> int:
@@ -193,16 +167,7 @@ def detect(
     ``minutes`` belong to one symbol and are in order, from ``thresholds.reach`` before ``since``
     on.
     """
-    with localcontext(_EXACT_ENOUGH):
-        series = _MinuteSeries(minutes, thresholds)
-        first = bisect_left(series.starts, since)
-        found = []
-        for index in range(first, len(minutes)):
-            for kind in KINDS:
-                verdict = series.verdict(index, kind)
-                if verdict is not None and not series.continues(index, kind, verdict):
-                    found.append(series.anomaly(index, kind, verdict))
-    return found
+    return MinuteSeries(thresholds, minutes).detect(since)
 
 
 def is_complete(minutes: Sequence[Minute], index: int) -> bool:
@@ -223,55 +188,130 @@ class _Verdict(NamedTuple):
         return self.value > self.usual
 
 
-class _MinuteSeries:
-    """Minutes, with the values that are computed once for all of them."""
+_Verdicts = tuple[_Verdict | None, ...]
+"""One for each of KINDS; None if the minute is not unusual or cannot be judged."""
+_NO_VERDICTS: _Verdicts = (None,) * len(KINDS)
 
-    def __init__(self, minutes: Sequence[Minute], thresholds: Thresholds) -> None:
-        self.minutes = minutes
-        self.starts = [each.start for each in minutes]
+
+class _Judged:
+    """A minute of a series, with the values that later minutes use again."""
+
+    __slots__ = ("begin", "has_next", "log", "minute", "off", "verdicts")
+
+    def __init__(self, minute: Minute, begin: int) -> None:
+        self.minute = minute
+        self.begin = begin
+        """Start of the first minute since the last hole across minutes."""
+        self.off: Decimal | None = None
+        """Distance of the price from its reference; None if it is unknown."""
+        self.log: Decimal | None = None
+        """Logarithm of the volume; None if it is unknown."""
+        self.verdicts: _Verdicts | None = None
+        self.has_next = False
+        """Whether the minute had a successor when the verdicts were made."""
+
+
+class MinuteSeries:
+    """The traded minutes of one symbol, in order. They may change, and only what depends on a
+    change is computed again.
+
+    Old minutes can be dropped. The verdict of a minute then needs those of the ``window`` before it
+    only, if ``detect`` has been called for these while ``Thresholds.reach`` before each was known.
+    """
+
+    def __init__(self, thresholds: Thresholds, minutes: Iterable[Minute] = ()) -> None:
+        self._rows: list[_Judged] = []
+        self._starts: list[int] = []
         self._span = thresholds.window * MINUTE
-        self._begins = _begins(minutes)
-        limits = {
-            "price-jump": (thresholds.jump_score, _exact(thresholds.jump_least)),
-            "volume-spike": (thresholds.volume_score, _exact(thresholds.volume_least).ln()),
-            "drift": (thresholds.drift_score, _exact(thresholds.drift_least)),
-        }
-        self._scores = {kind: _exact(score) for kind, (score, _) in limits.items()}
+        self._half = thresholds.window // 2
+        limits = _limits(thresholds)
+        self._scores = {kind: score for kind, (score, _) in limits.items()}
         # Minimum of a deviation. With it, a change with a sufficient score is also at least the
         # smallest change that counts.
-        self._floors = {kind: least / self._scores[kind] for kind, (_, least) in limits.items()}
-        self._rules = {
-            "price-jump": self._jump,
-            "volume-spike": self._spike,
-            "drift": self._drift,
-        }
-        self._offs: dict[int, tuple[Decimal, Decimal, Decimal] | None] = {}
-        self._logs: dict[int, Decimal | None] = {}
-        self._verdicts: dict[tuple[int, str], _Verdict | None] = {}
-        self._half = thresholds.window // 2
+        self._floors = {kind: floor for kind, (_, floor) in limits.items()}
+        self._rules = (self._jump, self._spike, self._drift)
+        for each in minutes:
+            self.put(each)
 
-    def verdict(self, index: int, kind: AnomalyKind) -> _Verdict | None:
-        """Return the unusual value of a minute, or None if the minute is not unusual or cannot be
-        judged.
+    @property
+    def starts(self) -> Sequence[int]:
+        """Starts of the minutes."""
+        return self._starts
+
+    def put(self, minute: Minute) -> int:
+        """Add a minute, or replace it. Return the start of the first minute whose anomalies may
+        have changed: the one before it, which is complete only together with its neighbours.
         """
-        at = (index, kind)
-        if at not in self._verdicts:
-            found = self._rules[kind](index)
-            is_one = found is not None and abs(found.score) >= self._scores[kind]
-            self._verdicts[at] = found if is_one else None
-        return self._verdicts[at]
+        starts, rows = self._starts, self._rows
+        at = len(starts)
+        if at and starts[-1] >= minute.start:
+            at = bisect_left(starts, minute.start)
+        if at < len(starts) and starts[at] == minute.start:
+            rows[at] = _Judged(minute, self._begin(at, minute))
+        else:
+            starts.insert(at, minute.start)
+            rows.insert(at, _Judged(minute, self._begin(at, minute)))
+        for later in range(at + 1, len(rows)):
+            row = rows[later]
+            row.begin = self._begin(later, row.minute)
+            row.off = row.verdicts = None
+        return starts[max(0, at - 1)]
 
-    def continues(self, index: int, kind: AnomalyKind, verdict: _Verdict) -> bool:
+    def drop_before(self, start: int) -> None:
+        """Drop the minutes before ``start``."""
+        count = bisect_left(self._starts, start)
+        if count:
+            del self._starts[:count], self._rows[:count]
+
+    def minute(self, start: int) -> Minute | None:
+        """Return a minute, or None if it is unknown."""
+        at = bisect_left(self._starts, start)
+        is_known = at < len(self._starts) and self._starts[at] == start
+        return self._rows[at].minute if is_known else None
+
+    def detect(self, since: int) -> list[Anomaly]:
+        """Return the anomalies of the minutes from ``since`` on, by time and kind."""
+        found = []
+        with localcontext(_EXACT_ENOUGH):
+            for index in range(bisect_left(self._starts, since), len(self._rows)):
+                for kind, verdict in zip(KINDS, self._verdicts(index), strict=True):
+                    if verdict is not None and not self._continues(index, kind, verdict):
+                        found.append(self._anomaly(index, kind, verdict))
+        return found
+
+    def _begin(self, index: int, minute: Minute) -> int:
+        """Return the start of the first minute since the last hole across minutes."""
+        if not index:
+            return minute.start
+        before = self._rows[index - 1]
+        last = before.minute
+        is_next = minute.start == last.start + MINUTE or minute.first_id == last.last_id + 1
+        return before.begin if is_next else minute.start
+
+    def _verdicts(self, index: int) -> _Verdicts:
+        row = self._rows[index]
+        has_next = index + 1 < len(self._rows)
+        if row.verdicts is None or row.has_next != has_next:
+            # A successor affects the drift only. The other verdicts are made again with it, at the
+            # end of a minute.
+            found = tuple(rule(index) for rule in self._rules)
+            row.verdicts = found if any(found) else _NO_VERDICTS
+            row.has_next = has_next
+        return row.verdicts
+
+    def _continues(self, index: int, kind: AnomalyKind, verdict: _Verdict) -> bool:
         """Return whether the traded minute before was unusual in the same direction.
 
         A drift fluctuates around its limit, so for a drift all minutes of the fast mean count.
         """
         near = self._window(index)[-FAST if kind == "drift" else -1 :]
-        others = [self.verdict(each, kind) for each in near]
+        which = KINDS.index(kind)
+        others = [self._verdicts(each)[which] for each in near]
         return any(each is not None and each.is_up == verdict.is_up for each in others)
 
-    def anomaly(self, index: int, kind: AnomalyKind, verdict: _Verdict) -> Anomaly:
-        one = self.minutes[index]
+    def _anomaly(self, index: int, kind: AnomalyKind, verdict: _Verdict) -> Anomaly:
+        one = self._rows[index].minute
+        near = [each.minute for each in self._rows[max(0, index - 1) : index + 2]]
         return Anomaly(
             one.symbol,
             one.start,
@@ -281,83 +321,102 @@ class _MinuteSeries:
             _SHORT.plus(verdict.value / verdict.usual - 1),
             _SHORT.plus(verdict.score),
             one.trades,
-            is_complete(self.minutes, index),
+            is_complete(near, 1 if index else 0),
         )
+
+    def _unusual(self, kind: AnomalyKind, verdict: _Verdict) -> _Verdict | None:
+        return verdict if abs(verdict.score) >= self._scores[kind] else None
 
     def _jump(self, index: int) -> _Verdict | None:
         window = self._window(index)
-        off = self._off(index)
-        offs = [known[0] for each in window if (known := self._off(each)) is not None]
-        if off is None or len(offs) < LEAST_HISTORY - 1:  # the first minute has no reference
+        if not window:  # the first minute has no reference
             return None
-        distance, price, reference = off
+        offs = [each for row in window if (each := self._off(row)) is not None]
+        row = self._rows[index]
+        distance = self._off(index)
+        if distance is None or len(offs) < LEAST_HISTORY - 1:
+            return None
         scale = max(_median(offs), self._floors["price-jump"])
-        return _Verdict(price, reference, distance / scale)
+        if distance / scale < self._scores["price-jump"]:
+            return None
+        reference = self._reference(window)
+        one = row.minute
+        is_up = one.high / reference - 1 >= reference / one.low - 1
+        price = one.high if is_up else one.low
+        return self._unusual("price-jump", _Verdict(price, reference, distance / scale))
 
-    def _off(self, index: int) -> tuple[Decimal, Decimal, Decimal] | None:
-        """Return the distance of a minute's price from its reference, the price, and the
-        reference.
-        """
-        if index not in self._offs:
-            before = self._window(index)[-FAST:]
-            off = None
-            if before:
-                reference = _median([self.minutes[each].close for each in before])
-                one = self.minutes[index]
-                up, down = one.high / reference - 1, reference / one.low - 1
-                off = (up, one.high, reference) if up >= down else (down, one.low, reference)
-            self._offs[index] = off
-        return self._offs[index]
+    def _off(self, index: int) -> Decimal | None:
+        """Return the distance of a minute's price from its reference, or None without one."""
+        row = self._rows[index]
+        if row.off is None:
+            window = self._window(index)
+            if window:
+                reference = self._reference(window)
+                one = row.minute
+                row.off = max(one.high / reference - 1, reference / one.low - 1)
+        return row.off
+
+    def _reference(self, window: range) -> Decimal:
+        return _median([self._rows[each].minute.close for each in window[-FAST:]])
 
     def _spike(self, index: int) -> _Verdict | None:
         log = self._log(index)
-        logs = [known for each in self._window(index) if (known := self._log(each)) is not None]
+        logs = [each for row in self._window(index) if (each := self._log(row)) is not None]
         if log is None or len(logs) < LEAST_HISTORY:
             return None
-        middle = _median(logs)
-        if log <= middle:
+        logs.sort()
+        middle = _median_sorted(logs)
+        # The deviation only raises the scale above its floor, so it is rarely needed.
+        floor = self._floors["volume-spike"]
+        if log <= middle or (log - middle) / floor < self._scores["volume-spike"]:
             return None
         deviation = _NORMAL * _median([abs(each - middle) for each in logs])
-        scale = max(deviation, self._floors["volume-spike"])
-        return _Verdict(self.minutes[index].volume, middle.exp(), (log - middle) / scale)
+        scale = max(deviation, floor)
+        volume = self._rows[index].minute.volume
+        return self._unusual("volume-spike", _Verdict(volume, middle.exp(), (log - middle) / scale))
 
     def _log(self, index: int) -> Decimal | None:
-        if index not in self._logs:
-            volume = self.minutes[index].volume
-            self._logs[index] = volume.ln() if volume else None
-        return self._logs[index]
+        row = self._rows[index]
+        if row.log is None and row.minute.volume:
+            row.log = row.minute.volume.ln()
+        return row.log
 
     def _drift(self, index: int) -> _Verdict | None:
-        if index + 1 == len(self.minutes):
+        if index + 1 == len(self._rows):
             return None
         window = [*self._window(index), index]
         if len(window) <= max(self._half, FAST):
             return None
-        closes = [self.minutes[each].close for each in window]
+        closes = [self._rows[each].minute.close for each in window]
         slow = sum(closes, Decimal()) / len(closes)
         fast = sum(closes[-FAST:], Decimal()) / FAST
-        step = _NORMAL * _median([abs(b / a - 1) for a, b in pairwise(closes)])
-        scale = max(step * _spread(len(closes)), self._floors["drift"])
         off = fast / slow - 1 if fast >= slow else slow / fast - 1
-        return _Verdict(fast, slow, off / scale)
+        # The steps only raise the scale above its floor, so they are rarely needed.
+        floor = self._floors["drift"]
+        if off / floor < self._scores["drift"]:
+            return None
+        step = _NORMAL * _median([abs(b / a - 1) for a, b in pairwise(closes)])
+        scale = max(step * _spread(len(closes)), floor)
+        return self._unusual("drift", _Verdict(fast, slow, off / scale))
 
     def _window(self, index: int) -> range:
         """Return the minutes that a minute is compared with."""
-        begin = bisect_left(self.starts, self.starts[index] - self._span, 0, index)
-        return range(max(begin, self._begins[index]), index)
+        since = max(self._starts[index] - self._span, self._rows[index].begin)
+        return range(bisect_left(self._starts, since, 0, index), index)
 
 
-def _begins(minutes: Iterable[Minute]) -> list[int]:
-    """Return for each minute the index of the first minute since the last hole across minutes."""
-    begins: list[int] = []
-    before: Minute | None = None
-    for index, one in enumerate(minutes):
-        is_next = before is not None and (
-            one.start == before.start + MINUTE or one.first_id == before.last_id + 1
-        )
-        begins.append(begins[-1] if is_next else index)
-        before = one
-    return begins
+@cache
+def _limits(thresholds: Thresholds) -> Mapping[str, tuple[Decimal, Decimal]]:
+    """Return the score of each kind, and the minimum of its deviations."""
+    with localcontext(_EXACT_ENOUGH):
+        leasts = {
+            "price-jump": (thresholds.jump_score, _exact(thresholds.jump_least)),
+            "volume-spike": (thresholds.volume_score, _exact(thresholds.volume_least).ln()),
+            "drift": (thresholds.drift_score, _exact(thresholds.drift_least)),
+        }
+        return {
+            kind: (_exact(score), least / _exact(score)) for kind, (score, least) in leasts.items()
+        }
 
 
 @cache
@@ -376,7 +435,10 @@ def _spread(count: int) -> Decimal:
 
 
 def _median(values: Sequence[Decimal]) -> Decimal:
-    ordered = sorted(values)
+    return _median_sorted(sorted(values))
+
+
+def _median_sorted(ordered: Sequence[Decimal]) -> Decimal:
     middle = len(ordered) // 2
     if len(ordered) % 2:
         return ordered[middle]

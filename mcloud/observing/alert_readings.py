@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 from mcloud.alerts.figures import AlertFigures
+from mcloud.clouds.anomalies import recent
 from mcloud.clouds.ports import Site
 from mcloud.config import Config
 from mcloud.cost.current import current
@@ -17,7 +18,6 @@ from mcloud.observing.machine import machine
 from mcloud.observing.queries import FAST
 from mcloud.observing.snapshot import Snapshot, collect
 from mcloud.observing.watch import SnapshotWatch
-from mcloud.processor.anomalies import recent
 
 ANOMALIES = 3600.0  # seconds
 PATIENCE = 8.0  # seconds for the requests of a check

@@ -1,16 +1,17 @@
-"""Anomalies of the sites: those that the functions stored, and a search of the stored candles."""
+"""Anomalies of the sites: those that producers stored, and a search of the stored candles."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import partial
 
+from mcloud.clouds.anomalies import AnomalyRecord, ListedAnomaly, stored
 from mcloud.clouds.ports import Site
 from mcloud.deadline import gather
 from mcloud.documents import damaged, sound
 from mcloud.errors import Unavailable
 from mcloud.market.anomaly import Anomaly, Thresholds, detect, minute
 from mcloud.market.candle import MINUTE
-from mcloud.processor.anomalies import AnomalyRecord, ListedAnomaly, stored
 
 DAY = 86_400_000  # ms
 PATIENCE = 10.0  # seconds for a site to answer
@@ -52,8 +53,8 @@ def collect(sites: Mapping[str, Site]) -> CollectedAnomalies:
         broken += (f"{name}: {each}" for each in damaged(answer))
         for anomaly in (each.anomaly for each in sound(answer)):
             known, names = found.get(anomaly.key, (anomaly, ()))
-            # If the sites have two versions of an anomaly, the one with more trades counts.
-            found[anomaly.key] = (max(known, anomaly, key=_knowledge), (*names, name))
+            # The sites may have two versions of an anomaly for a while.
+            found[anomaly.key] = (max(known, anomaly, key=_rank), (*names, name))
     if len(failed) == len(sites):
         raise Unavailable(f"no site answers: {reasons(failed)}")
     by_time = sorted(found.values(), key=lambda each: each[0].key)
@@ -87,5 +88,5 @@ def listed(anomaly: Anomaly, sites: Sequence[str]) -> ListedAnomaly:
     return ListedAnomaly(**vars(AnomalyRecord.of(anomaly)), sites=tuple(sites))
 
 
-def _knowledge(anomaly: Anomaly) -> tuple[bool, int]:
-    return anomaly.complete, anomaly.trades
+def _rank(anomaly: Anomaly) -> tuple[bool, int, Decimal, str]:
+    return AnomalyRecord.of(anomaly).rank

@@ -12,6 +12,7 @@ from mcloud.clouds.ports import Queue
 from mcloud.errors import Unavailable
 from mcloud.market.envelope import VERSION, encode_all
 from mcloud.market.trade import Trade
+from mcloud.producer.anomaly_finder import AnomalyFinder
 from mcloud.producer.cursor import Cursor, Hole, Position, append_hole
 from mcloud.producer.envelope_support import Reads
 from mcloud.producer.id_reset import IdReset
@@ -60,6 +61,8 @@ class ProducerProgress:
     """Why trades cannot be written to the disk, or an empty text; see also ``id_reset``."""
     newest: Trade | None = None
     """The last trade that was read."""
+    anomalies: int = 0
+    """Number of anomalies that the run has found."""
 
     @property
     def complete(self) -> bool:
@@ -80,6 +83,7 @@ def produce(
     trail: MessageLog | None = None,
     reads: Mapping[str, Callable[[], Reads]] | None = None,
     suspect: Callable[[], None] | None = None,
+    finder: AnomalyFinder | None = None,
     batch: int = BATCH,
     linger: float = LINGER,
     freshness: float = 0.0,
@@ -110,6 +114,7 @@ def produce(
         reads: for each site, the versions of envelopes that its function reads. Default: all.
         suspect: called by any thread if a request to a site fails or is late, if somebody wants to
             know.
+        finder: searches all trades for anomalies, and is closed at the end of the run.
         stop: stops the reading. Trades that were read are still delivered, for up to ``drain``
             seconds.
 
@@ -117,7 +122,9 @@ def produce(
     """
     stop = stop or threading.Event()
     everywhere = Route(tuple(queues), "every site")
-    intake = Intake(spool, live, route or (lambda: everywhere), batch, linger, trail, clocks)
+    intake = Intake(
+        spool, live, route or (lambda: everywhere), batch, linger, trail, clocks, finder
+    )
     reads = reads or dict.fromkeys(queues, _all_versions)
     senders = {
         name: Sender(
@@ -132,7 +139,7 @@ def produce(
         for name, each in queues.items()
     }
     repairer = Repairer(history, clock=clocks.timer, wall=clocks.wall) if live and history else None
-    run = _ProducerRun(intake, senders, spool, progress, stop, clocks)
+    run = _ProducerRun(intake, senders, spool, progress, stop, clocks, finder)
     error: Exception | None = None
     try:
         try:
@@ -157,9 +164,15 @@ def produce(
             sender.hurry()
         intake.close()
         run.commit()
+        if finder is not None:
+            finder.finish(limit)
         run.wait(limit)
+        if finder is not None:
+            finder.wait(limit)
     finally:
         source.stop()
+        if finder is not None:
+            finder.close()
         if repairer is not None:
             repairer.stop()
         for sender in senders.values():
@@ -185,10 +198,12 @@ class Intake:
         linger: float,
         trail: MessageLog | None = None,
         clocks: Clocks = SYSTEM,
+        finder: AnomalyFinder | None = None,
     ) -> None:
         self._clocks = clocks
         self._spool = spool
         self._trail = trail
+        self._finder = finder
         self._cursor = Cursor(spool.resume_points(), spool.voids()) if live else None
         self._packer = Packer(clocks.timer, batch=batch, linger=linger)
         self._closed: list[Batch] = []
@@ -276,10 +291,12 @@ class Intake:
         self.problem = ""
         if self._cursor is not None:
             self._cursor.saved(voids)
-        self._closed = []
+        closed, self._closed = self._closed, []
         self._moved = set()
         if trail is not None:
             trail.spooled(packed, self._clocks.now_ms())
+        if self._finder is not None:
+            self._finder.take(batch.trades for batch in closed)
 
     def _positions(self, symbols: set[str]) -> list[Position]:
         """Return the positions from which these symbols continue after a crash.
@@ -378,9 +395,11 @@ class _ProducerRun:
         progress: Callable[[ProducerProgress], None],
         stop: threading.Event,
         clocks: Clocks,
+        finder: AnomalyFinder | None,
     ) -> None:
         self._clocks = clocks
         self._intake = intake
+        self._finder = finder
         self._senders = senders
         self._spool = spool
         self._tell = progress
@@ -402,7 +421,9 @@ class _ProducerRun:
                 if self._stop.wait(RETRY):
                     raise
             else:
-                return
+                break
+        if self._finder is not None:
+            self._finder.check()
 
     def wait(self, limit: Limit) -> None:
         """Wait until the queues have accepted all messages, for up to ``limit`` once the run has to
@@ -431,6 +452,7 @@ class _ProducerRun:
             spool_full=self._spool.is_full,
             problem=intake.problem or intake.id_reset.problem,
             newest=intake.newest,
+            anomalies=self._finder.found if self._finder is not None else 0,
         )
 
     def maybe_tell(self) -> None:

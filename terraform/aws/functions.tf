@@ -16,22 +16,22 @@ locals {
       anomaly = {
         is_wanted   = var.anomalies
         title       = "Anomaly function"
-        description = "Searches candles for unusual prices and volumes"
+        description = "Sends the anomalies that producers have found"
         role        = "Permissions of the anomaly function"
         handler     = "anomalies.handler"
         timeout     = var.function_timeout
         memory      = var.function_memory
-        # The next check makes up for a failed one. Retries would only run at the same time as later
-        # checks.
+        # The next call makes up for a failed one. Retries would only run at the same time as later
+        # calls.
         max_event_age = 60
 
         schedule = var.anomaly_schedule
         calls    = "Calls the anomaly function"
-        # A late check is useless, because the next one makes up for it.
+        # A late call is useless, because the next one makes up for it.
         max_call_age = 60
         retries      = 2
 
-        errors = "The anomaly function fails: anomalies may stay undetected until it works again."
+        errors = "The anomaly function fails: anomalies are not sent until it works again."
         period = 60
       }
       compact = {
@@ -161,9 +161,7 @@ resource "aws_lambda_function" "scheduled" {
       },
       {
         anomaly = {
-          CANDLES_TABLE      = aws_dynamodb_table.candles.name
-          ALERTS_TOPIC       = aws_sns_topic.alerts.arn
-          ANOMALY_THRESHOLDS = jsonencode(var.anomaly_thresholds)
+          ALERTS_TOPIC = aws_sns_topic.alerts.arn
         }
         compact = {
           RAW_BUCKET     = aws_s3_bucket.raw.bucket

@@ -105,6 +105,26 @@ data "aws_iam_policy_document" "producer" {
     actions   = ["dynamodb:GetItem"]
     resources = [aws_dynamodb_table.control.arn]
   }
+
+  # A producer compares the first minutes of a run with the candles before them.
+  statement {
+    sid       = "History"
+    actions   = ["dynamodb:Query"]
+    resources = [aws_dynamodb_table.candles.arn]
+  }
+
+  # It stores the anomalies that it finds, and notes for the anomaly function to send them.
+  statement {
+    sid       = "Anomalies"
+    actions   = ["dynamodb:PutItem"]
+    resources = [aws_dynamodb_table.control.arn]
+
+    condition {
+      test     = "ForAllValues:StringEquals"
+      variable = "dynamodb:LeadingKeys"
+      values   = ["anomaly", "anomaly-untold"]
+    }
+  }
 }
 
 resource "aws_iam_role" "replicator" {
@@ -384,16 +404,18 @@ data "aws_iam_policy_document" "scheduled" {
 data "aws_iam_policy_document" "anomaly" {
   source_policy_documents = [data.aws_iam_policy_document.publisher.json]
 
+  # It reads and deletes the notes of anomalies to send, old anomalies, and what earlier releases
+  # have left.
   statement {
-    sid       = "Look"
-    actions   = ["dynamodb:Query"]
-    resources = [aws_dynamodb_table.candles.arn, aws_dynamodb_table.control.arn]
-  }
-
-  statement {
-    sid       = "Keep"
-    actions   = ["dynamodb:PutItem", "dynamodb:DeleteItem"]
+    sid       = "Anomalies"
+    actions   = ["dynamodb:Query", "dynamodb:DeleteItem"]
     resources = [aws_dynamodb_table.control.arn]
+
+    condition {
+      test     = "ForAllValues:StringEquals"
+      variable = "dynamodb:LeadingKeys"
+      values   = ["anomaly", "anomaly-untold", "anomaly-watch"]
+    }
   }
 }
 

@@ -44,22 +44,9 @@ variable "bundle" {
 }
 
 variable "anomalies" {
-  description = "Whether to create the anomaly function and its schedule."
+  description = "Whether to create the anomaly function, which sends the anomalies that producers find, and its schedule."
   type        = bool
   default     = true
-}
-
-variable "anomaly_thresholds" {
-  description = "Thresholds of anomalies that differ from the defaults. mcloud passes on [anomalies] of mcloud.toml."
-  type        = map(number)
-  default     = {}
-
-  validation {
-    condition = length(setsubtract(keys(var.anomaly_thresholds), [
-      "window", "jump_score", "jump_least", "volume_score", "volume_least", "drift_score", "drift_least",
-    ])) == 0
-    error_message = "The allowed thresholds are window, jump_score, jump_least, volume_score, volume_least, drift_score and drift_least."
-  }
 }
 
 variable "anomaly_schedule" {

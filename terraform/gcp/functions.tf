@@ -10,7 +10,7 @@ locals {
       anomaly = {
         is_wanted   = var.anomalies
         title       = "Anomaly function"
-        description = "Searches candles for unusual prices and volumes"
+        description = "Sends the anomalies that producers have found"
         account     = "Anomaly function of the stack"
         timeout     = var.function_timeout
         memory      = var.function_memory
@@ -18,11 +18,11 @@ locals {
         schedule         = var.anomaly_schedule
         job              = "Calls the anomaly function"
         attempt_deadline = max(15, var.function_timeout)
-        # A late check is useless, because the next one makes up for it.
+        # A late call is useless, because the next one makes up for it.
         retries      = 2
         max_duration = "60s"
 
-        errors = "The anomaly function fails: anomalies may stay undetected until it works again."
+        errors = "The anomaly function fails: anomalies are not sent until it works again."
         period = "60s"
       }
       compact = {
@@ -164,14 +164,11 @@ resource "google_cloudfunctions2_function" "scheduled" {
       {
         GOOGLE_CLOUD_PROJECT = var.project
         FIRESTORE_DATABASE   = google_firestore_database.this.name
-        CANDLES_COLLECTION   = local.candles_collection
         CONTROL_COLLECTION   = local.control_collection
         LOG_EXECUTION_ID     = "true"
       },
       {
-        anomaly = {
-          ANOMALY_THRESHOLDS = jsonencode(var.anomaly_thresholds)
-        }
+        anomaly = {}
         compact = {
           RAW_BUCKET      = google_storage_bucket.raw.name
           STAGING_BUCKET  = google_storage_bucket.staging.name

@@ -27,8 +27,13 @@ locals {
     }
     producer = {
       title       = "producer on Firestore"
-      description = "Reads the record of who is primary, and which versions of messages are understood"
-      permissions = ["datastore.entities.get"]
+      description = "Reads the primary, the versions of messages and candles, and stores anomalies"
+      permissions = [
+        "datastore.entities.create",
+        "datastore.entities.get",
+        "datastore.entities.list",
+        "datastore.entities.update",
+      ]
     }
     replicator = {
       title       = "replicator on Firestore"
@@ -500,13 +505,11 @@ resource "google_project_iam_custom_role" "anomaly" {
 
   role_id     = "${local.role_prefix}_anomaly_${terraform_data.anomaly_role_suffix[0].input}"
   title       = "${var.name}-anomaly on Firestore"
-  description = "Reads candles and heartbeats, and stores and deletes anomalies"
+  description = "Reads and deletes anomalies; reads no documents one by one, and writes none"
   permissions = [
-    "datastore.entities.create",
     "datastore.entities.delete",
     "datastore.entities.get",
     "datastore.entities.list",
-    "datastore.entities.update",
   ]
 
   depends_on = [google_project_service.this]

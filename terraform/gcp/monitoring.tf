@@ -72,8 +72,8 @@ locals {
   }
 }
 
-# Anomalies, from the log of the anomaly function. (On AWS, the function itself publishes to the
-# topic.)
+# Anomalies that producers found, from the log of the anomaly function. (On AWS, the function itself
+# publishes to the topic.)
 resource "google_monitoring_alert_policy" "anomaly" {
   count = var.anomalies ? 1 : 0
 

@@ -11,6 +11,7 @@ from urllib.error import HTTPError
 import pytest
 from patience import eventually
 
+from mcloud.clouds.anomalies import recent
 from mcloud.clouds.aws.client import make_client
 from mcloud.clouds.factory import open_site
 from mcloud.clouds.ports import Site
@@ -19,7 +20,6 @@ from mcloud.local.schedule import call, url_of
 from mcloud.local.scheduled_functions import ANOMALY
 from mcloud.local.state import State
 from mcloud.market.trade import Trade
-from mcloud.processor.anomalies import recent
 from mcloud.rehearsal.demo import deliver, stored_rows
 from mcloud.rehearsal.oracle import expected_rows
 

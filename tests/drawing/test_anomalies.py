@@ -3,8 +3,8 @@
 import pytest
 from rich.console import Console
 
+from mcloud.clouds.anomalies import ListedAnomaly
 from mcloud.drawing.anomalies import WIDE, table
-from mcloud.processor.anomalies import ListedAnomaly
 
 ROWS = [
     ListedAnomaly(

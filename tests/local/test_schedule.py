@@ -10,12 +10,12 @@ from typing import ClassVar
 import pytest
 from patience import eventually
 
+from mcloud.clouds.anomalies import recent
 from mcloud.clouds.factory import open_site
 from mcloud.feed.simulate import Simulate
 from mcloud.local import children, control
 from mcloud.local.schedule import PERIODS, Schedule
 from mcloud.local.supervisor import Options
-from mcloud.processor.anomalies import recent
 from mcloud.rehearsal.demo import deliver
 
 
@@ -78,8 +78,7 @@ def test_the_function_is_called_when_due_and_never_twice_at_once(
 @pytest.mark.slow
 def test_within_a_minute_both_sites_are_checked(tmp_path: Path) -> None:
     home = tmp_path / "local"
-    thresholds = '{"jump_least": 0.02}'
-    state = control.up(Options(str(home), *children.free_ports(4), thresholds=thresholds))
+    state = control.up(Options(str(home), *children.free_ports(4)))
     try:
         sites = {name: open_site(name, each) for name, each in state.resources().items()}
         trades = list(Simulate(["BTCUSDT"], seed=8, start_time=0, duration=900, rate=5))

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from decimal import Decimal
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -175,23 +176,16 @@ def test_the_text_of_an_anomaly() -> None:
     assert str(spike).endswith("volume-spike: 600 (50 times the usual)")
 
 
-def test_thresholds_as_json() -> None:
-    assert Thresholds().to_json() == ""
-    assert Thresholds.from_json("") == Thresholds.from_json("{}") == Thresholds()
-    mine = Thresholds(window=30, jump_least=0.02)
-    assert Thresholds.from_json(mine.to_json()) == mine
-
-
 @pytest.mark.parametrize(
-    "text",
+    "values",
     [
-        *('{"jump": 1}', "[]", "{", '{"window": 9}', '{"window": 60.5}', '{"jump_least": "1"}'),
-        *('{"jump_score": NaN}', '{"jump_score": true}', '{"volume_least": 1}'),
+        *({"window": 9}, {"window": 60.5}, {"jump_least": "1"}, {"jump_score": float("nan")}),
+        *({"jump_score": True}, {"volume_least": 1}),
     ],
 )
-def test_invalid_thresholds_are_refused(text: str) -> None:
-    with pytest.raises(ValueError, match=r"not thresholds|unknown threshold|number from|Expecting"):
-        Thresholds.from_json(text)
+def test_invalid_thresholds_are_refused(values: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="number from"):
+        Thresholds(**values)
 
 
 @st.composite

@@ -56,7 +56,6 @@ def aws_plan(aws: Module, bundles: dict[str, str]) -> dict[str, Any]:
     """A plan of everything that the AWS module can make, with its defaults."""
     return aws.plan(
         bundle=bundles["aws"],
-        anomaly_thresholds={"jump_least": 0.02},
         alert_email="ops@example.com",
         alert_publishers=["operator", "replicator"],
         alerts_key=True,
@@ -98,7 +97,6 @@ def gcp_everything(bundles: dict[str, str]) -> dict[str, object]:
     return {
         "project": PROJECT,
         "bundle": bundles["gcp"],
-        "anomaly_thresholds": {"jump_least": 0.02},
         "alert_email": "ops@example.com",
         "billing_account": "012345-6789AB-CDEF01",
         "max_silence": 900,

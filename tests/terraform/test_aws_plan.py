@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 
 from mcloud.alerts.rules import Rules
+from mcloud.clouds.anomalies import ANOMALIES, UNTOLD_ANOMALIES
 from mcloud.clouds.aws.usage import COMPACT_MEMORY
 from mcloud.cost.unmetered import fixed
 from mcloud.infra.bundle import shipped
 from mcloud.market.trade import CANARY
+from mcloud.processor.anomalies import EARLIER_WATCH
 from mcloud.processor.compaction import COMPACTIONS
 
 from .module import Module, aws_module, only, resources, values
@@ -201,10 +203,8 @@ def test_the_anomaly_function_is_called_once_and_failed_calls_are_kept(
         for each in aws_plan["configuration"]["root_module"]["resources"]
         if (each["type"], each["name"]) == ("aws_lambda_function", "scheduled")
     ]
-    assert {
-        *("aws_dynamodb_table.candles.name", "aws_dynamodb_table.control.name"),
-        *("aws_sns_topic.alerts.arn", "var.anomaly_thresholds"),
-    } <= set(written)
+    assert {"aws_dynamodb_table.control.name", "aws_sns_topic.alerts.arn"} <= set(written)
+    assert "aws_dynamodb_table.candles.name" not in written
     again = only(planned, "aws_lambda_function_event_invoke_config", "scheduled", "anomaly")
     assert (again["maximum_retry_attempts"], again["maximum_event_age_in_seconds"]) == (0, 60)
     schedule = only(planned, "aws_scheduler_schedule", "scheduled", "anomaly")
@@ -287,11 +287,22 @@ def test_the_compaction_function_reads_no_candles_and_writes_only_its_note(
     assert condition["values"]["constant_value"] == [COMPACTIONS.name]
 
 
-def test_the_anomaly_function_must_not_change_candles(aws_plan: dict[str, Any]) -> None:
-    for statement in statements(aws_plan, "anomaly"):
-        if "dynamodb:PutItem" in statement["actions"]["constant_value"]:
-            tables = {each for each in statement["resources"]["references"] if "table" in each}
-            assert tables == {"aws_dynamodb_table.control.arn", "aws_dynamodb_table.control"}
+def test_the_anomaly_function_sends_what_producers_store(aws_plan: dict[str, Any]) -> None:
+    """Neither touches other documents, and the function reads no candles."""
+    kinds = [ANOMALIES.name, UNTOLD_ANOMALIES.name]
+    assert allowed(aws_plan, "anomaly") == {"dynamodb:Query", "dynamodb:DeleteItem"}
+    assert allowed(aws_plan, "producer") == {
+        *("sqs:SendMessage", "sqs:GetQueueAttributes"),
+        *("dynamodb:GetItem", "dynamodb:Query", "dynamodb:PutItem"),
+    }
+    for role, expected in (("producer", kinds), ("anomaly", [*kinds, EARLIER_WATCH])):
+        by_sid = {each["sid"]["constant_value"]: each for each in statements(aws_plan, role)}
+        (condition,) = by_sid["Anomalies"]["condition"]
+        assert condition["variable"]["constant_value"] == "dynamodb:LeadingKeys"
+        assert condition["values"]["constant_value"] == expected
+        tables = set(by_sid["Anomalies"]["resources"]["references"])
+        assert tables == {"aws_dynamodb_table.control.arn", "aws_dynamodb_table.control"}
+    assert set(by_sid) == {"Anomalies"}
 
 
 def test_failed_calls_of_the_schedule_are_kept(aws_plan: dict[str, Any]) -> None:

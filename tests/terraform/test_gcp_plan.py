@@ -13,7 +13,7 @@ import pytest
 
 from mcloud.alerts.rules import Rules
 from mcloud.cost.unmetered import IMAGE, fixed
-from mcloud.market.anomaly import Anomaly, Thresholds
+from mcloud.market.anomaly import Anomaly
 from mcloud.market.trade import CANARY
 from mcloud.processor.anomalies import logged
 
@@ -155,8 +155,9 @@ def test_the_anomaly_function_has_its_settings(gcp_state: list[dict[str, Any]]) 
         1,
     )
     variables = service["environment_variables"]
-    assert Thresholds.from_json(variables["ANOMALY_THRESHOLDS"]) == Thresholds(jump_least=0.02)
-    assert "RAW_BUCKET" not in variables
+    assert set(variables) == {
+        *("GOOGLE_CLOUD_PROJECT", "FIRESTORE_DATABASE", "CONTROL_COLLECTION", "LOG_EXECUTION_ID")
+    }
     # Both functions have the same source.
     processor = only(gcp_state, "google_cloudfunctions2_function", "processor")
     assert build["source"] == processor["build_config"][0]["source"]
@@ -241,7 +242,7 @@ def test_compaction_function_may_change_raw_trades_and_single_documents(
         assert {(bucket, f"storage.objects.{verb}") for verb in ("get", "list")} <= allowed
 
 
-def test_the_anomaly_function_may_only_store_and_delete_documents(
+def test_the_anomaly_function_may_only_read_and_delete_documents(
     gcp_state: list[dict[str, Any]],
 ) -> None:
     account = only(gcp_state, "google_service_account", "scheduled", "anomaly")["member"]
@@ -250,7 +251,14 @@ def test_the_anomaly_function_may_only_store_and_delete_documents(
     role = only(gcp_state, "google_project_iam_custom_role", "anomaly")
     assert grant["role"] == role["name"]
     assert set(role["permissions"]) == {
-        f"datastore.entities.{verb}" for verb in ("create", "delete", "get", "list", "update")
+        f"datastore.entities.{verb}" for verb in ("delete", "get", "list")
+    }
+
+
+def test_producers_may_not_delete_documents(gcp_state: list[dict[str, Any]]) -> None:
+    on_database = {right for on, right in granted(gcp_state, "producer") if on == "database"}
+    assert on_database == {
+        f"datastore.entities.{verb}" for verb in ("create", "get", "list", "update")
     }
 
 

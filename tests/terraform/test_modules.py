@@ -162,7 +162,6 @@ def test_bad_variables_are_refused_by_name(cloud: str, request: pytest.FixtureRe
         "max_message_age": 0,
         "max_silence": 330,
         "monthly_budget": 0,
-        "anomaly_thresholds": {"jump": 1},
         "bundle": "missing.zip",
     }
     own: dict[str, dict[str, object]] = {

@@ -17,6 +17,7 @@ from mcloud.clouds.access import (
     not_told,
     verdict,
 )
+from mcloud.clouds.anomalies import ANOMALIES
 from mcloud.clouds.aws.client import make_client, partition_of, translated
 from mcloud.clouds.aws.permissions import NEEDS, sample_arns
 from mcloud.clouds.resources import functions_of
@@ -267,13 +268,16 @@ class AwsAccess:
 
 
 def _context(stack: str) -> list[dict[str, object]]:
-    """Return what the conditions of deployers' policies test; see ``permissions.SCOPES``."""
+    """Return what the conditions of deployers' policies test, see ``permissions.SCOPES``, and those
+    of the role of producers.
+    """
     values = {
-        "aws:RequestTag/stack": stack,
-        "aws:ResourceTag/stack": stack,
-        "iam:PassedToService": "lambda.amazonaws.com",
+        "aws:RequestTag/stack": (stack, "string"),
+        "aws:ResourceTag/stack": (stack, "string"),
+        "iam:PassedToService": ("lambda.amazonaws.com", "string"),
+        "dynamodb:LeadingKeys": (ANOMALIES.name, "stringList"),
     }
     return [
-        {"ContextKeyName": name, "ContextKeyValues": [value], "ContextKeyType": "string"}
-        for name, value in values.items()
+        {"ContextKeyName": name, "ContextKeyValues": [value], "ContextKeyType": kind}
+        for name, (value, kind) in values.items()
     ]

@@ -163,7 +163,8 @@ NEEDS: dict[str, Needs] = {
     },
     "producer": {
         "queue": ("sqs:SendMessage", "sqs:GetQueueAttributes"),
-        "control": ("dynamodb:GetItem",),
+        "candles": ("dynamodb:Query",),
+        "control": ("dynamodb:GetItem", "dynamodb:PutItem"),
     },
     "replicator": {
         "function": ("lambda:GetFunctionConfiguration",),

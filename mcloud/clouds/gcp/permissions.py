@@ -95,7 +95,10 @@ NEEDS: dict[str, Needs] = {
     "producer": {
         "topic": ("pubsub.topics.publish",),
         "subscription": ("pubsub.subscriptions.get",),
-        "database": ("datastore.entities.get",),
+        "database": (
+            *("datastore.entities.create", "datastore.entities.get"),
+            *("datastore.entities.list", "datastore.entities.update"),
+        ),
     },
     "replicator": {
         "topic": ("pubsub.topics.publish",),

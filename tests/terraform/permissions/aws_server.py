@@ -52,7 +52,8 @@ def context_with_keys(body: bytes) -> dict[str, Any]:
     out."""
     request = json.loads(body or b"{}")
     key = request.get("Item") or request.get("Key") or {}
-    leading = key.get("kind") or key.get("symbol")
+    values = request.get("ExpressionAttributeValues") or {}  # of a query
+    leading = key.get("kind") or key.get("symbol") or values.get(":kind")
     found = {"dynamodb:LeadingKeys": [leading["S"]]} if leading else {}
     return {**dynamodb_context(body), **found}
 
