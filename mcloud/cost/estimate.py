@@ -46,7 +46,6 @@ _LOG_LINE = {"aws": 330, "gcp": 700}  # bytes of the line about the trades of a 
 _LOG_CALL = {"aws": 400, "gcp": 0}  # bytes that the platform logs for each call
 _CALL_CPU = Decimal("0.045")  # seconds of a whole CPU for a call with a few trades, measured
 _FOLDED = 150_000  # trades that a whole CPU decodes and folds in a second
-_CHECK_CPU = Decimal("0.003")  # the same, to check a symbol for anomalies
 _TRACED = 100  # one in this many messages; see `producer.message_log`
 _SPANS = 3  # of a traced message; see `processor.spans`
 _STAMP = 36  # bytes of the ID and the time of a message, which Pub/Sub bills
@@ -203,31 +202,28 @@ def simulated(load: Load) -> Flow:
 
 def monthly(cloud: Cloud, flow: Flow, load: Load, month: int) -> dict[str, Decimal]:
     """Return the units of each meter in a month after the deployment."""
-    meters = _aws(flow, load) if cloud == "aws" else _gcp(flow, load)
+    meters = _aws(flow) if cloud == "aws" else _gcp(flow)
     found = {meter: Decimal(per_minute) * MINUTES for meter, per_minute in meters.items()}
     compacting = compaction(load.rates, _staged(flow), _FILLS, month - 0.5)
     for meter, units_ in _compacted(cloud, compacting).items():
         found[meter] = found.get(meter, Decimal(0)) + units_ * HOURS
     if cloud == "aws":
         found["sqs_requests"] += unmetered.idle_polls(Decimal(_calls(cloud, flow)) * MINUTES)
-    for meter, units_ in unmetered.billed_time(
-        cloud, _seconds(cloud, flow, load) * MINUTES
-    ).items():
+    for meter, units_ in unmetered.billed_time(cloud, _seconds(cloud, flow) * MINUTES).items():
         found[meter] = found.get(meter, Decimal(0)) + units_
     found |= unmetered.fixed(cloud)
     new = (Decimal(each) * MINUTES for each in (flow.candles, flow.candle_bytes, flow.raw_bytes))
     return found | unmetered.stored(cloud, month, *new)
 
 
-def _aws(flow: Flow, load: Load) -> dict[str, float]:
+def _aws(flow: Flow) -> dict[str, float]:
     """Return the units per minute of each meter on AWS."""
     calls = _calls("aws", flow)
     return {
         "sqs_requests": 3 * flow.chunks,
         "lambda_requests": calls + 1,
         "dynamodb_writes": flow.write_units + flow.heartbeat_units,
-        "dynamodb_reads": float(units("aws", "heartbeats", load.symbols)["dynamodb_reads"])
-        + load.symbols * float(units("aws", "candle", _checked(load))["dynamodb_reads"]),
+        "dynamodb_reads": float(units("aws", "kept")["dynamodb_reads"]),  # anomalies to send
         "firehose_bytes": flow.record_bytes,
         "s3_puts": _staged(flow),
         "log_bytes": _logged("aws", flow, calls),
@@ -235,14 +231,13 @@ def _aws(flow: Flow, load: Load) -> dict[str, float]:
     }
 
 
-def _gcp(flow: Flow, load: Load) -> dict[str, float]:
+def _gcp(flow: Flow) -> dict[str, float]:
     """Return the units per minute of each meter on Google Cloud."""
     return {
         "pubsub_bytes": 2 * flow.published,
         "function_requests": flow.messages + 1,
         "firestore_writes": flow.writes + flow.heartbeats,
-        "firestore_reads": float(units("gcp", "heartbeats", load.symbols)["firestore_reads"])
-        + load.symbols * _checked(load),
+        "firestore_reads": float(units("gcp", "kept")["firestore_reads"]),  # anomalies to send
         "pubsub_export_bytes": flow.export_bytes,
         "gcs_class_a": _staged(flow),
         "log_bytes": _logged("gcp", flow, flow.messages),
@@ -269,23 +264,15 @@ def _calls(cloud: Cloud, flow: Flow) -> float:
     return min(flow.messages, flow.calls) if cloud == "aws" else flow.messages
 
 
-def _checked(load: Load) -> int:
-    """Return the candles that a check for anomalies reads of each symbol, once a minute: also the
-    one of the current minute, unless candles are only written when their minute has ended.
-    """
-    return 1 if load.freshness >= 60 else 2
-
-
-def _seconds(cloud: Cloud, flow: Flow, load: Load) -> Decimal:
-    """Return the seconds per minute of the processor and of the check for anomalies."""
+def _seconds(cloud: Cloud, flow: Flow) -> Decimal:
+    """Return the seconds per minute of the processor and of the anomaly function."""
     calls = Decimal(_calls(cloud, flow))
     folding = calls * _CALL_CPU + Decimal(flow.trades) / _FOLDED
     # On AWS, a call hands its messages over to Data Firehose, usually in one request.
     handed_over = calls if cloud == "aws" else Decimal(0)
     processor = unmetered.FunctionWork(calls, Decimal(flow.writes), handed_over, folding)
-    checking = _CALL_CPU + load.symbols * _CHECK_CPU
-    check = unmetered.FunctionWork(Decimal(1), Decimal(load.symbols), Decimal(0), checking)
-    return unmetered.seconds(cloud, processor) + unmetered.seconds(cloud, check)
+    sending = unmetered.FunctionWork(Decimal(1), Decimal(1), Decimal(0), _CALL_CPU)
+    return unmetered.seconds(cloud, processor) + unmetered.seconds(cloud, sending)
 
 
 def _logged(cloud: Cloud, flow: Flow, calls: float) -> float:

@@ -29,8 +29,7 @@ class MeasuredRun:
     counted: Mapping[str, Decimal]
     """Units by meter."""
     work: FunctionWork
-    """The work of the processor; its CPU time includes that of the check for anomalies."""
-    symbols: int
+    """The work of the processor; its CPU time includes that of the anomaly function."""
     log_bytes: Decimal
     candles: Decimal
     """New candles."""
@@ -87,8 +86,8 @@ def bill(run: MeasuredRun, month: int = 1) -> list[BillItem]:
         measured[meter] += units
 
     added: dict[str, Decimal] = defaultdict(Decimal, unmetered.fixed(run.cloud))
-    check = FunctionWork(run.minutes, run.symbols * run.minutes, Decimal(0), Decimal(0))
-    waiting = sum(unmetered.waiting(run.cloud, each) for each in (run.work, check)) * scale
+    sending = FunctionWork(run.minutes, run.minutes, Decimal(0), Decimal(0))
+    waiting = sum(unmetered.waiting(run.cloud, each) for each in (run.work, sending)) * scale
     for meter, units in unmetered.billed_time(run.cloud, Decimal(waiting)).items():
         added[meter] += units
     for meter, units in unmetered.compacting_time(run.cloud, run.compacting).items():

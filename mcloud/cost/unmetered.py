@@ -25,7 +25,7 @@ IMAGE = Decimal("0.15")
 
 _POLLS = 5 * 3  # of idle pollers of a queue, per minute: each waits for 20 s
 _BACKUPS = 7  # days that terraform/gcp keeps the daily backups of the database
-_FUNCTIONS = 3  # the processor, the check for anomalies, and the compaction
+_FUNCTIONS = 3  # the processor, the anomaly function, and the compaction
 _OVERHEAD = {"aws": 100, "gcp": 250}  # bytes that a store adds to a candle for its indexes
 
 

@@ -238,7 +238,6 @@ def measured(
         Decimal(MINUTES),
         counted,
         FunctionWork(calls, writes, puts, cpu),
-        len(symbols),
         Decimal(ended.logs[name] - begun.logs[name]),
         Decimal(len(candles)),
         Decimal(sum(map(stored_size, candles))),

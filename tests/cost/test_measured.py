@@ -21,7 +21,6 @@ RUN = MeasuredRun(
     work=FunctionWork(
         calls=Decimal(30), candles=Decimal(30), objects=Decimal(30), cpu=Decimal("0.29")
     ),
-    symbols=1,
     log_bytes=Decimal(3000),
     candles=Decimal(30),
     candle_bytes=Decimal(30_000),
@@ -58,7 +57,7 @@ def test_polls_without_messages_are_billed() -> None:
 
 def test_the_time_of_functions_follows_from_real_stores_and_the_cpu_share() -> None:
     # A second of computing with 0.29 of a CPU, and 30 calls that wait for a candle and an object.
-    # The check for anomalies waits for one candle a minute. Half a GiB is billed.
+    # The anomaly function makes one query a minute. Half a GiB is billed.
     computing, added = units(RUN)["lambda_gb_s"]
     assert computing == Decimal(MINUTES) / 30 / 2
     assert added == MINUTES * (Decimal("0.038") + Decimal("0.008")) / 2

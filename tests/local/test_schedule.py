@@ -10,13 +10,12 @@ from typing import ClassVar
 import pytest
 from patience import eventually
 
-from mcloud.clouds.anomalies import recent
+from mcloud.clouds.anomalies import UNTOLD, recent, store
 from mcloud.clouds.factory import open_site
-from mcloud.feed.simulate import Simulate
 from mcloud.local import children, control
 from mcloud.local.schedule import PERIODS, Schedule
 from mcloud.local.supervisor import Options
-from mcloud.rehearsal.demo import deliver
+from mcloud.market.anomaly import Anomaly
 
 
 class Function(BaseHTTPRequestHandler):
@@ -76,17 +75,16 @@ def test_the_function_is_called_when_due_and_never_twice_at_once(
 
 
 @pytest.mark.slow
-def test_within_a_minute_both_sites_are_checked(tmp_path: Path) -> None:
+def test_within_a_minute_both_sites_send_their_anomalies(tmp_path: Path) -> None:
     home = tmp_path / "local"
     state = control.up(Options(str(home), *children.free_ports(4)))
     try:
         sites = {name: open_site(name, each) for name, each in state.resources().items()}
-        trades = list(Simulate(["BTCUSDT"], seed=8, start_time=0, duration=900, rate=5))
-        for at, share in ((1000, "1.015"), (3000, "1.025")):
-            trades[at] = trades[at]._replace(price=trades[at].price * Decimal(share))
-        assert deliver(trades, {name: site.queue for name, site in sites.items()}).complete
+        found = Anomaly("BTCUSDT", 0, "price-jump", *[Decimal(1)] * 4, 1, True)
         for site in sites.values():
-            eventually(lambda site=site: recent(site.control, 0), pause=1)
-            assert [each.kind for each in recent(site.control, 0)] == ["price-jump"]
+            store(site.control, found)
+        for site in sites.values():
+            eventually(lambda site=site: not site.control.kept(UNTOLD), pause=1)
+            assert recent(site.control, 0) == [found]
     finally:
         control.down(home)
