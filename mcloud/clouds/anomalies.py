@@ -1,4 +1,4 @@
-"""Anomalies in the control store of a site: stored by whoever finds them, and sent by a function.
+"""Anomalies in the control store of a site: producers store them, and a function sends them.
 
 An anomaly is stored under a key made of its content, so that several finders agree. Of two versions
 the better-informed one stays, on every site the same one. Beside a new anomaly there is a note that

@@ -2,8 +2,8 @@
 
 They are read once for each symbol, when its first trade arrives, by threads that delay nothing. On
 DynamoDB, the 180 candles of three hours are a query of about 25 read units, and on Firestore 180
-reads: for 400 symbols a start costs 0.3 or 4 cents. A check that reads one candle of each symbol
-every minute would cost that much in three hours.
+reads: for 400 symbols, a start costs 0.3 or 4 cents. Three hours of a check that reads one candle of
+each symbol every minute would cost the same.
 """
 
 import threading
@@ -20,7 +20,7 @@ AT_ONCE = 4
 """Number of symbols whose candles are read at the same time."""
 
 
-class History(NamedTuple):
+class SymbolHistory(NamedTuple):
     symbol: str
     candles: list[Candle]
     """Those of the time before the first trade, and of its minute; empty if no site answers."""
@@ -35,7 +35,7 @@ class StoredHistory:
         self._reach = reach
         self._log = log
         self._wanted: SimpleQueue[tuple[str, int] | None] = SimpleQueue()
-        self._answers: SimpleQueue[History] = SimpleQueue()
+        self._answers: SimpleQueue[SymbolHistory] = SimpleQueue()
         self._order = list(sites)
         """Names of the sites, those that failed last at the end."""
         self._is_reported = False
@@ -50,7 +50,7 @@ class StoredHistory:
             # These are daemons, because a call that hangs must not keep the process alive.
             threading.Thread(target=self._run, name="history", daemon=True).start()
 
-    def take(self) -> list[History]:
+    def take(self) -> list[SymbolHistory]:
         """Return what was read since the last call."""
         return [self._answers.get() for _ in range(self._answers.qsize())]
 
@@ -61,7 +61,7 @@ class StoredHistory:
 
     def _run(self) -> None:
         while (wanted := self._wanted.get()) is not None and not self._closed:
-            self._answers.put(History(wanted[0], self._read(*wanted)))
+            self._answers.put(SymbolHistory(wanted[0], self._read(*wanted)))
 
     def _read(self, symbol: str, start: int) -> list[Candle]:
         failures: dict[str, str] = {}

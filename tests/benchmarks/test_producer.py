@@ -1,6 +1,7 @@
 """The producer: socket to disk, disk to both sites, latency, memory, and what it costs."""
 
 import asyncio
+import logging
 import threading
 import time
 from collections.abc import Iterator
@@ -20,13 +21,18 @@ from mcloud.feed.binance.source import BinanceSource
 from mcloud.feed.pace import pace
 from mcloud.feed.simulate import Simulate
 from mcloud.local.state import State
+from mcloud.market.anomaly import Thresholds
 from mcloud.market.archive import pack
 from mcloud.market.envelope import Message, decode
 from mcloud.market.trade import Trade
+from mcloud.producer.anomaly_finder import AnomalyFinder
+from mcloud.producer.detection import SymbolDetector
+from mcloud.producer.findings import Findings
 from mcloud.producer.pack import BATCH, LINGER
 from mcloud.producer.produce import FeedReader, Intake, produce
 from mcloud.producer.route import Route
 from mcloud.producer.spool import Spool
+from mcloud.producer.stored_history import StoredHistory
 
 from .test_binance import COUNT, bare_rate, one_core, serving
 
@@ -37,6 +43,8 @@ ROUNDS = 5
 WANTED = 5_000  # trades a second to both embedded sites
 PACE = 30  # trades a second, as recorded
 WINDOW = 5  # seconds; the default of terraform/aws
+DETECTED = 200_000  # trades of a run with detection of anomalies
+LOG = logging.getLogger("benchmark")
 AWAY = 60.0  # seconds without a site, for the memory
 
 pytestmark = pytest.mark.benchmark
@@ -95,6 +103,41 @@ def test_full_spool_to_both_sites(embedded: State, tmp_path: Path) -> None:
     assert done.complete
     print(f"\nfull spool to both sites: {rate / WANTED:.1f} times {WANTED:,} trades/s")
     assert rate >= WANTED
+
+
+@pytest.mark.usefixtures("one_core")
+@pytest.mark.parametrize("symbols", [1, 100])
+def test_detection_of_anomalies(tmp_path: Path, symbols: int) -> None:
+    """The speed of a whole run with detection, compared with one without."""
+    names = [f"S{n}USDT" for n in range(symbols)]
+    trades = list(Simulate(names, seed=4, start_time=START, count=DETECTED, rate=30.0 * symbols))
+    without, with_it = [], []
+    for number in range(ROUNDS):
+        without.append(run_rate(trades, tmp_path / f"{number}", detects=False))
+        with_it.append(run_rate(trades, tmp_path / f"{number}d", detects=True))
+    ratio = median(with_it) / median(without)
+    print(
+        f"\ndetection of anomalies, {symbols} symbols: {median(with_it):,.0f} trades/s,"
+        f" {ratio:.2f} of the speed without"
+    )
+    assert ratio >= 0.8
+
+
+def test_memory_of_detection() -> None:
+    """The minutes of the last three hours, for each symbol."""
+    count, process, before = 100, psutil.Process(), 0
+    detectors: list[SymbolDetector] = []
+    for n in range(count + 1):
+        if n == 1:  # past the start
+            before = process.memory_info().rss
+        detector = SymbolDetector(f"S{n}USDT", Thresholds())
+        for trade in Simulate([f"S{n}USDT"], seed=n, start_time=START, count=3_000, rate=0.2):
+            detector.take([trade])
+            detector.judge()
+        detectors.append(detector)
+    kib = (process.memory_info().rss - before) / count / 1024
+    print(f"\nmemory of detection: {kib:.0f} KiB a symbol")
+    assert kib < 300
 
 
 def test_publish_latency_at_the_recorded_pace(tmp_path: Path) -> None:
@@ -180,6 +223,18 @@ def test_dollars_for_a_million_trades(tmp_path: Path) -> None:
         f"${theirs:.2f}, {theirs / ours:.0f} times as much"
     )
     assert theirs / ours >= 100
+
+
+def run_rate(trades: list[Trade], folder: Path, *, detects: bool) -> float:
+    """Return the trades per second of a run to a queue that accepts everything at once."""
+    folder.mkdir()
+    findings, history = Findings(folder, {}, LOG), StoredHistory({}, Thresholds().reach, LOG)
+    finder = AnomalyFinder(Thresholds(), findings, history, LOG) if detects else None
+    begun = time.perf_counter()
+    with Spool.open(folder / "spool", ["one"]) as spool:
+        done = produce(FeedReader(trades), {"one": CountingQueue()}, spool, finder=finder)
+    assert done.complete
+    return len(trades) / (time.perf_counter() - begun)
 
 
 def spool_rate(url: str, folder: Path) -> float:

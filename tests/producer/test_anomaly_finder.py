@@ -21,7 +21,7 @@ from mcloud.producer.anomaly_finder import CHECK, HELD, AnomalyFinder
 from mcloud.producer.findings import Findings
 from mcloud.producer.produce import FeedReader, produce
 from mcloud.producer.spool import Spool
-from mcloud.producer.stored_history import History, StoredHistory
+from mcloud.producer.stored_history import StoredHistory, SymbolHistory
 
 from .queues import FakeQueue
 from .sources import Script
@@ -51,12 +51,12 @@ class GivenHistory:
 
     def __init__(self) -> None:
         self.requests: list[tuple[str, int]] = []
-        self.answers: list[History] = []
+        self.answers: list[SymbolHistory] = []
 
     def request(self, symbol: str, start: int) -> None:
         self.requests.append((symbol, start))
 
-    def take(self) -> list[History]:
+    def take(self) -> list[SymbolHistory]:
         found, self.answers = self.answers, []
         return found
 
@@ -82,7 +82,7 @@ class Rig:
             fold(Candle(symbol, start), part).candle
             for (_, start), part in by_minute(trades).items()
         ]
-        self.history.answers.append(History(symbol, candles))
+        self.history.answers.append(SymbolHistory(symbol, candles))
 
     def check(self, seconds: float = CHECK) -> list[Anomaly]:
         """Let time pass, check, and return what was found."""

@@ -13,7 +13,7 @@ from mcloud.clouds.ports import Site
 from mcloud.errors import Unavailable
 from mcloud.market.candle import MINUTE, Candle, fold
 from mcloud.market.trade import Trade
-from mcloud.producer.stored_history import History, StoredHistory
+from mcloud.producer.stored_history import StoredHistory, SymbolHistory
 
 START = 1_723_161_240_000
 LOG = logging.getLogger("test-history")
@@ -49,8 +49,8 @@ def history_of(**sites: CandleSite) -> StoredHistory:
     return StoredHistory(cast(dict[str, Site], sites), 30 * MINUTE, LOG)
 
 
-def answers(history: StoredHistory, count: int) -> list[History]:
-    found: list[History] = []
+def answers(history: StoredHistory, count: int) -> list[SymbolHistory]:
+    found: list[SymbolHistory] = []
 
     def has_all() -> bool:
         found.extend(history.take())
