@@ -16,7 +16,7 @@ from decimal import localcontext
 from mcloud.market.anomaly import Anomaly, MinuteSeries, Thresholds
 from mcloud.market.candle import MINUTE, Candle, by_minute
 from mcloud.market.trade import EXACT, Trade
-from mcloud.producer.minutes import FoldedMinute, fold, merge
+from mcloud.producer.minutes import Columns, FoldedMinute, fold_columns, merge
 
 OVERLAP = 3 * MINUTE
 """Time before the first trade of a run that is judged again, in ms: a run that was killed may not
@@ -57,11 +57,14 @@ class SymbolDetector:
         forgotten before they are judged.
         """
         start = trades[0].time // MINUTE * MINUTE
-        times = [trade.time for trade in trades]
+        columns = tuple(zip(*trades, strict=True))
+        times = columns[4]
         if start <= min(times) and max(times) < start + MINUTE:
-            return self._take(start, trades)
-        parts = by_minute(trades)
-        return [each for (_, start), part in parts.items() for each in self._take(start, part)]
+            return self._take(start, trades, columns)
+        found = []
+        for (_, start), part in by_minute(trades).items():
+            found += self._take(start, part, tuple(zip(*part, strict=True)))
+        return found
 
     def add_history(self, candles: Iterable[Candle]) -> None:
         """Add stored candles of the minutes up to the first trade. They count as history, except
@@ -89,14 +92,14 @@ class SymbolDetector:
                 found.append(anomaly)
         return found
 
-    def _take(self, start: int, trades: Sequence[Trade]) -> list[Anomaly]:
+    def _take(self, start: int, trades: Sequence[Trade], columns: Columns) -> list[Anomaly]:
         if self.first is None:
             self.first = start
         if start < self.newest - self._late:
             self.too_late = start if self.too_late is None else min(self.too_late, start)
             return []
         with localcontext(EXACT):
-            self._put(fold(self._folded(start), trades))
+            self._put(fold_columns(self._folded(start), trades, columns))
         if start <= self.newest:
             return []
         self.newest = start

@@ -9,11 +9,14 @@ from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from itertools import islice
 from operator import itemgetter, lt
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from mcloud.market.anomaly import Minute
 from mcloud.market.candle import Candle, Fragment
 from mcloud.market.trade import ZERO, Trade
+
+Columns = tuple[Any, ...]
+"""The fields of trades: all symbols, all ids and so on."""
 
 _first = itemgetter(0)
 
@@ -84,12 +87,17 @@ def fold(known: FoldedMinute, trades: Sequence[Trade]) -> FoldedMinute:
     Raises:
         decimal.Inexact: a sum does not fit into 38 digits.
     """
-    _, ids, prices, quantities, _, _ = zip(*trades, strict=True)
+    return fold_columns(known, trades, tuple(zip(*trades, strict=True)))
+
+
+def fold_columns(known: FoldedMinute, trades: Sequence[Trade], columns: Columns) -> FoldedMinute:
+    """Like ``fold``, for trades whose columns are known."""
+    _, ids, prices, quantities, _, _ = columns
     last = known.runs[-1][1] if known.runs else -1
-    # Nearly always, trades with ascending ids follow those that are known.
-    if ids[0] <= last or not all(prices) or not all(map(lt, ids, islice(ids, 1, None))):
-        return _fold_one_by_one(known, trades)
     high, low = max(prices), min(prices)
+    # Nearly always, trades with ascending ids follow those that are known, and none is a void.
+    if ids[0] <= last or not low or not all(map(lt, ids, islice(ids, 1, None))):
+        return _fold_one_by_one(known, trades)
     return FoldedMinute(
         known.symbol,
         known.start,
