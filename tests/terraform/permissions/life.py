@@ -339,16 +339,12 @@ def _return_half_of_a_batch(producer: Terminal, aws: Aws) -> None:
 
 
 def _sends_the_jump(aws: Aws) -> None:
-    """Let the anomaly function on AWS send what the producer has found, and forget old anomalies
-    and what earlier releases have left.
-    """
-    aws.control().keep("anomaly-watch", "JUMPUSDT", {"until": "2026-11-01T00:00:00Z"})
+    """Let the anomaly function on AWS send what the producer has found."""
     aws.root("lambda").invoke(FunctionName=f"{STACK}-anomaly")
     assert (f"{STACK}-anomaly", "sns:Publish") in aws.called()
     found = {(each.symbol, each.kind): each for each in recent(aws.control(), 0)}
     assert found["JUMPUSDT", "price-jump"].complete
     assert not aws.control().kept("anomaly-untold")
-    assert not aws.control().kept("anomaly-watch")
 
 
 def _for_a_while(terminal: Terminal, *arguments: str) -> None:
