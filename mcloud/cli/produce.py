@@ -483,6 +483,6 @@ def _report(
         what = "anomaly" if progress.anomalies == 1 else "anomalies"
         session.say(f"{progress.anomalies:,} {what} found; see `mcloud anomalies`")
     for name, count in waiting.items():
-        session.warn(f"{name}: {count:,} anomalies are not stored yet; the next run stores them")
+        session.warn(f"{name} has not stored {count:,} of the anomalies; the next run does")
     for hole in progress.holes:
         session.warn(f"missing: {hole.symbol} {hole.first} to {hole.last}: {hole.reason or 'open'}")

@@ -176,5 +176,6 @@ class AnomalyFinder:
             if symbol:
                 self._stopped.add(symbol)
                 self._detectors.pop(symbol, None)
+                self._held.pop(symbol, None)
             else:
                 self._is_broken = True

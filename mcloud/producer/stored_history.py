@@ -23,11 +23,11 @@ AT_ONCE = 4
 class SymbolHistory(NamedTuple):
     symbol: str
     candles: list[Candle]
-    """Those of the time before the first trade, and of its minute; empty if no site answers."""
+    """Those of the time before the first trade, and of its minute; empty if no site has any."""
 
 
 class StoredHistory:
-    """Reads the candles of symbols from the first site that answers."""
+    """Reads the candles of symbols from the first site that has any."""
 
     def __init__(self, sites: Mapping[str, Site], reach: int, log: Logger) -> None:
         """``reach`` is the time before the first trade, in ms."""
@@ -51,8 +51,8 @@ class StoredHistory:
             threading.Thread(target=self._run, name="history", daemon=True).start()
 
     def take(self) -> list[SymbolHistory]:
-        """Return what was read since the last call."""
-        return [self._answers.get() for _ in range(self._answers.qsize())]
+        """Return some of what was read since the last call, few enough to delay no trade."""
+        return [self._answers.get() for _ in range(min(AT_ONCE, self._answers.qsize()))]
 
     def close(self) -> None:
         self._closed = True
@@ -66,18 +66,21 @@ class StoredHistory:
     def _read(self, symbol: str, start: int) -> list[Candle]:
         failures: dict[str, str] = {}
         for name in tuple(self._order):
-            candles = self._sites[name].candles
             try:
-                return list(candles.range(symbol, max(0, start - self._reach), start + MINUTE))
+                candles = self._sites[name].candles
+                found = list(candles.range(symbol, max(0, start - self._reach), start + MINUTE))
+                if found:
+                    return found
+                continue  # the next site may have some
             except McloudError as error:
                 failures[name] = str(error)
             except Exception as error:  # noqa: BLE001 - the trades must not suffer
                 failures[name] = repr(error)
             self._order = [*(each for each in self._order if each != name), name]
-        if not self._is_reported:
+        if len(failures) == len(self._sites) and not self._is_reported:
             self._is_reported = True
             self._log.warning(
-                "detection of anomalies starts without history, since no site answers: %s",
+                "detection of anomalies starts without history, because no site answers: %s",
                 "; ".join(f"{name}: {why}" for name, why in failures.items()),
             )
         return []

@@ -32,6 +32,7 @@ class CandleSite:
         self.candles = self
         self.failure = failure
         self.asked: list[str] = []
+        self.first = -300
         self.may_answer = threading.Event()
         self.may_answer.set()
 
@@ -40,7 +41,7 @@ class CandleSite:
         assert self.may_answer.wait(60)
         if self.failure is not None:
             raise self.failure
-        for minute in range(-300, 300):
+        for minute in range(self.first, 300):
             if start <= (each := candle(minute)).start < end:
                 yield each
 
@@ -84,6 +85,16 @@ def test_another_site_answers(failure: Exception) -> None:
         assert len(candles) == 31
         # It is asked first from now on.
         assert (len(away.asked), len(there.asked)) == (1, number + 1)
+    history.close()
+
+
+def test_a_site_without_candles_is_not_the_last_to_be_asked() -> None:
+    empty, full = CandleSite(), CandleSite()
+    empty.first = 10_000
+    history = history_of(aws=empty, gcp=full)
+    history.request("AUSDT", START)
+    ((_, candles),) = answers(history, 1)
+    assert len(candles) == 31
     history.close()
 
 
