@@ -82,18 +82,18 @@ class Findings:
         self._version = self._written = 0
         """Number of changes, and of those that are in the file."""
         self._closed = False
-        self._writer = threading.Thread(target=self._write, name="findings", daemon=True)
-        self._writer.start()
-        for name, site in self._sites.items():
-            backoff = Backoff(pause, LONGEST_PAUSE, jitter)
-            # These are daemons, because a call that hangs must not keep the process alive.
-            threading.Thread(
-                target=self._store, args=(name, site, backoff), name=f"findings-{name}", daemon=True
-            ).start()
+        self._jitter = jitter
+        self._pause = pause
+        self._writer: threading.Thread | None = None
+        """Thread that writes the file. Threads start with the first anomaly."""
+        if self._waiting:
+            self._start()
 
     def add(self, found: Anomaly) -> None:
         """Store an anomaly on all sites, in place of an earlier version that waits."""
         with self._changed:
+            if self._writer is None:
+                self._start()
             self._waiting.pop(found.key, None)
             self._waiting[found.key] = WaitingAnomaly(AnomalyRecord.of(found), tuple(self._sites))
             while len(self._waiting) > MOST:
@@ -127,7 +127,18 @@ class Findings:
         with self._changed:
             self._closed = True
             self._changed.notify_all()
-        self._writer.join(LAST_WRITE)
+        if self._writer is not None:
+            self._writer.join(LAST_WRITE)
+
+    def _start(self) -> None:
+        # The threads are daemons, because a call that hangs must not keep the process alive.
+        self._writer = threading.Thread(target=self._write, name="findings", daemon=True)
+        self._writer.start()
+        for name, site in self._sites.items():
+            backoff = Backoff(self._pause, LONGEST_PAUSE, self._jitter)
+            threading.Thread(
+                target=self._store, args=(name, site, backoff), name=f"findings-{name}", daemon=True
+            ).start()
 
     def _note_change(self) -> None:
         self._version += 1

@@ -161,9 +161,9 @@ def test_a_second_ctrl_c_does_not_wait_for_a_site_that_hangs(mcloud: Terminal) -
         text = "".join(f'{name} = "{value}"\n' for name, value in values.items())
         (mcloud.folder / "mcloud.toml").write_text(f"[profiles.prod.sites.aws]\n{text}")
         process = mcloud.start("--profile", "prod", "produce", "--source", "simulate", "-o", "json")
-        eventually(lambda: threads(process) == 4)
+        eventually(lambda: threads(process) == 5)
         process.send_signal(INT)
-        eventually(lambda: threads(process) == 3)  # the reader has ended, and the senders continue
+        eventually(lambda: threads(process) == 4)  # the reader has ended, and the senders continue
         process.send_signal(INT)
         assert process.communicate(timeout=PATIENCE) == ("", "interrupted\n")
         assert process.returncode == 130

@@ -87,10 +87,16 @@ def test_the_permissions_of_a_role_are_those_of_its_policy(
         assert account.identity().startswith("arn:aws:sts::000000000000:assumed-role/doctor-prod")
         lacking = account.permissions("producer")
         assert lacking.state == FAULT
-        assert lacking.text == "not allowed: dynamodb:GetItem (control)"
+        assert lacking.text == (
+            "not allowed: dynamodb:Query (candles); dynamodb:GetItem, dynamodb:PutItem (control)"
+        )
         assert "assume the role mcloud-producer" in lacking.remedy
         assert "arn:aws:iam::000000000000:role/doctor-producer" in lacking.remedy
-    statements.append(allow("dynamodb:GetItem"))
+    statements += [allow("dynamodb:GetItem"), allow("dynamodb:Query")]
+    keys = {"dynamodb:LeadingKeys": ["anomaly", "anomaly-untold"]}
+    statements.append(
+        {**allow("dynamodb:PutItem"), "Condition": {"ForAllValues:StringEquals": keys}}
+    )
     with acting_as("doctor-producer", statements, site.endpoint_url, monkeypatch):
         assert account.permissions("producer").state == OK
 
