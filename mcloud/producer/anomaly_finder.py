@@ -23,7 +23,8 @@ CHECK = 3.0  # seconds between two checks of the current minutes
 BUDGET = 0.03  # seconds that a check may take before it is continued after the next trades
 HELD = 30.0  # seconds that the first verdict on a symbol waits for its history
 PATIENCE = 3.0  # seconds that the end of a run waits for the history of a symbol
-POLL = 0.02  # seconds between two checks for it
+POLL = 0.005  # seconds between two checks for it
+TAKEN = 4  # symbols whose history is added between two chunks of trades, in about 10 ms
 REMEMBERED = 10_000  # anomalies that are not counted again
 
 
@@ -76,7 +77,7 @@ class AnomalyFinder:
         if self._is_broken:
             return
         with self._guarded():
-            self._take_history()
+            self._take_history(TAKEN)
             now = self._clock()
             if not self._queue and now - self._checked >= CHECK:
                 self._checked = now
@@ -138,8 +139,8 @@ class AnomalyFinder:
                 *(symbol, to_timestamp(detector.too_late), symbol),
             )
 
-    def _take_history(self) -> None:
-        for history in self._history.take():
+    def _take_history(self, limit: int | None = None) -> None:
+        for history in self._history.take(limit):
             detector = self._detectors.get(history.symbol)
             if detector is None:
                 continue

@@ -50,9 +50,10 @@ class StoredHistory:
             # These are daemons, because a call that hangs must not keep the process alive.
             threading.Thread(target=self._run, name="history", daemon=True).start()
 
-    def take(self) -> list[SymbolHistory]:
-        """Return some of what was read since the last call, few enough to delay no trade."""
-        return [self._answers.get() for _ in range(min(AT_ONCE, self._answers.qsize()))]
+    def take(self, limit: int | None = None) -> list[SymbolHistory]:
+        """Return what was read since the last call, up to ``limit`` symbols."""
+        count = self._answers.qsize()
+        return [self._answers.get() for _ in range(count if limit is None else min(limit, count))]
 
     def close(self) -> None:
         self._closed = True

@@ -44,7 +44,7 @@ ROUNDS = 5
 WANTED = 5_000  # trades a second to both embedded sites
 PACE = 30  # trades a second, as recorded
 WINDOW = 5  # seconds; the default of terraform/aws
-DETECTED = 100_000  # trades of a run with detection of anomalies
+DETECTED = 200_000  # trades of a run with detection of anomalies
 LOG = logging.getLogger("benchmark")
 AWAY = 60.0  # seconds without a site, for the memory
 
@@ -109,8 +109,8 @@ def test_full_spool_to_both_sites(embedded: State, tmp_path: Path) -> None:
 @pytest.mark.usefixtures("one_core")
 @pytest.mark.parametrize(("symbols", "rate"), [(1, 30.0), (100, 1000.0), (100, 100.0)])
 def test_detection_of_anomalies(tmp_path: Path, symbols: int, rate: float) -> None:
-    """The speed of a whole run with detection, compared with one without. The trades are of an
-    hour, two minutes and a quarter of an hour.
+    """The speed of a whole run with detection, compared with one without. The trades are of two
+    hours, three minutes and half an hour.
     """
     names = [f"S{n}USDT" for n in range(symbols)]
     trades = list(Simulate(names, seed=4, start_time=START, count=DETECTED, rate=rate))

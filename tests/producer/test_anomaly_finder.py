@@ -56,8 +56,8 @@ class GivenHistory:
     def request(self, symbol: str, start: int) -> None:
         self.requests.append((symbol, start))
 
-    def take(self) -> list[SymbolHistory]:
-        found, self.answers = self.answers, []
+    def take(self, limit: int | None = None) -> list[SymbolHistory]:
+        found, self.answers = self.answers[:limit], self.answers[len(self.answers[:limit]) :]
         return found
 
     def close(self) -> None: ...
