@@ -29,6 +29,7 @@ SERVICES = (
     "budgets",
     "cloudwatch",
     "dynamodb",
+    "firehose",
     "iam",
     "kms",
     "lambda",

@@ -151,6 +151,7 @@ def test_a_stream_has_to_begin_in_time(release: threading.Event) -> None:
     def read(*parts: Any) -> tuple[BoundedSite, list[Any]]:
         fake = CountedSite()
         fake.list = lambda prefix: items(*parts)  # type: ignore[attr-defined]
+        fake.stat = lambda key: None  # type: ignore[attr-defined]
         site = bounded(fake, 0.2)
         return site, list(site.archive.list("raw/"))
 
