@@ -150,10 +150,9 @@ def test_a_stream_has_to_begin_in_time(release: threading.Event) -> None:
 
     def read(*parts: Any) -> tuple[BoundedSite, list[Any]]:
         fake = CountedSite()
-        fake.list = lambda prefix: items(*parts)  # type: ignore[attr-defined]
-        fake.stat = lambda key: None  # type: ignore[attr-defined]
+        fake.range = lambda *arguments: items(*parts)  # type: ignore[attr-defined]
         site = bounded(fake, 0.2)
-        return site, list(site.archive.list("raw/"))
+        return site, list(site.candles.range("BTCUSDT", 0, 1))
 
     assert read()[1] == []
     assert read(1, 2, lambda: (time.sleep(0.3), 3)[1])[1] == [1, 2, 3]
