@@ -15,11 +15,12 @@ import math
 import threading
 import time
 from bisect import bisect_left
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from heapq import merge
 
+from mcloud.clouds.batches import batches
 from mcloud.clouds.cache import Cache
 from mcloud.clouds.ports import Archive, Cleared, StoredObject
 from mcloud.errors import Refused
@@ -231,7 +232,7 @@ class StagedArchive:
             ready = sorted(filter(self._is_ready, fresh), key=_age)
             shown = ready if self._limit is None else _oldest(ready, self._limit)
             self._has_more = len(shown) < len(ready)
-            for batch in _batches(shown):
+            for batch in batches(shown, lambda each: each.size, most=READERS, limit=READ_AT_ONCE):
                 for stored, text in zip(batch, self._texts(batch), strict=True):
                     if text is not None:
                         self._add(stored, text)
@@ -322,19 +323,6 @@ def _oldest(listed: Sequence[StoredObject], limit: int) -> Sequence[StoredObject
         if number and size > limit:
             return listed[:number]
     return listed
-
-
-def _batches(listed: Iterable[StoredObject]) -> Iterator[list[StoredObject]]:
-    batch: list[StoredObject] = []
-    size = 0
-    for stored in listed:
-        if batch and (len(batch) == READERS or size + stored.size > READ_AT_ONCE):
-            yield batch
-            batch, size = [], 0
-        batch.append(stored)
-        size += stored.size
-    if batch:
-        yield batch
 
 
 def _is_canary(key: str) -> bool:

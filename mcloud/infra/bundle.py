@@ -27,6 +27,7 @@ _SHARED = (
     "processor/*.py",
     "clouds/__init__.py",
     "clouds/anomalies.py",
+    "clouds/batches.py",
     "clouds/cache.py",
     "clouds/causes.py",
     "clouds/control.py",

@@ -20,7 +20,7 @@ from mcloud.backoff import Backoff, Jitter
 from mcloud.clock import Limit
 from mcloud.clouds import anomalies
 from mcloud.clouds.anomalies import AnomalyRecord
-from mcloud.clouds.ports import Control, Site
+from mcloud.clouds.ports import Site
 from mcloud.documents import Damaged, encode, read_file, set_aside
 from mcloud.errors import McloudError
 from mcloud.market.anomaly import Anomaly
@@ -150,7 +150,9 @@ class Findings:
             if waiting is None:  # it was dropped
                 continue
             try:
-                _store(site.control, waiting.anomaly, is_noted=name not in self._silent)
+                anomalies.store(
+                    site.control, waiting.anomaly.anomaly, noted=name not in self._silent
+                )
             except Exception as error:  # noqa: BLE001 - the trades must not suffer
                 self._failed(name, error)
                 backoff.failed()
@@ -235,7 +237,3 @@ class Findings:
                 is_refused = False
                 with self._changed:
                     self._written = version
-
-
-def _store(control: Control, record: AnomalyRecord, *, is_noted: bool) -> None:
-    anomalies.store(control, record.anomaly, noted=is_noted)

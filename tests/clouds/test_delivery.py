@@ -187,7 +187,7 @@ def test_no_request_begins_without_time() -> None:
 @given(st.lists(st.integers(1, 1_500_000), max_size=30) | st.lists(st.integers(1, 9_000)))
 def test_requests_keep_within_the_limits(sizes: list[int]) -> None:
     records = delivery.combine(["x" * min(size, MAX_LINE) for size in sizes])
-    batches = list(delivery._batches(records))
+    batches = list(delivery.requests(records))
     assert [record for batch in batches for record in batch] == records
     for batch in batches:
         assert len(batch) <= 500

@@ -1,4 +1,4 @@
-"""What the producer finds reaches every site, also after outages and crashes."""
+"""The anomalies that a producer finds reach every site, even after an outage or a crash."""
 
 import json
 import logging

@@ -117,7 +117,7 @@ def test_the_primary_follows_the_record(make: Callable[..., Router]) -> None:
 def test_a_site_with_an_older_record_than_before_changes_nothing(
     make: Callable[..., Router],
 ) -> None:
-    """As a read that began before the last move and that ends after later ones."""
+    """A read that began before the last move may end after later reads."""
     aws = FakeSite("aws", record(2, "gcp"))
     gcp = FakeSite("gcp", Unavailable("gone"))
     router = make("primary", aws, gcp)

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from mcloud.backoff import Backoff
 from mcloud.clouds.aws.client import passes, translated
+from mcloud.clouds.batches import batches
 from mcloud.clouds.ports import Unsent
 from mcloud.errors import Unavailable
 from mcloud.market.staged import Record, combine
@@ -56,7 +57,7 @@ class Firehose:
             Refused: the stream does not exist or may not be used.
         """
         unsent: list[Unsent] = []
-        for number, batch in enumerate(_batches(combine(lines))):
+        for number, batch in enumerate(requests(combine(lines))):
             if number and not is_time_left():
                 reason = f"Firehose {self._stream}: there is no time left"
                 failed = [_Failed(record, reason) for record in batch]
@@ -104,14 +105,6 @@ class Firehose:
         ]
 
 
-def _batches(records: Sequence[Record]) -> Iterator[list[Record]]:
-    batch: list[Record] = []
-    size = 0
-    for record in records:
-        if batch and (len(batch) == MAX_RECORDS or size + len(record.text) > MAX_BATCH):
-            yield batch
-            batch, size = [], 0
-        batch.append(record)
-        size += len(record.text)
-    if batch:
-        yield batch
+def requests(records: Sequence[Record]) -> Iterator[list[Record]]:
+    """Yield the records of each request."""
+    return batches(records, lambda each: len(each.text), most=MAX_RECORDS, limit=MAX_BATCH)

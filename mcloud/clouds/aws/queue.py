@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from mcloud.clouds.aws.client import passes, translated
+from mcloud.clouds.batches import batches
 from mcloud.clouds.ports import DEAD_LETTER_HOLD, DeadLetter, Depth, Unsent
 from mcloud.deadline import is_brief
 from mcloud.errors import Refused, Unavailable
@@ -33,7 +34,10 @@ class SqsQueue:
 
     def send(self, messages: Sequence[Message]) -> list[Unsent]:
         unsent = []
-        for batch in _batches(messages, self._max_batch):
+        numbered = list(enumerate(messages))
+        for batch in batches(
+            numbered, lambda each: each[1].size, most=MAX_ENTRIES, limit=self._max_batch
+        ):
             entries = [
                 {
                     "Id": str(index),
@@ -128,20 +132,6 @@ class SqsQueue:
             answer = self._client.get_queue_attributes(QueueUrl=url, AttributeNames=names)
         ready, in_flight, hidden = (int(answer["Attributes"][name]) for name in names)
         return Depth(ready, in_flight, as_of=time.time(), redelivery=hidden)
-
-
-def _batches(messages: Sequence[Message], most: int) -> Iterator[list[tuple[int, Message]]]:
-    """Fill batches up to the limits of SQS. Each message comes with its position."""
-    batch: list[tuple[int, Message]] = []
-    size = 0
-    for index, message in enumerate(messages):
-        if batch and (len(batch) == MAX_ENTRIES or size + message.size > most):
-            yield batch
-            batch, size = [], 0
-        batch.append((index, message))
-        size += message.size
-    if batch:
-        yield batch
 
 
 def _is_back(failure: dict[str, Any]) -> bool:

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from mcloud.clouds.batches import batches
 from mcloud.clouds.gcp.client import TIMEOUT, retry, translated
 from mcloud.clouds.gcp.metrics import CloudMonitoring
 from mcloud.clouds.ports import DEAD_LETTER_HOLD, DeadLetter, Depth, Unsent
@@ -68,7 +69,9 @@ class PubSubQueue:
     def send(self, messages: Sequence[Message]) -> list[Unsent]:
         from google.pubsub_v1.types import PubsubMessage
 
-        for batch in _batches(messages):
+        for batch in batches(
+            messages, lambda each: each.size, most=MAX_MESSAGES, limit=MAX_REQUEST
+        ):
             with translated(f"Pub/Sub {self._topic}"):
                 self._publisher.publish(
                     topic=self._topic,
@@ -145,19 +148,6 @@ class PubSubQueue:
                 timeout=TIMEOUT,
                 retry=retry(),
             )
-
-
-def _batches(messages: Sequence[Message]) -> Iterator[list[Message]]:
-    batch: list[Message] = []
-    size = 0
-    for message in messages:
-        if batch and (len(batch) == MAX_MESSAGES or size + message.size > MAX_REQUEST):
-            yield batch
-            batch, size = [], 0
-        batch.append(message)
-        size += message.size
-    if batch:
-        yield batch
 
 
 def _receipts(letters: Sequence[DeadLetter]) -> Iterator[list[str]]:

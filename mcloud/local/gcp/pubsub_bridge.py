@@ -20,8 +20,7 @@ from google.protobuf.json_format import ParseDict
 from google.pubsub_v1.types import pubsub as types
 
 from mcloud.backoff import grown
-from mcloud.local.gcp.protobuf_times import to_seconds
-from mcloud.local.gcp.pubsub_export import MAX_FILE_BYTES, Buckets
+from mcloud.local.gcp.pubsub_export import Buckets, file_limits
 from mcloud.local.gcp.pubsub_export_rules import complete_export, object_name
 from mcloud.local.gcp.rpc import Refusal
 
@@ -90,10 +89,7 @@ class Bridge:
         self._exported = exported
         self._config = ParseDict(options.config, types.CloudStorageConfig.pb()())
         complete_export(self._config)
-        self._seconds = to_seconds(self._config.max_duration)
-        if longest is not None:
-            self._seconds = min(self._seconds, longest)
-        self._max_bytes = min(self._config.max_bytes or MAX_FILE_BYTES, MAX_FILE_BYTES)
+        self._seconds, self._max_bytes = file_limits(self._config, longest)
         self._file: _File | None = None
         self._working = asyncio.Lock()
         channel = grpc.aio.insecure_channel(options.pubsub)

@@ -73,6 +73,16 @@ class Buckets:
             return 503
 
 
+def file_limits(config: Any, longest: float | None) -> tuple[float, int]:
+    """Return the seconds and the bytes after which a file is written, for a complete
+    ``CloudStorageConfig``. For ``longest``, see ``PubSub``.
+    """
+    seconds = to_seconds(config.max_duration)
+    if longest is not None:
+        seconds = min(seconds, longest)
+    return seconds, min(config.max_bytes or MAX_FILE_BYTES, MAX_FILE_BYTES)
+
+
 @dataclass(slots=True)
 class File:
     """The messages of one file; ``opened`` is in seconds since the epoch."""
@@ -111,10 +121,7 @@ class BucketExporter:
         self._clock = clock
         self._exported = exported
         self._config = _without_state(subscription.settings.cloud_storage_config)
-        self._seconds = to_seconds(self._config.max_duration)
-        if longest is not None:
-            self._seconds = min(self._seconds, longest)
-        self._max_bytes = min(self._config.max_bytes or MAX_FILE_BYTES, MAX_FILE_BYTES)
+        self._seconds, self._max_bytes = file_limits(self._config, longest)
         self._file: File | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._uploads: set[asyncio.Task[int]] = set()
