@@ -225,6 +225,8 @@ def add_lines(archive: Archive, key: BlockKey, lines: PlainLines) -> Filled | No
         if any(both[id_] is not line and both[id_] != line for id_, line in held.items()):
             return None
         if len(both) == len(held):
+            if list(held) != sorted(held):
+                return None  # another program wrote it, and readers refuse it
             return Filled(writes, _keep_entry(archive, stored, partial(hours_of, held), body))
         item = pack_lines(key, both)
         if _write(archive, item, stored):

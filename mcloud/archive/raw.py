@@ -259,8 +259,9 @@ def select(
         (young if is_young(piece) else wanted).append(piece)
     if not wanted:
         return Selected([], [], young)
-    disputed = find_disputed()  # this may take a while
-    theirs, ours, _ = compared or compare(source, target, symbol, hour)
+    disputed = find_disputed()
+    # Meanwhile the target may have got other objects.
+    ours, theirs = holdings(target, symbol, hour), holdings(source, symbol, hour)
     both = [(source, each) for each in theirs] + [(target, each) for each in ours]
     whole: list[Piece] = []
     parts: list[ArchiveObject] = []

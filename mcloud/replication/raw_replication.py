@@ -19,6 +19,8 @@ Hour = tuple[str, int]
 
 HOURS = 16
 """Maximum number of hours that are compared at the same time."""
+HELD = 10.0
+"""Seconds that fewer hours wait for the comparison to find more."""
 SETBACK = 1.0  # minimum seconds before an hour that failed is tried again
 OBJECTS = 500  # raw objects copied between two polls for changes
 LOOKS = 4  # number of listings of an hour while the export service of the source may still write
@@ -66,6 +68,8 @@ class RawReplication:
         self._source_delay = source.delay if waits else 0.0
         self._clock = clock
         self._wall = wall
+        self._held_since: float | None = None
+        """When the first of some hours of the comparison was found, which wait for more."""
         self._not_before: dict[Hour, float] = {}
         """Earliest time of the next attempt for an hour, by symbol and start."""
         self._seen: dict[Hour, tuple[int, float]] = {}
@@ -73,9 +77,14 @@ class RawReplication:
 
     def next_due(self) -> float:
         marks = self._state.marks
-        if not self._state.is_compared and len(marks) < HOURS and not any(marks.values()):
-            return NEVER  # until the comparison has found more hours to take together
-        return min(map(self._due, marks), default=NEVER)
+        due = min(map(self._due, marks), default=NEVER)
+        if not marks or self._state.is_compared or len(marks) >= HOURS or any(marks.values()):
+            self._held_since = None
+            return due
+        # The comparison may find more hours to take together.
+        if self._held_since is None:
+            self._held_since = self._clock()
+        return max(due, self._held_since + HELD)
 
     def take(self) -> None:
         """Copy the missing raw trades of some marked hours to the target."""
@@ -86,6 +95,7 @@ class RawReplication:
         due.sort(key=lambda hour: (not marks[hour], marks[hour], hour))
         # If one of these hours fails, it comes alone, and the other hours come first.
         count, self._hours = self._hours, 1
+        self._held_since = None
         for hour in due[:count]:
             self._not_before[hour] = now + max(self._pause, SETBACK)
         self._copy(due[:count], now)
@@ -95,11 +105,12 @@ class RawReplication:
         whole = {hour for hour in hours if self._is_whole(hour, now)}
         exported = self._state.as_of - self._source_delay  # by the clock of the source
         compared = self._workers.map(lambda hour: self._compare(*hour), hours)
+        wall = self._wall()
         # Only this thread may use the filter.
         disputed = {
             hour: self._dispute_filter.misplaced(*hour)
             for hour, each in zip(hours, compared, strict=True)
-            if not all(self._is_young(piece) for piece in each.lacking)
+            if not all(self._wait(piece, wall) > 0 for piece in each.lacking)
         }
 
         def select(of: tuple[Hour, HourComparison]) -> Selected:
@@ -109,7 +120,12 @@ class RawReplication:
                 return disputed[hour]
 
             return raw.select(
-                self._source, self._target, *hour, find_disputed, self._is_young, compared=each
+                self._source,
+                self._target,
+                *hour,
+                find_disputed,
+                lambda piece: self._wait(piece, wall) > 0,
+                compared=each,
             )
 
         selected = self._workers.map(select, zip(hours, compared, strict=True))
@@ -126,7 +142,7 @@ class RawReplication:
             if len(lacking) > OBJECTS:
                 pause = 0.0
             elif each.young:
-                pause = min(map(self._wait, each.young))
+                pause = min(self._wait(piece, self._wall()) for piece in each.young)
             elif hour not in whole:
                 self._state.note_copied(*hour, exported)
                 pause = self._source_delay / LOOKS
@@ -134,30 +150,29 @@ class RawReplication:
                 self._state.clear(*hour)
                 self._seen.pop(hour, None)
                 pause = 0.0
-            self._not_before[hour] = now + max(self._pause, pause)
+            self._not_before[hour] = self._clock() + max(self._pause, pause)
+        now = self._clock()
         self._not_before = {hour: at for hour, at in self._not_before.items() if at > now}
 
     def _compare(self, symbol: str, hour: int) -> HourComparison:
         return raw.compare(self._source, self._target, symbol, hour)
 
-    def _is_young(self, piece: Piece) -> bool:
-        return self._wait(piece) > 0
-
     def _is_whole(self, hour: Hour, now: float) -> bool:
         """Return whether the source has the raw trades of all changes of an hour."""
         start = hour[1] / 1000
-        if not self._state.marks[hour] and self._wall() > start + HOUR / 1000 + self._source_delay:
-            return True  # marked by the comparison, long after the hour
         pages = self._state.pages(*hour)
+        is_old = self._wall() > start + HOUR / 1000 + self._source_delay
+        if not self._state.marks[hour] and not pages and is_old:
+            return True  # marked by the comparison only, long after the hour
         if hour not in self._seen or self._seen[hour][0] != pages:
             self._seen[hour] = pages, now
         return now >= self._seen[hour][1] + self._source_delay
 
-    def _wait(self, piece: Piece) -> float:
+    def _wait(self, piece: Piece, wall: float) -> float:
         """Return the seconds until a piece may be copied, or less than 0 if it may be now."""
         if not self._delay or piece.stored.written is None:
             return -1.0
-        return piece.stored.written + self._delay - self._wall()
+        return piece.stored.written + self._delay - wall
 
     def _due(self, hour: Hour) -> float:
         return self._not_before.get(hour, 0.0)

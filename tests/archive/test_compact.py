@@ -1,5 +1,6 @@
 """Compaction turns small objects into blocks, and never loses or changes a trade."""
 
+import gzip
 import time
 from collections.abc import Callable, Iterable
 from decimal import Decimal
@@ -17,7 +18,7 @@ from mcloud.archive import blocks, raw
 from mcloud.archive import compact as module
 from mcloud.archive.compact import Compacted, compact
 from mcloud.clouds.cache import Cache
-from mcloud.market.archive import HOUR, order, pack, parse_key, unpack
+from mcloud.market.archive import HOUR, inflate, order, pack, parse_key, unpack
 from mcloud.market.block import BLOCK, Block, BlockKey, is_index_key, parse_block_key, unpack_index
 from mcloud.market.ids import Ids
 from mcloud.market.trade import Trade, without_filled_voids
@@ -362,6 +363,17 @@ def test_a_block_with_ids_of_another_one_is_damaged_and_stays_as_it_is(aws: Memo
     assert [each.split(":")[0] for each in run(aws).problems] == [_only(aws)]
     assert aws.archive.objects[_only(aws)] == body
     assert len(hour_keys(aws)) == 1
+
+
+def test_a_block_in_another_order_is_damaged_and_keeps_its_objects(aws: MemorySite) -> None:
+    put(aws, made(range(10)))
+    run(aws)
+    key = _only(aws)
+    lines = inflate(aws.archive.objects[key]).splitlines(keepends=True)
+    aws.archive.objects[key] = gzip.compress(b"".join(reversed(lines)))
+    (late,) = put(aws, made([5]))
+    assert [each.split(":")[0] for each in run(aws).problems] == [key]
+    assert hour_keys(aws) == [late]
 
 
 def test_a_block_of_foreign_lines_is_damaged(aws: MemorySite, gcp: MemorySite) -> None:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import cast
 
@@ -11,7 +12,8 @@ from producer.sources import trade
 
 from mcloud.clouds.ports import Archive, Site, StoredObject
 from mcloud.clouds.staged import DELAY, StagedArchive
-from mcloud.market.archive import HOUR, pack
+from mcloud.errors import Unavailable
+from mcloud.market.archive import HOUR, ArchiveObject, pack
 from mcloud.market.candle import MINUTE, by_minute, fold
 from mcloud.market.trade import Trade
 from mcloud.rehearsal.demo import archived_ids
@@ -189,3 +191,62 @@ def test_the_lag_of_raw_trades_does_not_grow_while_an_hour_is_traded(tmp_path: P
     assert len(known) > 50
     assert DELAY / 2 < max(known) < 2 * DELAY
     rig.close()
+
+
+def test_a_late_trade_of_an_old_hour_is_copied_although_the_comparison_marks_the_hour(
+    tmp_path: Path,
+) -> None:
+    """The comparison does not wait for exports of old hours, but the change of a candle does."""
+    aws, gcp = staged("aws"), staged("gcp")
+    now = [1_723_161_200.0 + 86_400]
+    early, late = made(1, 50, 1_723_161_180_000), made(51, 50, 1_723_161_240_000)
+    fold_only(aws, early)
+    for item in pack(early):
+        aws.archive.put(item)
+    rig = Rig(tmp_path, [aws, gcp], pauses=Pauses(), wall=lambda: now[0])
+    put, is_away = gcp.archive.put, True
+
+    def put_later(item: ArchiveObject) -> bool:
+        if is_away:
+            raise Unavailable("gone")
+        return put(item)
+
+    gcp.archive.put = put_later  # type: ignore[method-assign]
+    for second in range(int(3 * DELAY)):
+        if second == 50:  # the comparison has marked the hour
+            fold_only(aws, late)
+        if second == 100:  # the change was read
+            is_away = False
+        if second == 300:
+            for item in pack(late):
+                aws.archive.put(item)
+        rig.step(rig.pairs["aws", "gcp"])
+        rig.clock.now += 1
+        now[0] += 1
+    assert archived_ids(cast(Site, gcp), [SYMBOL]) == {
+        (SYMBOL, each.id) for each in (*early, *late)
+    }
+    rig.close()
+
+
+def test_a_piece_that_becomes_old_enough_during_a_comparison_is_copied(tmp_path: Path) -> None:
+    """Whenever that is: each look at the clock is later than the one before."""
+    trades = made(1, 50, 1_723_161_180_000)
+    for number in range(20):
+        aws, gcp = MemorySite("aws"), staged("gcp")
+        aws.archive = archive = Dated(aws.faults)
+        archive.written = 1_000.0
+        fold_only(aws, trades)
+        for item in pack(trades):
+            aws.archive.put(item)
+        looks = count()
+        begin = 1_000.05 + DELAY - 0.1 * number
+        (folder := tmp_path / str(number)).mkdir()
+        rig = Rig(folder, [aws, gcp], pauses=Pauses(), wall=lambda: begin + 0.1 * next(looks))  # noqa: B023
+        pair = rig.pairs["aws", "gcp"]
+        for _ in range(300):
+            rig.step(pair)
+            assert not pair.progress().error
+            rig.clock.now += 1
+        assert archived_ids(cast(Site, gcp), [SYMBOL]) == {(SYMBOL, each.id) for each in trades}
+        rig.close()
