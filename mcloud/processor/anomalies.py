@@ -1,9 +1,11 @@
 """Send the anomalies that producers have stored in a site's control store. A schedule does that.
 
-Each anomaly is sent at least once: its note is deleted only after it was sent. A call makes one
-query, of the notes, and further requests only if there are any.
+Each anomaly is sent at least once: its note is deleted only after it was sent. Once an instance has
+removed what earlier releases left, a call makes one query, of the notes, and further requests only
+if there are any.
 """
 
+import time
 from collections.abc import Callable, Sequence
 
 from mcloud.clouds.anomalies import KIND, UNTOLD, UNTOLD_ANOMALIES, AnomalyRecord
@@ -24,8 +26,10 @@ each symbol."""
 class AnomalySender:
     """Sends the anomalies of one site. An instance of the function keeps it between calls."""
 
-    def __init__(self, control: Control) -> None:
+    def __init__(self, control: Control, clock: Callable[[], float] = time.time) -> None:
+        """``clock`` returns the time in seconds since 1970."""
         self._control = control
+        self._clock = clock
         self._is_tidy = False
         """Whether no documents of earlier releases are left."""
 
@@ -48,13 +52,15 @@ class AnomalySender:
             if not isinstance(each, Damaged):
                 self._control.forget(UNTOLD, key)
         if untold:
-            self._forget_until(to_timestamp(max(0, untold[-1].start - KEPT)))
+            # A false time in the future makes no anomaly old.
+            newest = min(untold[-1].start, int(self._clock() * 1000))
+            self._forget_until(to_timestamp(max(0, newest - KEPT)))
         log("INFO", "checked", anomalies=len(untold))
         self._tidy()
         return untold
 
     def _forget_until(self, until: str) -> None:
-        """Delete some of the oldest anomalies. A call sends about as many as it deletes, at most.
+        """Delete at most ``AT_ONCE`` of the oldest anomalies.
 
         The keys of anomalies start with the minute.
         """

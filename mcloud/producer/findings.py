@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from logging import Logger
+from operator import attrgetter
 from pathlib import Path
 
 from mcloud import files
@@ -78,7 +79,6 @@ class Findings:
         """By key, oldest first."""
         self._failures: dict[str, str] = {}
         """Reason of the last failure of each site, until it succeeds."""
-        self._dropped = 0
         self._version = self._written = 0
         """Number of changes, and of those that are in the file."""
         self._closed = False
@@ -90,16 +90,18 @@ class Findings:
             self._start()
 
     def add(self, found: Anomaly) -> None:
-        """Store an anomaly on all sites, in place of an earlier version that waits."""
+        """Store an anomaly on all sites. Of two versions, the better-informed one waits."""
         with self._changed:
             if self._writer is None:
                 self._start()
-            self._waiting.pop(found.key, None)
-            self._waiting[found.key] = WaitingAnomaly(AnomalyRecord.of(found), tuple(self._sites))
+            record, sites = AnomalyRecord.of(found), tuple(self._sites)
+            if before := self._waiting.pop(found.key, None):
+                record = max(record, before.anomaly, key=attrgetter("rank"))
+                sites = tuple(dict.fromkeys((*sites, *before.sites)))
+            self._waiting[found.key] = WaitingAnomaly(record, sites)
             while len(self._waiting) > MOST:
                 oldest = next(iter(self._waiting))
                 left = self._waiting.pop(oldest)
-                self._dropped += 1
                 self._log.warning(
                     "dropped the anomaly %s, which %s did not store: more than %s are waiting",
                     *(oldest, " and ".join(left.sites), MOST),
@@ -119,7 +121,11 @@ class Findings:
         """Wait until all sites have all anomalies, except for sites that fail, or until the
         limit.
         """
-        while set(self.waiting()) - set(self._failures) and not limit.is_over:
+        while not limit.is_over:
+            with self._changed:
+                failing = set(self._failures)
+            if not set(self.waiting()) - failing:
+                return
             time.sleep(POLL)
 
     def close(self) -> None:
@@ -176,15 +182,16 @@ class Findings:
         reason = str(error)
         if not isinstance(error, McloudError):
             reason = repr(error)
-        if name not in self._failures:
+        with self._changed:
+            is_new = name not in self._failures
+            self._failures[name] = reason
+        if is_new:
             self._log.warning("%s does not store anomalies, which wait: %s", name, reason)
-        self._failures = self._failures | {name: reason}
 
     def _succeeded(self, name: str, key: str, stored: WaitingAnomaly) -> None:
-        if name in self._failures:
-            self._log.info("%s stores anomalies again", name)
-            self._failures = {site: why for site, why in self._failures.items() if site != name}
         with self._changed:
+            if self._failures.pop(name, None) is not None:
+                self._log.info("%s stores anomalies again", name)
             waiting = self._waiting.get(key)
             if waiting is None or waiting.anomaly != stored.anomaly:
                 return  # there is a newer version
@@ -213,10 +220,7 @@ class Findings:
         is_refused = False
         while True:
             with self._changed:
-                self._changed.wait_for(
-                    lambda: self._closed or self._version != self._written,
-                    WRITE_PAUSE if is_refused else None,
-                )
+                self._changed.wait_for(lambda: self._closed or self._version != self._written)
                 if self._version == self._written:
                     return
                 version, waiting = self._version, tuple(self._waiting.values())
@@ -232,7 +236,8 @@ class Findings:
                 is_refused = True
                 if is_last:
                     return
-                time.sleep(WRITE_PAUSE)
+                with self._changed:
+                    self._changed.wait_for(lambda: self._closed, WRITE_PAUSE)
             else:
                 is_refused = False
                 with self._changed:

@@ -16,6 +16,9 @@ from mcloud.clouds.ports import Site
 from mcloud.errors import McloudError
 from mcloud.market.candle import MINUTE, Candle
 
+RECENT = 2 * MINUTE
+"""Longest time between the newest candle of a site and the first trade, in ms, for which no other
+site is asked."""
 AT_ONCE = 4
 """Number of symbols whose candles are read at the same time."""
 
@@ -27,7 +30,8 @@ class SymbolHistory(NamedTuple):
 
 
 class StoredHistory:
-    """Reads the candles of symbols from the first site that has any."""
+    """Reads the candles of symbols from the first site that is up to date, or else from the site
+    that has the newest ones."""
 
     def __init__(self, sites: Mapping[str, Site], reach: int, log: Logger) -> None:
         """``reach`` is the time before the first trade, in ms."""
@@ -66,13 +70,16 @@ class StoredHistory:
 
     def _read(self, symbol: str, start: int) -> list[Candle]:
         failures: dict[str, str] = {}
+        best: list[Candle] = []
         for name in tuple(self._order):
             try:
                 candles = self._sites[name].candles
                 found = list(candles.range(symbol, max(0, start - self._reach), start + MINUTE))
-                if found:
-                    return found
-                continue  # the next site may have some
+                if found and (not best or found[-1].start > best[-1].start):
+                    best = found
+                if best and best[-1].start >= start - RECENT:
+                    return best
+                continue  # the next site may have newer ones
             except McloudError as error:
                 failures[name] = str(error)
             except Exception as error:  # noqa: BLE001 - the trades must not suffer
@@ -84,4 +91,4 @@ class StoredHistory:
                 "detection of anomalies starts without history, because no site answers: %s",
                 "; ".join(f"{name}: {why}" for name, why in failures.items()),
             )
-        return []
+        return best

@@ -122,6 +122,14 @@ def test_the_oldest_anomalies_are_deleted(memory: MemoryControl) -> None:
     assert memory.keys(KIND) == [f"{young} AUSDT drift", anomaly().key]
 
 
+def test_an_anomaly_in_the_future_makes_no_other_one_old(memory: MemoryControl) -> None:
+    now = START / 1000
+    mine = AnomalySender(cast(Control, memory), lambda: now)
+    find(memory, anomaly(), anomaly(minute=KEPT // MINUTE + 10))
+    mine.send()
+    assert len(memory.keys(KIND)) == 2
+
+
 def test_what_earlier_releases_have_left_is_deleted(memory: MemoryControl) -> None:
     for n in range(AT_ONCE + 5):
         memory.keep(EARLIER_WATCH, f"A{n}USDT", {"until": "2024-08-08T23:54:00Z"})

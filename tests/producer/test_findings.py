@@ -121,6 +121,24 @@ def test_a_newer_version_replaces_one_that_waits(
     assert stored(sites["gcp"]) == [anomaly(trades=2)]
 
 
+def test_a_version_that_knows_less_does_not_replace_one_that_waits(
+    tmp_path: Path, sites: dict[str, MemorySite], open_findings: Callable[..., Findings]
+) -> None:
+    """Such as that of a run with less history, which may send to fewer sites."""
+    for site in sites.values():
+        site.control.may_answer.clear()
+    open_findings().add(anomaly(trades=2))
+    eventually(lambda: keys_in(tmp_path / FILE) == [(2, ["aws", "gcp"])])
+    fresh = {"aws": MemorySite(), "gcp": MemorySite()}
+    first = open_findings(sites={"aws": fresh["aws"]})
+    first.add(anomaly(trades=1))
+    first.wait(Limit(60))
+    first.close()
+    second = open_findings(sites=fresh)
+    second.wait(Limit(60))
+    assert stored(fresh["aws"]) == stored(fresh["gcp"]) == [anomaly(trades=2)]
+
+
 def test_the_next_run_stores_what_a_killed_run_has_found(
     tmp_path: Path, sites: dict[str, MemorySite], open_findings: Callable[..., Findings]
 ) -> None:

@@ -32,7 +32,7 @@ class CandleSite:
         self.candles = self
         self.failure = failure
         self.asked: list[str] = []
-        self.first = -300
+        self.first, self.last = -300, 299
         self.may_answer = threading.Event()
         self.may_answer.set()
 
@@ -41,7 +41,7 @@ class CandleSite:
         assert self.may_answer.wait(60)
         if self.failure is not None:
             raise self.failure
-        for minute in range(self.first, 300):
+        for minute in range(self.first, self.last + 1):
             if start <= (each := candle(minute)).start < end:
                 yield each
 
@@ -95,6 +95,24 @@ def test_a_site_without_candles_is_not_the_last_to_be_asked() -> None:
     history.request("AUSDT", START)
     ((_, candles),) = answers(history, 1)
     assert len(candles) == 31
+    history.close()
+
+
+def test_a_site_that_was_away_is_not_taken_for_the_history() -> None:
+    was_away, there = CandleSite(), CandleSite()
+    was_away.last = -60
+    history = history_of(aws=was_away, gcp=there)
+    history.request("AUSDT", START)
+    (found,) = answers(history, 1)
+    assert found.candles[-1].start == START
+    there.last = -90
+    history.request("BUSDT", START)
+    (found,) = answers(history, 1)
+    assert found.candles == []  # both are beyond the reach of 30 minutes
+    was_away.last, there.last = -20, -10
+    history.request("CUSDT", START)
+    (found,) = answers(history, 1)
+    assert found.candles[-1].start == START - 10 * MINUTE
     history.close()
 
 

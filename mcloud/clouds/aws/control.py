@@ -36,7 +36,7 @@ class DynamoControl(VersionedControl[_Attribute]):
         return self._write(kind, key, document, None) is not None
 
     def kept(self, kind: str, after: str = "", limit: int | None = None) -> dict[str, Any]:
-        items = islice(self._all(kind, after), limit)
+        items = islice(self._all(kind, after, limit), limit)
         return {item["key"]["S"]: _document(kind, item) for item in items}
 
     def forget(self, kind: str, key: str) -> None:
@@ -110,8 +110,12 @@ class DynamoControl(VersionedControl[_Attribute]):
         written: _Attribute = item["document"]
         return written
 
-    def _all(self, kind: str, after: str = "") -> Iterator[dict[str, Any]]:
+    def _all(
+        self, kind: str, after: str = "", page_size: int | None = None
+    ) -> Iterator[dict[str, Any]]:
+        """Yield the items of a kind. ``page_size`` is the number of items that a request reads."""
         request: dict[str, Any] = {
+            "PaginationConfig": {"PageSize": page_size},
             "KeyConditionExpression": "kind = :kind",
             "ExpressionAttributeValues": {":kind": {"S": kind}},
         }
