@@ -70,6 +70,22 @@ class Compacted:
     staged_since: float | None = None
     """Time when the oldest of these was written, in seconds since 1970. None if none remains."""
 
+    def plus(self, raw_bucket: "Compacted") -> "Compacted":
+        """Return the outcome of a compaction that was followed by one of the raw bucket only."""
+        return Compacted(
+            symbols=max(self.symbols, raw_bucket.symbols),
+            blocks=self.blocks + raw_bucket.blocks,
+            objects=self.objects + raw_bucket.objects,
+            bytes=self.bytes + raw_bucket.bytes,
+            trades=self.trades + raw_bucket.trades,
+            pending=self.pending + raw_bucket.pending,
+            problems=[*self.problems, *raw_bucket.problems],
+            next_symbol=raw_bucket.next_symbol,
+            foreign=self.foreign,
+            staged=self.staged,
+            staged_since=self.staged_since,
+        )
+
 
 def compact(
     archive: Archive,

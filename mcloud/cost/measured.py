@@ -36,7 +36,7 @@ class MeasuredRun:
     candle_bytes: Decimal
     raw_bytes: Decimal
     compacted: Mapping[str, Decimal] = field(default_factory=dict)
-    """Units by meter of the compaction of the trades of the run, which is repeated every hour."""
+    """Units by meter of a compaction of the trades of an hour, which is repeated every hour."""
     compacting: CompactionWork = field(default_factory=CompactionWork)
     """The work of that compaction, without the requests that ``compacted`` has."""
 

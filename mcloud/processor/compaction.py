@@ -3,9 +3,10 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from mcloud.archive.blocks import is_settled
-from mcloud.archive.compact import compact
+from mcloud.archive.compact import Compacted, compact
 from mcloud.clouds.ports import Archive, Control, StoredObject
 from mcloud.clouds.staged import StagedArchive
 from mcloud.documents import Count, Damaged, Kind, Seconds, Time, encode
@@ -25,9 +26,10 @@ PART = 64 * 1024 * 1024
 larger. These are about 10,000,000 trades, which takes a third of the time of a function on AWS. A
 part is repeated as a whole if the time runs out in it."""
 
-FULL_EVERY = 24 * 3600.0 - HOUR / 2000
+FULL_EVERY = 24 * 3600.0 - 1800.0
 """Seconds after which a run lists the raw bucket as well. There, replicators and repairs leave
-objects of hours, which lose nothing if they wait."""
+objects of hours, which lose nothing if they wait. It is less than a day, because a run may begin a
+little earlier than the one of the day before."""
 
 
 @dataclass(frozen=True)
@@ -75,11 +77,10 @@ SMALL = 1024 * 1024
 """Size in bytes up to which it is cheap to read a staged object that cannot be compacted yet."""
 
 
-def _staged_view(
-    archive: Archive, staging: Archive, clock: Callable[[], float], *, hours: bool
-) -> StagedArchive:
-    """Return the view of a site's archive for a compaction. It shows staged objects in parts, and
-    no large ones that were written in an hour whose trades are not compacted yet.
+def _staged_view(archive: Archive, staging: Archive, clock: Callable[[], float]) -> StagedArchive:
+    """Return the view of a site's archive for a compaction of what is staged. It shows staged
+    objects in parts, and no large ones that were written in an hour whose trades are not compacted
+    yet.
     """
 
     def is_ready(stored: StoredObject) -> bool:
@@ -87,7 +88,7 @@ def _staged_view(
             return True
         return is_settled(int(stored.written * 1000) // HOUR * HOUR, clock)
 
-    return StagedArchive(archive, staging, limit=PART, is_ready=is_ready, hours=hours)
+    return StagedArchive(archive, staging, limit=PART, is_ready=is_ready, hours=False)
 
 
 def compact_scheduled(
@@ -120,13 +121,12 @@ def compact_scheduled(
     begin = before.next_symbol if before else ""
     full_at = before.full_at if before else None
     is_full = staging is None or full_at is None or begun - full_at >= FULL_EVERY
-    done = compact(
-        _staged_view(archive, staging, clock, hours=is_full) if staging else archive,
-        begin=begin,
-        lists_blocks=is_full,
-        is_time_left=lambda: clock() < end,
-        clock=clock,
-    )
+    run = partial(compact, begin=begin, is_time_left=lambda: clock() < end, clock=clock)
+    done = Compacted()
+    if staging is not None:
+        done = run(_staged_view(archive, staging, clock), lists_blocks=False)
+    if is_full and not done.next_symbol:
+        done = done.plus(run(archive))
     for problem in done.problems:
         log("ERROR", "cannot compact", problem=problem)
     for key in done.foreign:

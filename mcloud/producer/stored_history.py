@@ -2,7 +2,7 @@
 
 They are read once for each symbol, when its first trade arrives, by threads that delay nothing. On
 DynamoDB, the 180 candles of three hours are a query of about 25 read units, and on Firestore 180
-reads: for 400 symbols, a start costs 0.3 or 4 cents. A check that reads one candle of each symbol
+reads: for 400 symbols, a start costs 0.3 or 2 cents. A check that reads one candle of each symbol
 every minute would cost the same in three hours.
 """
 

@@ -101,15 +101,21 @@ def test_the_cost_of_a_month_is_measured(
         show(name, replace(run, compacted=units, compacting=work))
 
 
-def produce(terminal: Terminal, trades: list[Trade], symbols: list[str], freshness: int) -> None:
-    """Let a producer send all trades in real time."""
+def produce(
+    terminal: Terminal,
+    trades: list[Trade],
+    symbols: list[str],
+    freshness: int,
+    minutes: float = MINUTES,
+) -> None:
+    """Let a producer send all trades in real time, which takes some minutes."""
     count = len(symbols)
     with LocalExchange(trades, speed=1.0, wait_for=count, symbols=symbols) as exchange:
         producer = terminal.start(
             *("produce", "--symbols", ",".join(symbols), "--freshness", freshness),
             *("--ws-url", exchange.ws_url, "--rest-url", exchange.rest_url),
         )
-        deadline = time.monotonic() + 60 * MINUTES + CATCH_UP
+        deadline = time.monotonic() + 60 * minutes + CATCH_UP
         try:
             while not exchange.wait_finished(1.0):
                 assert producer.poll() is None, producer.communicate()[1]
@@ -135,7 +141,7 @@ def settled(state: State) -> Counters:
 
 def compacted(site: Site, state: State) -> tuple[dict[str, Decimal], CompactionWork]:
     """Compact a site as its function does three hours later. Return the units by meter, and the
-    work of a compaction of the trades of a whole hour."""
+    work, for the trades of a whole hour."""
     staging = site.archive._staging
     archive = site.archive._archive
     later = time.time() + 3 * 3600
@@ -150,13 +156,14 @@ def compacted(site: Site, state: State) -> tuple[dict[str, Decimal], CompactionW
     cpu = time.process_time() - used
     after = counters(state).meters[site.name]
     assert (done.next_symbol, done.problems, done.staged) == ("", 0, 0)
+    scale = Decimal(60) / Decimal(MINUTES)
     units = {
-        each: Decimal(sum(after[each].values()) - sum(before.get(each, {}).values()))
+        each: Decimal(sum(after[each].values()) - sum(before.get(each, {}).values())) * scale
         for each in after
     }
     kinds = ("s3_puts", "s3_gets") if site.cloud == "aws" else ("gcs_class_a", "gcs_class_b")
     writes, reads = (float(units.get(each, 0)) for each in kinds)
-    return units, CompactionWork(writes=writes, reads=reads, cpu=cpu * 60 / MINUTES)
+    return units, CompactionWork(writes=writes, reads=reads, cpu=cpu * float(scale))
 
 
 def written(counted: Counters, to: Resources) -> meter.Count:
@@ -227,9 +234,9 @@ def measured(
         calls = of("lambda_requests", to.function)
         # A candle of the usual size takes two write units.
         writes = of("dynamodb_writes", to.candles_table) / 2
-        puts = counted["s3_puts"]
+        exports = calls  # a call hands its messages over to Data Firehose
     else:
-        calls, puts = counted["function_requests"], counted["gcs_class_a"]
+        calls, exports = counted["function_requests"], Decimal(0)
         writes = of("firestore_writes", to.candles_collection)
     candles = [each for symbol in symbols for each in site.candles.range(symbol, 0, 2**45)]
     cpu = Decimal(ended.cpu[name] - begun.cpu[name])
@@ -237,7 +244,7 @@ def measured(
         site.cloud,
         Decimal(MINUTES),
         counted,
-        FunctionWork(calls, writes, puts, cpu),
+        FunctionWork(calls, writes, exports, cpu),
         Decimal(ended.logs[name] - begun.logs[name]),
         Decimal(len(candles)),
         Decimal(sum(map(stored_size, candles))),

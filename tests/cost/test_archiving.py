@@ -1,13 +1,15 @@
 """The work of archiving in the estimate is that of a real compaction."""
 
 from collections import Counter
+from collections.abc import Callable
 from decimal import Decimal
 
 import pytest
 from failover.sites import START, LiveSite
 from replication.memory import Faults, MemoryArchive
 
-from mcloud.archive import compact
+from mcloud.archive import blocks, compact
+from mcloud.clouds.cache import Cache
 from mcloud.cost import archiving
 from mcloud.cost.archiving import FULL_RUN, compaction, listing, moving, staged_objects
 from mcloud.market.archive import HOUR, pack
@@ -26,7 +28,7 @@ from mcloud.processor.compaction import compact_scheduled
     ],
 )
 def test_the_requests_of_an_hour_are_those_of_a_compaction(
-    symbols: int, first: int, ids: int
+    symbols: int, first: int, ids: int, forget: Callable[[], None]
 ) -> None:
     site, faults = LiveSite("aws"), Faults()
     proper, staging = MemoryArchive(faults), MemoryArchive(faults)
@@ -40,6 +42,7 @@ def test_the_requests_of_an_hour_are_those_of_a_compaction(
             ]
             bodies = [message.body.encode() for message in encode_all(made)]
             staging.objects[f"staged/{hour}/{part:02}"] = b"\n".join(bodies)
+        forget()
         calls = counted(proper, staging, site, (START + (hour + 3) * HOUR) / 1000)
         assert staging.objects == {}
     expected = moving([ids / 3600] * symbols, staged=0.2, fills=1)
@@ -56,19 +59,32 @@ def test_the_estimate_knows_how_many_blocks_are_filled_at_once() -> None:
     assert archiving.FILLED_AT_ONCE == compact.FILLED_AT_ONCE
 
 
-def test_once_a_day_the_raw_bucket_is_listed() -> None:
+def test_once_a_day_the_raw_bucket_is_listed(forget: Callable[[], None]) -> None:
     site, faults = LiveSite("aws"), Faults()
     proper, staging = MemoryArchive(faults), MemoryArchive(Faults())
     for name in "ABC":
         proper.put(*pack([Trade(f"{name}USDT", 7, Decimal(7), Decimal(2), START, True)]))
     now = (START + 3 * HOUR) / 1000
     counted(proper, staging, site, now)
+    forget()
     calls = counted(proper, staging, site, now + FULL_RUN * 3600)
     assert calls == {"symbols": 1, "list": 6, "get": 3}
     whole = listing([0.001] * 3, 0.5)
     assert (whole.lists, whole.reads) == (7, 3)
     hourly = compaction([0.001] * 3, staged=0.2, fills=1, months=0.5)
     assert hourly.lists == pytest.approx(1 + 7 / FULL_RUN)
+
+
+@pytest.fixture(autouse=True)
+def forget(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Clear the caches, as in a new instance of a function."""
+
+    def again() -> None:
+        for name in ("_blocks", "_entries", "_indexes"):
+            monkeypatch.setattr(blocks, name, Cache(blocks.REMEMBERED))
+
+    again()
+    return again
 
 
 def counted(

@@ -200,6 +200,25 @@ def test_the_raw_bucket_is_listed_once_a_day(site: LiveSite) -> None:
     assert [key for key in proper.objects if parse_key(key)] == []
 
 
+def test_a_backlog_of_several_parts_is_moved_with_one_listing_of_the_raw_bucket(
+    site: LiveSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compaction, "PART", 1)  # each staged object is a part
+    faults = Faults()
+    proper, staging = MemoryArchive(faults), MemoryArchive(Faults())
+    (replicated,) = pack([trade(0)])
+    proper.put(replicated)
+    for number in range(1, 6):
+        staging.objects[f"staged/{number}"] = encode([trade(number)]).body.encode()
+    calls: list[str] = []
+    faults.before = calls.append
+    done = compact_scheduled(proper, staging, site.control, 900, lambda: LATER)
+    assert (staging.objects, done.objects, done.trades) == ({}, 6, 6)
+    assert (calls.count("symbols"), calls.count("list")) == (1, 2)
+    (block,) = (body for key, body in proper.objects.items() if parse_block_key(key))
+    assert Block(block_of(trade(0).symbol, 0), block).trades() == [trade(n) for n in range(6)]
+
+
 def test_a_run_that_lists_the_raw_bucket_is_repeated_until_it_is_complete(site: LiveSite) -> None:
     for symbol in SYMBOLS:
         for n in range(20):

@@ -230,7 +230,7 @@ def test_a_late_trade_of_an_old_hour_is_copied_although_the_comparison_marks_the
 
 
 def test_a_piece_that_becomes_old_enough_during_a_comparison_is_copied(tmp_path: Path) -> None:
-    """Whenever that is: each look at the clock is later than the one before."""
+    """Whenever that is: the clock advances each time it is read."""
     trades = made(1, 50, 1_723_161_180_000)
     for number in range(20):
         aws, gcp = MemorySite("aws"), staged("gcp")
