@@ -61,9 +61,9 @@ class Machine(Runs):
         if any(runs or state.live or not state.ended for runs, state in known):
             return False
         # Another source may have been read under the same name since.
-        before = [each.state for each in self.producers if each.state]
-        ended = [state for _, state in known] + [s for s in before if symbol in s.replayed]
-        return any(newest <= state.at + LAST_TRADES for state in ended)
+        before = [each.state.replayed for each in self.producers if each.state]
+        ends = [state.at for _, state in known] + [e[symbol] for e in before if symbol in e]
+        return any(newest <= end + LAST_TRADES for end in ends)
 
     def recent(self, now: float) -> Self:
         """Return the machine with only those runs that are active, ended recently, or left

@@ -79,10 +79,12 @@ class EventLog:
         self._open = now
         record = snapshot.leading
         if record is not None:
+            # A record that is older than one before is not news: a guard may have read it earlier.
             if self._leading is not None and record.rank > self._leading.rank:
                 why = f": {record.reason}" if record.reason else ""
                 self._note(snapshot, "moved", f"{record.primary} leads, by {record.by}{why}")
-            self._leading = record
+            if self._leading is None or record.rank > self._leading.rank:
+                self._leading = record
         return tuple(self._events)
 
     def _note(self, snapshot: Snapshot, kind: EventKind, text: str) -> None:

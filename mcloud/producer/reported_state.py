@@ -14,6 +14,7 @@ from mcloud.producer.route import ProducerMode, Route
 from mcloud.producer.sender import SiteDelivery
 from mcloud.runs import RunState
 
+DAY = 86_400.0  # seconds
 RATE = 0.3  # weight of the newest second in the rate
 
 
@@ -63,8 +64,9 @@ class ProducerState(SourceAbout, RunState):
     last_trade_time: Count | None = None
     """Time of the newest trade, in ms since 1970."""
     source_state: SourceSummary | None = None
-    replayed: tuple[str, ...] = field(default=(), metadata=OMITTED)
-    """Symbols of recordings that earlier runs of this producer have read to their end."""
+    replayed: Mapping[str, Time] = field(default_factory=dict, metadata=OMITTED)
+    """Symbols of recordings that earlier runs of this producer have read to their end in the last
+    day, each with the time of that end in seconds since 1970."""
 
     @property
     def missing(self) -> int:
@@ -107,7 +109,7 @@ class ReportedState:
         self._messages: dict[str, int] = {}
         self._month = last.month if last else ""
         self._sent: dict[str, int] = dict(last.sent) if last else {}
-        self._replayed = _replayed(last) if last else ()
+        self._replayed = _replayed(last) if last else {}
         self._turn_month()
 
     def sent_this_month(self, site: str) -> int:
@@ -173,6 +175,7 @@ class ReportedState:
             self._month, self._sent = month, {}
 
 
-def _replayed(last: ProducerState) -> tuple[str, ...]:
+def _replayed(last: ProducerState) -> Mapping[str, float]:
     ended = last.symbols if last.ended and not last.live else ()
-    return tuple(sorted({*last.replayed, *ended}))
+    ends = {**last.replayed, **dict.fromkeys(ended, last.at)}
+    return {symbol: end for symbol, end in sorted(ends.items()) if end > last.at - DAY}

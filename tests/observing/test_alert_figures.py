@@ -126,10 +126,12 @@ def test_a_replay_that_has_ended_is_no_silence() -> None:
     assert silent(replayed(live=True)) == silent(replayed(at=NOW - 2000)) == both
     assert silent(replayed(), replayed(live=True)) == both
     # The same producer has read something else since.
-    again = {"symbols": ["ETHUSDT"], "replayed": ["BTCUSDT"], "at": NOW}
+    again = {"symbols": ["ETHUSDT"], "replayed": {"BTCUSDT": NOW - 905}, "at": NOW}
     assert silent(replayed(**again, runs=True)) == both[1:]
     assert silent(replayed(**again)) == []
     assert silent(replayed(**{**again, "symbols": ["BTCUSDT"]}, runs=True)) == both
+    # The symbol has traded since the recording ended.
+    assert silent(replayed(**{**again, "replayed": {"BTCUSDT": NOW - 2000}}, runs=True)) == both
 
 
 def test_a_site_without_an_answer_may_have_had_a_trade() -> None:

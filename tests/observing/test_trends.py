@@ -74,5 +74,7 @@ def test_a_move_is_an_event_with_its_reason() -> None:
     log.add(whole(site(AT, 1, record=Observation(first, AT))))
     (event,) = log.add(whole(site(AT, 1, record=Observation(second, AT)), at=AT + 6))
     assert (event.kind, event.text) == ("moved", "gcp leads, by guard: aws is down")
-    # An older record, as of a site that is back, moves nothing.
-    assert len(log.add(whole(site(AT, 1, record=Observation(first, AT)), at=AT + 7))) == 1
+    # An older record, as of a site that is back, moves nothing, and the newer one is no news then.
+    for number, known in enumerate((first, second)):
+        now = whole(site(AT, 1, record=Observation(known, AT)), at=AT + 7 + number)
+        assert len(log.add(now)) == 1

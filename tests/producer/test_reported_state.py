@@ -162,11 +162,15 @@ def test_the_symbols_of_a_recording_are_known_once_they_are_read() -> None:
 def test_the_symbols_of_earlier_recordings_are_kept() -> None:
     about = SourceAbout(source="replay:trades.jsonl.gz", symbols=("ETHUSDT",))
 
-    def kept(**last: object) -> tuple[str, ...]:
-        usual = {"live": False, "ended": True, "symbols": ["BTCUSDT"], "replayed": ["ADAUSDT"]}
-        before = producer(**{**usual, **last})
-        return ReportedState("default", "both", about, before).state(sent(1)).replayed
+    earlier = {"ADAUSDT": 1_000_000.0 - 3600, "XRPUSDT": 1_000_000.0 - 90_000}
 
-    assert kept() == ("ADAUSDT", "BTCUSDT")
+    def kept(**last: object) -> dict[str, float]:
+        usual = {"live": False, "ended": True, "symbols": ["BTCUSDT"], "replayed": earlier}
+        usual["at"] = 1_000_000.0
+        before = producer(**{**usual, **last})
+        return dict(ReportedState("default", "both", about, before).state(sent(1)).replayed)
+
+    ada = {"ADAUSDT": 1_000_000.0 - 3600}  # the end of the other one was more than a day ago
+    assert kept() == {**ada, "BTCUSDT": 1_000_000.0}
     # A live source does not end, and one that was not read to its end may continue.
-    assert kept(live=True) == kept(ended=False) == ("ADAUSDT",)
+    assert kept(live=True) == kept(ended=False) == ada
