@@ -16,7 +16,7 @@ from decimal import localcontext
 from mcloud.market.anomaly import Anomaly, MinuteSeries, Thresholds
 from mcloud.market.candle import MINUTE, Candle, by_minute
 from mcloud.market.trade import EXACT, Trade
-from mcloud.producer.minutes import Columns, FoldedMinute, fold_columns, merge
+from mcloud.producer.minutes import Columns, FoldedMinute, fold, merge
 
 OVERLAP = 3 * MINUTE
 """Time before the first trade of a run that is judged again, in ms: a run that was killed may not
@@ -99,7 +99,7 @@ class SymbolDetector:
             self.too_late = start if self.too_late is None else min(self.too_late, start)
             return []
         with localcontext(EXACT):
-            self._put(fold_columns(self._folded(start), trades, columns))
+            self._put(fold(self._folded(start), trades, columns))
         if start <= self.newest:
             return []
         self.newest = start

@@ -5,13 +5,14 @@ which take most of the time of a fold and most of the memory of a candle.
 """
 
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
 from itertools import islice
 from operator import itemgetter, lt
 from typing import Any, NamedTuple
 
 from mcloud.market.anomaly import Minute
+from mcloud.market.block import runs_of
 from mcloud.market.candle import Candle, Fragment
 from mcloud.market.trade import ZERO, Trade
 
@@ -78,21 +79,21 @@ class FoldedMinute(NamedTuple):
         return -1
 
 
-def fold(known: FoldedMinute, trades: Sequence[Trade]) -> FoldedMinute:
+def fold(
+    known: FoldedMinute, trades: Sequence[Trade], columns: Columns | None = None
+) -> FoldedMinute:
     """Add trades of the same symbol and minute, in any order and any number of times.
 
     As in ``candle.fold``, the first trade with an id counts, and a trade replaces a void. The
     caller sets the decimal context ``EXACT``.
 
+    Args:
+        columns: those of the trades, if the caller has them.
+
     Raises:
         decimal.Inexact: a sum does not fit into 38 digits.
     """
-    return fold_columns(known, trades, tuple(zip(*trades, strict=True)))
-
-
-def fold_columns(known: FoldedMinute, trades: Sequence[Trade], columns: Columns) -> FoldedMinute:
-    """Like ``fold``, for trades whose columns are known."""
-    _, ids, prices, quantities, _, _ = columns
+    _, ids, prices, quantities, _, _ = columns or tuple(zip(*trades, strict=True))
     last = known.runs[-1][1] if known.runs else -1
     high, low = max(prices), min(prices)
     # Nearly always, trades with ascending ids follow those that are known, and none is a void.
@@ -114,8 +115,8 @@ def fold_columns(known: FoldedMinute, trades: Sequence[Trade], columns: Columns)
 def merge(known: FoldedMinute, candle: Candle) -> FoldedMinute:
     """Add the trades of a stored candle of the same minute.
 
-    A candle has aggregates that cannot be split. One that has only some of the known trades is left
-    out, unless the candle has all of them.
+    The aggregates of a candle cannot be split. If the candle has all known trades, it replaces
+    them. Otherwise, only those of its aggregates are added that have none of the known trades.
     """
     runs = candle.runs
     if all(any(a <= first and last <= b for a, b in runs) for first, last in known.runs):
@@ -174,25 +175,13 @@ def _fold_one_by_one(known: FoldedMinute, trades: Sequence[Trade]) -> FoldedMinu
 def _extended(runs: tuple[tuple[int, int], ...], ids: Sequence[int]) -> tuple[tuple[int, int], ...]:
     """Add ascending ids that are all above those of the runs."""
     more = [*runs]
-    for first, last in _runs_of(ids):
+    is_dense = ids[-1] - ids[0] == len(ids) - 1
+    for first, last in [(ids[0], ids[-1])] if is_dense else runs_of(ids):
         if more and more[-1][1] + 1 == first:
             more[-1] = (more[-1][0], last)
         else:
             more.append((first, last))
     return tuple(more)
-
-
-def _runs_of(ids: Sequence[int]) -> Iterator[tuple[int, int]]:
-    if ids[-1] - ids[0] == len(ids) - 1:
-        yield ids[0], ids[-1]
-        return
-    first = last = ids[0]
-    for id_ in ids[1:]:
-        if id_ != last + 1:
-            yield first, last
-            first = id_
-        last = id_
-    yield first, last
 
 
 def _with_run(
