@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from os import SEEK_END
 from pathlib import Path, PurePosixPath
-from typing import IO, Protocol, cast
+from typing import IO, NamedTuple, Protocol, cast
 
 from mcloud.errors import UsageError
 
@@ -21,6 +21,16 @@ _BOM = b"\xef\xbb\xbf"
 
 class _Stream(Protocol):
     def read1(self, size: int, /) -> bytes: ...
+
+
+class Chunk(NamedTuple):
+    """Consecutive lines of a file, with their line ends."""
+
+    number: int
+    """Number of the first line, counted from 1."""
+    text: bytes
+    is_cut: bool
+    """Whether this is the part of a line before damaged data."""
 
 
 class Lines:
@@ -39,6 +49,7 @@ class Lines:
         self.member: str | None = None
         """The name of the file inside the zip, once it is open."""
         self.truncated: str | None = None
+        self._damage: tuple[str, str] | None = None
         self._size = 0
         """Bytes of the content, or of the file if its content has no known size."""
         self._passed = 0
@@ -57,7 +68,7 @@ class Lines:
         overlong = False
         self._passed = 0
         with self._open() as (stream, position):
-            while chunk := self._read(stream, after=number):
+            while chunk := self._read(stream):
                 if number == 0 and not rest:
                     chunk = chunk.removeprefix(_BOM)
                 *whole, rest = (rest + chunk).split(b"\n")
@@ -77,18 +88,73 @@ class Lines:
                     yield number, rest[: MAX_LINE + 1]
                     rest = b""
                     overlong = True
+            self._end(number)
         if rest and not overlong:
             yield number + 1, rest.rstrip(b"\r")
 
-    def _read(self, stream: _Stream, *, after: int) -> bytes:
+    def chunks(self, size: int, count_lines: Callable[[bytes], int]) -> Iterator[Chunk]:
+        """Yield the lines in chunks of about ``size`` bytes, for readers of many lines at once.
+
+        A line above ``size`` bytes is truncated to MAX_LINE + 1 bytes, and a line feed.
+
+        Args:
+            size: bytes of a chunk, more than MAX_LINE.
+            count_lines: returns the number of line feeds in a text.
+
+        Raises:
+            UsageError: as when iterated.
+        """
+        number = 0
+        rest = b""
+        overlong = False
+        self._passed = 0
+        with self._open() as (stream, position):
+            while data := self._gather(stream, size):
+                if number == 0 and not rest:
+                    data = data.removeprefix(_BOM)
+                self._passed = self._passed + len(data) if position is None else position()
+                if overlong:
+                    data = data[data.find(b"\n") + 1 :] if b"\n" in data else b""
+                    overlong = not data
+                end = data.rfind(b"\n") + 1
+                text, rest = rest + data[:end], data[end:] if end else rest + data
+                if not end:
+                    text = b""
+                if text:
+                    yield Chunk(number + 1, text, is_cut=False)
+                    number += count_lines(text)
+                if len(rest) > size:
+                    yield Chunk(number + 1, rest[: MAX_LINE + 1] + b"\n", is_cut=False)
+                    number += 1
+                    rest = b""
+                    overlong = True
+            self._end(number)
+        if rest:
+            yield Chunk(number + 1, rest, is_cut=self.truncated is not None)
+
+    def _gather(self, stream: _Stream, size: int) -> bytes:
+        """Return about ``size`` bytes, fewer at the end, and none behind it."""
+        parts: list[bytes] = []
+        while size > 0 and not self._damage and (part := self._read(stream)):
+            parts.append(part)
+            size -= len(part)
+        return b"".join(parts)
+
+    def _read(self, stream: _Stream) -> bytes:
         # read1 is used, because a longer read would lose its data when it reaches the damage.
         try:
             return stream.read1(_CHUNK)
         except EOFError:
-            self.truncated = f"the compressed data is cut short after line {after}"
+            self._damage = "the compressed data is cut short after line", ""
         except (zlib.error, lzma.LZMAError, zipfile.BadZipFile, OSError) as error:
-            self.truncated = f"the data cannot be read after line {after}: {error}"
+            self._damage = "the data cannot be read after line", f": {error}"
         return b""
+
+    def _end(self, number: int) -> None:
+        """Report damage behind this line."""
+        if self._damage:
+            what, why = self._damage
+            self.truncated = f"{what} {number}{why}"
 
     @contextmanager
     def _open(self) -> Iterator[tuple[_Stream, Callable[[], int] | None]]:

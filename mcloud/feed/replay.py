@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice, pairwise
 from pathlib import Path
+from typing import NamedTuple
 
 from mcloud.config import unknown
 from mcloud.errors import UsageError
@@ -83,6 +84,35 @@ def open_replays(
     return Replays(replays)
 
 
+class CsvContent(NamedTuple):
+    """What a CSV file holds, as its first lines and its name show it."""
+
+    symbol: str
+    table: Table
+    header: bytes | None
+    """The line that names the columns; None if there is none."""
+    wanted: tuple[str, ...] | None
+    """The requested symbols; None for any."""
+
+
+def csv_content(
+    path: Path, symbols: Collection[str] | None = None, market: str | None = None
+) -> CsvContent:
+    """Return what a CSV file of Binance holds.
+
+    Raises:
+        UsageError: as ``open_replay``, or it is a recording of streams.
+    """
+    wanted, market = _requested(path, symbols, market)
+    format_ = _sniff(path)
+    if format_.table is None:
+        raise UsageError(
+            f"{path} holds JSON lines", remedy="use a Binance trades or aggTrades CSV file"
+        )
+    symbol = _csv_symbol(path, format_.table, format_.member, wanted, market)
+    return CsvContent(symbol, format_.table, format_.header, wanted)
+
+
 class Replay:
     """The trades of a recording, in its own order; see ``mcloud.feed.feed.Feed``.
 
@@ -150,7 +180,7 @@ class Replay:
             if not line or line == self._header:
                 continue
             try:
-                trade = self._parse(_decode(line))
+                trade = self._parse(decode(line))
             except BadTrade as error:
                 self._note_bad(number, str(error))
                 continue
@@ -235,16 +265,23 @@ class Replays:
 
 
 def _open(path: Path, symbols: Collection[str] | None, market: str | None) -> Replay:
-    if market is not None and market not in MARKETS:
-        raise unknown("market", market, MARKETS)
-    wanted = None if symbols is None else _of_market(parse_symbols(symbols), market)
-    market = _market_of(path, market)
+    wanted, market = _requested(path, symbols, market)
     format_ = _sniff(path)
     if format_.table is None:
         return Replay(path, partial(json_lines.parse_message, market=market), wanted)
     symbol = _csv_symbol(path, format_.table, format_.member, wanted, market)
     parse = partial(format_.table.parse, symbol)
     return Replay(path, parse, wanted, header=format_.header, holds=(symbol,))
+
+
+def _requested(
+    path: Path, symbols: Collection[str] | None, market: str | None
+) -> tuple[tuple[str, ...] | None, str | None]:
+    """Return the symbols with their markets, and the market of the file."""
+    if market is not None and market not in MARKETS:
+        raise unknown("market", market, MARKETS)
+    wanted = None if symbols is None else _of_market(parse_symbols(symbols), market)
+    return wanted, _market_of(path, market)
 
 
 def _of_market(symbols: tuple[str, ...], market: str | None) -> tuple[str, ...]:
@@ -283,7 +320,7 @@ def _sniff(path: Path) -> _Format:
         if len(line) > MAX_LINE:
             break
         try:
-            text = _decode(line)
+            text = decode(line)
         except BadTrade:
             continue
         if json_lines.is_recording(text):
@@ -335,7 +372,12 @@ def _csv_symbol(
     return symbol
 
 
-def _decode(line: bytes) -> str:
+def decode(line: bytes) -> str:
+    """Return the text of a line.
+
+    Raises:
+        BadTrade: it is too long, or not UTF-8.
+    """
     if len(line) > MAX_LINE:
         raise BadTrade(f"longer than {MAX_LINE} bytes")
     try:

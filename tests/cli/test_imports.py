@@ -12,6 +12,7 @@ from mcloud.cli.app import COMMANDS, make_app
 from .conftest import Terminal
 
 SLOW = {"boto3", "botocore", "google", "grpc", "rich", "requests", "psutil", "ministack"}
+SLOW |= {"numpy", "pyarrow"}
 # From 0.29 on, typer itself loads pydantic as soon as it parses an option.
 PYDANTIC = {"pydantic"}
 TYPERS_OWN = PYDANTIC & set(" ".join(requires("typer") or ()).replace(">", " ").split())
