@@ -5,13 +5,14 @@ fail quickly, for the clients that would retry them.
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextvars import ContextVar, copy_context
 from typing import Generic, TypeVar
 
 from mcloud.clock import Limit
 
 TICK = 0.05  # seconds between two checks of overlapping calls
+GRACE = 0.1  # seconds for calls that nobody waits for, and that may answer immediately
 MOST_PASSED = 0.5  # seconds that count between two checks
 
 Key = TypeVar("Key")
@@ -117,15 +118,20 @@ class OverlappingAsker(Generic[Key]):
         seconds: float,
         patience: float,
         *,
+        awaited: Collection[Key] | None = None,
         wait_for_all: bool = False,
     ) -> dict[Key, object]:
         """Start the calls, and return the results and errors that are known within ``patience``
         seconds, also those of earlier calls. A call is late ``seconds`` after its start.
 
         The result has TimeoutError for a late call, once, and no key for one that still waits. It
-        is returned as soon as nothing is waited for, or any call is late. With ``wait_for_all``, it
-        is returned as soon as each of these calls has returned or is late, whatever ``patience``.
+        is returned as soon as nothing is waited for, or any call is late. With ``awaited``, it is
+        returned GRACE seconds after each of these keys has a result, which may be that of an
+        earlier call, and late calls of other keys end no waiting. With ``wait_for_all``, it is
+        returned as soon as each of these calls has returned or is late, whatever ``patience``.
         """
+        keys = None if awaited is None else set(awaited)
+        grace_ends: float | None = None
         started = [self._start(key, call, seconds) for key, call in calls.items()]
         limit = Limit(patience, self._clock)
         with self._changed:
@@ -134,8 +140,15 @@ class OverlappingAsker(Generic[Key]):
                 for each in self._calls:
                     each.pass_time(now)
                 waiting = [each for each in self._calls if not each.is_over]
-                is_late = any(each.is_late for each in self._calls)
+                is_late = any(
+                    each.is_late for each in self._calls if keys is None or each.key in keys
+                )
+                known = {each.key for each in self._calls if each.is_over}
+                if keys is not None and grace_ends is None and keys <= known:
+                    grace_ends = now + GRACE
                 left = limit.left
+                if grace_ends is not None:
+                    left = min(left, grace_ends - now)
                 if wait_for_all:
                     if all(each.is_over for each in started):
                         break

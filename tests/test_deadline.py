@@ -169,6 +169,41 @@ def test_a_round_can_wait_for_all_its_calls_while_earlier_ones_are_late() -> Non
         release.set()
 
 
+def test_a_round_does_not_wait_for_calls_that_nobody_awaits() -> None:
+    release, asker = threading.Event(), OverlappingAsker[str]()
+    calls = {"a": lambda: 1, "b": lambda: release.wait(60)}
+    assert asker.gather(calls, 60, 60, awaited=["a"]) == {"a": 1}
+    assert asker.waiting == {"b"}
+    release.set()
+    assert asker.gather({}, 60, 60) == {"b": True}
+
+
+def test_a_late_call_that_nobody_awaits_ends_no_round() -> None:
+    release, asker = threading.Event(), OverlappingAsker[str]()
+    try:
+        assert asker.gather({"a": lambda: release.wait(60)}, 0.1, 0.0) == {}
+
+        def answer() -> str:
+            time.sleep(0.5)  # the earlier call is late meanwhile
+            return "here"
+
+        assert asker.gather({"b": answer}, 60, 60, awaited=["b"])["b"] == "here"
+    finally:
+        release.set()
+
+
+def test_the_result_of_an_earlier_call_ends_a_round() -> None:
+    """A service that hangs is known to fail while newer calls wait."""
+    release, asker = threading.Event(), OverlappingAsker[str]()
+    try:
+        assert asker.gather({"a": lambda: release.wait(60)}, 0.5, 0.0) == {}
+        found = asker.gather({"a": lambda: release.wait(60)}, 60, 60, awaited=["a"])
+        assert isinstance(found["a"], TimeoutError)
+        assert asker.waiting == {"a"}
+    finally:
+        release.set()
+
+
 def test_a_brief_call_ends_with_its_call() -> None:
     assert briefly(is_brief) is True
     assert is_brief() is False

@@ -360,7 +360,11 @@ class Guard:
         shared_notes.level(self._sites, debts.KIND, self._notes_of_those_up(debts.KIND), DEADLINE)
 
     def _notes_of_those_up(self, kind: Kind[AnyNote]) -> dict[str, Notes[AnyNote]]:
-        return {n: notes for n, notes in self._watch.notes(kind).items() if self._is_up(n)}
+        """Return the notes of each site that can be written to. A site that has just failed is not
+        down yet, and a write to it would delay the next probe.
+        """
+        notes = self._watch.notes(kind).items()
+        return {n: its for n, its in notes if self._is_up(n) and self._watch.answers(n, kind)}
 
     def _is_up(self, name: str) -> bool:
         site = self._state.sites.get(name)

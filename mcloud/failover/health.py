@@ -91,8 +91,9 @@ class HealthWatch:
         self, *, is_suspicious: bool = False, moving: str = "", catching_up: str = ""
     ) -> GuardObservation:
         """Run the checks that are due, and return what is known within ``settings.late`` seconds,
-        and within FIRST the first time. A probe that is not over by then counts with its result, or
-        as failed ``timeout`` seconds after its start, in a later observation.
+        and within FIRST the first time. During a suspicion, it waits for the queues only. A probe
+        that is not over by then counts with its result, or as failed ``timeout`` seconds after its
+        start, in a later observation.
         """
         is_first = not self._due
         now = self._clock()
@@ -124,6 +125,9 @@ class HealthWatch:
             calls,
             seconds,
             self._settings.late,
+            # During a suspicion, the queues decide. A document that a failing site does not return
+            # must not delay that.
+            awaited=[(name, "queue") for name in self._sites] if is_suspicious else None,
             # What was read before a refresh must not count any more.
             wait_for_all=is_first or self._is_to_be_read_again,
         )
@@ -134,8 +138,8 @@ class HealthWatch:
 
     @property
     def is_late(self) -> bool:
-        """Whether a probe has been waiting for longer than usual."""
-        return any(what in SERVICES for _, what in self._asker.waiting)
+        """Whether a probe of a queue has been waiting for longer than usual."""
+        return any(what == "queue" for _, what in self._asker.waiting)
 
     def refresh(self) -> None:
         """Make the next check read everything, and wait for it."""
@@ -241,6 +245,11 @@ class HealthWatch:
     def notes(self, kind: Kind[AnyNote]) -> dict[str, Notes[AnyNote]]:
         """Return the shared notes of a kind, by site, from the sites that have answered."""
         return {name: notes for name, notes in self._answers(kind.name) if notes is not None}
+
+    def answers(self, name: str, kind: Kind[AnyNote]) -> bool:
+        """Return whether the last read of the notes of a kind on a site succeeded."""
+        seen = self._told.get((name, kind.name))
+        return seen is not None and seen.known and not seen.problem
 
     def damaged(self) -> list[tuple[str, Damaged]]:
         """Return the damaged documents of each site, from the sites that have answered."""

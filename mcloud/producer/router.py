@@ -7,7 +7,7 @@ from contextlib import suppress
 from functools import partial
 from math import inf
 
-from mcloud.clouds.observation import Observation, probe_seconds
+from mcloud.clouds.observation import DOWN, Observation, probe_seconds
 from mcloud.clouds.ports import ControlRecord, Site
 from mcloud.cost.marginal import message_cost
 from mcloud.deadline import OverlappingAsker
@@ -17,7 +17,7 @@ from mcloud.producer.route import Latencies, ProducerMode, Route, RouteObservati
 from mcloud.producer.spool import Spool
 
 PERIOD = 2.0  # seconds between two checks of the sites
-SOON = 0.3  # seconds between two checks while a site fails or is late
+SOON = 0.3  # seconds between the starts of two checks while a site fails or is late
 HURRY = 30.0  # seconds of such checks after the last failure
 DEADLINE = 5.0  # seconds that a site may take to answer
 QUICK = 1.0  # seconds that the control record may take once the clients exist
@@ -79,9 +79,12 @@ class Router:
         return time.monotonic() < self._hurries_until
 
     def _run(self) -> None:
+        begun = time.monotonic()
         while True:
-            self._woken.wait(min(SOON, self._period) if self._hurries else self._period)
+            pause = min(SOON, self._period) if self._hurries else self._period
+            self._woken.wait(max(0.0, begun + pause - time.monotonic()))
             self._woken.clear()
+            begun = time.monotonic()
             if self._stopped.is_set():
                 return
             self.route = choose(self._mode, list(self._sites), self._observe(), self.route)
@@ -97,13 +100,13 @@ class Router:
             # The first time, clients are made. Later, a site that hangs must not delay the news of
             # the others.
             limit = DEADLINE if self._is_first else QUICK
-            patience = SOON if self._hurries else limit
-            self._is_first = False
             answers = self._asker.gather(
                 {name: partial(_record, site) for name, site in self._sites.items()},
                 limit,
-                patience,
+                limit,
+                awaited=() if self._hurries and not self._is_first else None,
             )
+            self._is_first = False
             now = time.monotonic()
             for name, answer in answers.items():
                 # For a site that is silent, or whose record is missing, the last known one counts.
@@ -112,6 +115,9 @@ class Router:
                     continue  # a read that began before the last move
                 if isinstance(answer, ControlRecord | Exception):
                     self._records[name] = before.then(answer, now)
+                    # The producer may send nothing for a minute, and see no failure of its own.
+                    if self._records[name].state == DOWN and before.state != DOWN:
+                        self._hurries_until = now + HURRY
             return RouteObservation(records=dict(self._records))
         if self._mode == "nearest":
             times = self._asker.gather(

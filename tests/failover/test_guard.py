@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import cast
@@ -145,6 +146,43 @@ def test_a_move_is_not_repeated_while_the_control_record_is_read_slowly(
             assert [each.record.epoch for each in it.guards[0].moves] == [1]
         finally:
             it.aws.hangs.set()
+
+
+def test_a_document_that_a_failing_site_does_not_return_delays_no_probe(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release = threading.Event()
+    with rig(tmp_path, rules=replace(RULES, timeout=60, look_every=600)) as it:
+        it.step(4)
+        monkeypatch.setattr(it.aws.control, "record", lambda: release.wait(60))
+        it.aws.dead = {"queue"}
+        begun = time.monotonic()
+        try:
+            it.step(3)
+            # The record is read at the second failure, and 42 s are patience enough to wait for it.
+            assert time.monotonic() - begun < 30
+        finally:
+            release.set()
+
+
+def test_nothing_is_written_to_a_site_that_has_just_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The write would take seconds, and the next probe waits for it."""
+    with rig(tmp_path) as it:
+        it.step(5)
+        only = {"gcp": it.sites["gcp"]}
+        pause.change(only, paused=True, by="a test", why="a test", at=1e9, seconds=60)
+        written: list[object] = []
+        monkeypatch.setattr(it.aws.control, "add", lambda *each: written.append(each))
+        it.aws.die()
+        it.step(2)
+        assert not written
+        assert it.guards[0].verdict("aws") == UP
+        monkeypatch.undo()
+        it.aws.live()
+        it.step(4)
+        assert it.aws.control.kept(pause.KIND.name) == it.gcp.control.kept(pause.KIND.name)
 
 
 def test_sites_become_equal_after_an_outage(tmp_path: Path) -> None:

@@ -173,6 +173,20 @@ def test_a_suspected_outage_makes_the_router_look_at_once_without_the_silent_sit
         router.stop()
 
 
+def test_a_record_that_cannot_be_read_makes_the_router_look_again_soon() -> None:
+    """A producer with a long freshness may send nothing for a minute."""
+    aws, gcp = FakeSite("aws", Unavailable("gone")), FakeSite("gcp", record(1, "aws"))
+    named: dict[str, Any] = {"aws": aws, "gcp": gcp}
+    router = Router("primary", named, lambda site: 0, period=PATIENCE)
+    try:
+        assert router.route.sites == ("aws",)
+        gcp.answer = record(2, "gcp")
+        # Without the failure, it would look after a minute.
+        eventually(lambda: router.route.sites == ("gcp",))
+    finally:
+        router.stop()
+
+
 def test_the_nearest_site_is_measured_and_left_if_unavailable(make: Callable[..., Router]) -> None:
     aws, gcp = FakeSite("aws", latency=0.08), FakeSite("gcp", latency=0.0)
     router = make("nearest", aws, gcp)
