@@ -75,6 +75,7 @@ def monitor(
         partial(machine, session.config.state),
         costing(session, sites),
         interval=interval or usual,
+        keeps_past=True,
     )
     if session.output == "jsonl":
         for snapshot in _every(watch):

@@ -223,21 +223,21 @@ def produce(
     for warning in opened.warnings:
         session.warn(warning)
     sites = session.sites(site)
+    deployed = site_resources(session.config)
     with background.alone(run):
         if opened.live:
             follow_exchange(run, opened.about.exchange or "")
-            resources = site_resources(session.config)
-            queues = {each: resources[each].queue for each in sites}
+            queues = {each: deployed[each].queue for each in sites}
             venues = session.config.state / "venues"
             check_venue(venues, queues, opened.venue, opened.about.market or "")
         thresholds = settings(session.config, "anomalies", Thresholds)
         if freshness is None:
             freshness = settings(session.config, "produce", ProduceSettings).freshness
-        deployed = site_resources(session.config)
         for each in sites:
             _warn_if_coarser(session, each, deployed[each], freshness)
         progress, waiting, seconds = _run(
-            session, run, opened, sites, route_mode, spool_limit, freshness, thresholds, stop
+            *(session, run, opened, sites, deployed, route_mode, spool_limit, freshness),
+            *(thresholds, stop),
         )
     report = opened.feed.report
     report_feed(session, report)
@@ -283,6 +283,7 @@ def _run(
     run: "Run",
     opened: "OpenedSource",
     sites: "Mapping[str, Site]",
+    deployed: "Mapping[str, Resources]",
     mode: "ProducerMode",
     spool_limit: int,
     freshness: float,
@@ -329,7 +330,7 @@ def _run(
         )
         with background.stopping(stop), _watching(session, run, opened, account, log) as watch:
             log.info("starts: %s", _about(opened))
-            finder = _finder(session, run, sites, thresholds, log)
+            finder = _finder(run, sites, deployed, thresholds, log)
             try:
                 progress = run_producer(
                     opened.source,
@@ -358,9 +359,9 @@ def _run(
 
 
 def _finder(
-    session: Session,
     run: "Run",
     sites: "Mapping[str, Site]",
+    deployed: "Mapping[str, Resources]",
     thresholds: "Thresholds",
     log: "Logger",
 ) -> "AnomalyFinder":
@@ -368,9 +369,7 @@ def _finder(
     from mcloud.producer.anomaly_finder import AnomalyFinder
     from mcloud.producer.findings import Findings
     from mcloud.producer.stored_history import StoredHistory
-    from mcloud.sites.resources import site_resources
 
-    deployed = site_resources(session.config)
     silent = frozenset(name for name in sites if not has_anomaly_function(deployed[name]))
     return AnomalyFinder(
         thresholds,

@@ -34,12 +34,11 @@ from mcloud.failover.shared_notes import valid
 from mcloud.failover.statement import GuardState
 from mcloud.observing.document import CostPart, SitePart, Unknown, document, why_missing
 from mcloud.observing.machine import Machine
+from mcloud.observing.replicated import FORGOTTEN
 from mcloud.observing.snapshot import SiteSnapshot, Snapshot
 from mcloud.producer.reported_state import ProducerState
 from mcloud.runs import Running, RunState, silence
 
-# seconds; an older heartbeat or lag is of a symbol or a pair that is no longer used
-FORGOTTEN = 86_400.0
 CERTAIN = 60.0  # maximum seconds of silence that are accepted without an answer of every site
 
 NO_VALUE = "no value is given"

@@ -11,7 +11,8 @@ from mcloud.observing.snapshot import SiteSnapshot, Snapshot
 REPORTED = 120.0  # seconds; a replicator reports its lag every ten
 STARTING = 60.0  # seconds that a new producer has until a replicator has to report
 APART = 300.0  # seconds between the newest trades of two sites that get the same ones
-FORGOTTEN = 86_400.0  # seconds; an older report is of a pair that is no longer used
+# seconds; an older heartbeat or lag is of a symbol or a pair that is no longer used
+FORGOTTEN = 86_400.0
 
 
 @dataclass(frozen=True)

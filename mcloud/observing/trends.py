@@ -19,8 +19,8 @@ class SiteMemory:
         self._series: dict[str, deque[tuple[float, float | None]]] = {
             name: deque(maxlen=KEPT) for name in ("rate", "lag", "latency", "price")
         }
-        self._counted: tuple[float, int] | None = None
-        """Time and number of the trades that were processed at the last heartbeat."""
+        self._counted: tuple[float, dict[str, int]] | None = None
+        """Time of the last heartbeat, and the number of trades of each symbol until then."""
 
     def add(self, site: SiteSnapshot) -> SiteTrends:
         """Remember the values of a snapshot, and return all that are remembered."""
@@ -39,13 +39,15 @@ class SiteMemory:
         if not beats:
             return
         newest = max(beats, key=lambda beat: beat.at)
-        trades = sum(beat.trades for beat in beats)
+        trades = {beat.symbol: beat.trades for beat in beats}
         if self._counted is not None and newest.at > self._counted[0]:
             at, before = self._counted
-            # A heartbeat that was repaired may count fewer trades.
-            self._keep("rate", newest.at, max(0.0, (trades - before) / (newest.at - at)))
+            # All trades of a symbol that is seen for the first time were not processed just now,
+            # and a heartbeat that was repaired may count fewer trades.
+            new = sum(max(0, count - before.get(symbol, count)) for symbol, count in trades.items())
+            self._keep("rate", newest.at, new / (newest.at - at))
         if self._counted is None or newest.at > self._counted[0]:
-            self._counted = (newest.at, trades)
+            self._counted = newest.at, trades
         lag = newest.at - newest.last_trade_time / 1000
         if lag < OLDEST:
             self._keep("lag", newest.at, max(0.0, lag))

@@ -35,12 +35,14 @@ class SnapshotWatch:
         costing: Costing | None = None,
         *,
         interval: float = FAST,
+        keeps_past: bool = False,
         wall: Callable[[], float] = time.time,
         clock: Callable[[], float] = time.monotonic,
         spawn: Callable[[Callable[[], None]], None] | None = None,
     ) -> None:
         """``interval`` is that of the fastest figures. The other intervals change in proportion,
-        except that those of costly parts never become shorter.
+        except that those of costly parts never become shorter. With ``keeps_past``, a snapshot has
+        the depths, trends and events of the past, which only the monitor shows.
         """
         self._sites = sites
         self._is_billed = costing is not None and costing.is_billed
@@ -53,6 +55,7 @@ class SnapshotWatch:
         }
         self._memories = {name: SiteMemory() for name in sites}
         self._log = EventLog()
+        self._keeps_past = keeps_past
         self.interval = interval
 
     @property
@@ -80,8 +83,11 @@ class SnapshotWatch:
         """Return the snapshot from the latest answers."""
         seen = self._collector.seen()
         snapshot = snapshot_of(self._sites, seen, self._wall())
+        snapshot = replace(snapshot, upkeep=self._upkeep(snapshot.sites))
+        if not self._keeps_past:
+            return snapshot
         sites = {name: self._with_past(site) for name, site in snapshot.sites.items()}
-        whole = replace(snapshot, sites=sites, upkeep=self._upkeep(sites))
+        whole = replace(snapshot, sites=sites)
         return replace(whole, events=self._log.add(whole))
 
     @property

@@ -38,8 +38,7 @@ class AnomalySender:
 
         If ``tell`` raises, the next call sends them.
         """
-        notes = self._control.kept(UNTOLD, limit=AT_ONCE)
-        told = {key: UNTOLD_ANOMALIES.decode(key, each) for key, each in notes.items()}
+        told = self._untold()
         for key, each in told.items():
             if isinstance(each, Damaged):
                 log("ERROR", "cannot read an anomaly", key=key, reason=str(each))
@@ -58,6 +57,17 @@ class AnomalySender:
         log("INFO", "checked", anomalies=len(untold))
         self._tidy()
         return untold
+
+    def _untold(self) -> dict[str, AnomalyRecord | Damaged]:
+        """Return the first notes, and further ones as long as all of them are damaged."""
+        told: dict[str, AnomalyRecord | Damaged] = {}
+        after = ""
+        while True:
+            notes = self._control.kept(UNTOLD, after, AT_ONCE)
+            told |= {key: UNTOLD_ANOMALIES.decode(key, each) for key, each in notes.items()}
+            if len(notes) < AT_ONCE or any(not isinstance(told[key], Damaged) for key in notes):
+                return told
+            after = max(notes)
 
     def _forget_until(self, until: str) -> None:
         """Delete at most ``AT_ONCE`` of the oldest anomalies.

@@ -124,9 +124,8 @@ class AnomalyFinder:
                 return
             detector = self._detectors[symbol] = SymbolDetector(symbol, self._thresholds)
             self._add(detector.take(trades))
-            if detector.first is not None:
-                self._held[symbol] = self._clock() + HELD
-                self._history.request(symbol, detector.first)
+            self._held[symbol] = self._clock() + HELD
+            self._history.request(symbol, detector.first)
         else:
             self._add(detector.take(trades))
         if detector.has_changed:

@@ -40,8 +40,8 @@ class SymbolDetector:
         """Start of the first minute that has to be judged again."""
         self._oldest = 0
         """Start of the minutes that are not forgotten."""
-        self.first: int | None = None
-        """Start of the first minute that got a trade."""
+        self.first = -1
+        """Start of the minute that got the first trade; -1 before it."""
         self.newest = -1
         """Start of the last minute that got a trade."""
         self.too_late: int | None = None
@@ -67,10 +67,10 @@ class SymbolDetector:
         return found
 
     def add_history(self, candles: Iterable[Candle]) -> None:
-        """Add stored candles of the minutes up to the first trade. They count as history, except
-        for those of the last ``OVERLAP``, which are judged.
+        """Add stored candles of the minutes up to the first trade, which has been taken. They count
+        as history, except for those of the last ``OVERLAP``, which are judged.
         """
-        first = self.newest if self.first is None else self.first
+        first = self.first
         if self.newest - first > self._late:
             return  # it would be forgotten at once
         since = min([first - OVERLAP, *self._series.starts[:1]])
@@ -93,7 +93,7 @@ class SymbolDetector:
         return found
 
     def _take(self, start: int, trades: Sequence[Trade], columns: Columns) -> list[Anomaly]:
-        if self.first is None:
+        if self.first < 0:
             self.first = start
         if start < self.newest - self._late:
             self.too_late = start if self.too_late is None else min(self.too_late, start)

@@ -160,7 +160,6 @@ def test_no_false_move_in_a_healthy_hour_with_two_slow_cores(
 ) -> None:
     """Two other processes use both cores all the time. The guard has its defaults."""
     spin = [sys.executable, "-c", "while True: pass"]
-    failures = 0
     with pair(clouds, tmp_path, "CALMUSDT", GuardSettings()) as it:
         busy = [subprocess.Popen(spin) for _ in range(2)]
         try:

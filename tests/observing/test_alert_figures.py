@@ -14,9 +14,10 @@ from mcloud.clouds.ports import Figure, Heartbeat, Lag
 from mcloud.cost.current import CostFigure
 from mcloud.documents import Damaged
 from mcloud.errors import Unavailable
-from mcloud.observing.alert_figures import FORGOTTEN, Anomalies, alert_figures
+from mcloud.observing.alert_figures import Anomalies, alert_figures
 from mcloud.observing.document import CostPart, Unknown, cost_part
 from mcloud.observing.machine import Machine
+from mcloud.observing.replicated import FORGOTTEN
 from mcloud.observing.snapshot import collect
 from mcloud.runs import Running
 from observing.sites import FIGURES, FakeSite

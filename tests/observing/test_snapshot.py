@@ -261,6 +261,7 @@ class TestWatch:
     def watch(self, fake: FakeSite, now: list[float]) -> SnapshotWatch:
         return SnapshotWatch(
             {"aws": fake},
+            keeps_past=True,
             wall=lambda: now[0],
             clock=lambda: now[0],
             spawn=lambda call: call(),

@@ -42,6 +42,20 @@ def test_figures_are_remembered_once_with_their_times() -> None:
     assert trends.price == ((AT, 61_837.5), (AT + 5, 61_837.5))
 
 
+def test_the_trades_of_a_new_symbol_make_no_rate() -> None:
+    """Its heartbeat may have been damaged until now."""
+    memory = SiteMemory()
+    memory.add(site(AT, 1_000))
+    beats = [
+        replace(BEAT, at=AT + 5, trades=1_150),
+        replace(BEAT, symbol="ETHUSDT", at=AT + 5, trades=1_000_000),
+    ]
+    memory.add(site(AT, 0, heartbeats=Observation(beats, AT + 5)))
+    later = [replace(each, at=AT + 10, trades=each.trades + 50) for each in beats]
+    trends = memory.add(site(AT, 0, heartbeats=Observation(later, AT + 10)))
+    assert trends.rate == ((AT + 5, 30.0), (AT + 10, 20.0))
+
+
 def test_a_site_that_is_down_has_a_gap_and_not_the_time_of_its_refusals() -> None:
     memory = SiteMemory()
     down = {name: Observation(at=AT, took=0.001, problem="503") for name in SERVICES}

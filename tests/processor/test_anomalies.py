@@ -82,6 +82,16 @@ def test_an_anomaly_that_could_not_be_sent_is_sent_by_the_next_call(memory: Memo
     assert memory.keys(UNTOLD) == []
 
 
+def test_damaged_notes_do_not_keep_back_the_sound_ones(memory: MemoryControl) -> None:
+    """They stay for `mcloud documents`, and have the first keys."""
+    for number in range(2 * AT_ONCE):
+        memory.keep(UNTOLD, f"0-{number:03}", {"symbol": 1})
+    find(memory, anomaly())
+    assert sender(memory).send() == [anomaly()]
+    assert sender(memory).send() == []
+    assert len(memory.keys(UNTOLD)) == 2 * AT_ONCE
+
+
 def test_a_call_that_is_killed_anywhere_loses_no_anomaly() -> None:
     mine = MemoryControl()
     find(mine, anomaly())
