@@ -7,11 +7,15 @@ all messages of that time, of all symbols.
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from operator import attrgetter
 
 from mcloud.market.envelope import MAX_TRADES, SQS_CHUNK, Malformed, Message, decode, encode
 from mcloud.market.trade import Trade
 from mcloud.producer.spool_message import Spooled
+
+TRADE = 7
+"""Bytes of a trade in a large message, from which the number of trades that fit is guessed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +53,7 @@ def combine(
     one_in: int | None = None,
     limit: int = SQS_CHUNK,
 ) -> tuple[list[Parcel], list[Spooled]]:
-    """Combine messages of the spool into as few as possible, of at most about ``limit`` bytes.
+    """Combine messages of the spool into as few as possible, of at most ``limit`` bytes.
 
     A message that cannot be combined becomes a parcel of its own: a message of another kind, or one
     whose ids overlap with those of another message of its symbol.
@@ -73,9 +77,15 @@ def combine(
             parcels.append(alone(opened.spooled))
         else:
             row.append(opened)
-    rows = symbols.values()
-    groups = [[each for row in rows for each in row]] if several_symbols else rows
-    parcels += [_parcel(part, one_in) for group in groups for part in _filled(group, limit)]
+    rows = list(symbols.values())
+    groups = [rows] if several_symbols else [[row] for row in rows]
+    most = min(limit // TRADE, MAX_TRADES)
+    parcels += [
+        parcel
+        for group in groups
+        for part in _filled(group, most)
+        for parcel in _fitting(part, one_in, limit)
+    ]
     return sorted(parcels, key=lambda parcel: parcel.parts[0].id), later
 
 
@@ -90,21 +100,42 @@ def _opened(taken: Iterable[Spooled], others: list[Parcel]) -> Iterator[_Opened]
             yield _Opened(spooled, envelope.trades)
 
 
-def _filled(group: Iterable[_Opened], limit: int) -> Iterator[list[_Opened]]:
-    """Split a group before each message that would not fit."""
+def _filled(rows: Iterable[Sequence[_Opened]], most: int) -> Iterator[list[_Opened]]:
+    """Split the messages of some symbols into parts of at most ``most`` trades.
+
+    A symbol is split only if it does not fit into a part of its own, since each of its parts writes
+    its candle. A message is not split.
+    """
     part: list[_Opened] = []
-    size = count = 0
-    for opened in group:
-        # An upper bound of the size: a long text is compressed better than its parts.
-        more = opened.spooled.message.size
-        if part and (size + more > limit or count + len(opened.trades) > MAX_TRADES):
+    room = most
+    for row in rows:
+        if part and room < _count(row) <= most:
             yield part
-            part, size, count = [], 0, 0
-        part.append(opened)
-        size += more
-        count += len(opened.trades)
+            part, room = [], most
+        for opened in row:
+            if part and room < len(opened.trades):
+                yield part
+                part, room = [], most
+            part.append(opened)
+            room -= len(opened.trades)
     if part:
         yield part
+
+
+def _fitting(opened: Sequence[_Opened], one_in: int | None, limit: int) -> Iterator[Parcel]:
+    """Yield parcels of at most ``limit`` bytes, if each message of the spool has fewer."""
+    parcel = _parcel(opened, one_in)
+    if parcel.message.size <= limit or len(opened) == 1:
+        yield parcel
+        return
+    rows = [list(row) for _, row in groupby(opened, lambda each: each.trades[0].symbol)]
+    most = max(1, _count(opened) * limit // parcel.message.size * 3 // 4)
+    for part in _filled(rows, most):
+        yield from _fitting(part, one_in, limit)
+
+
+def _count(opened: Iterable[_Opened]) -> int:
+    return sum(len(each.trades) for each in opened)
 
 
 def _parcel(opened: Sequence[_Opened], one_in: int | None) -> Parcel:

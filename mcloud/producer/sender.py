@@ -24,8 +24,11 @@ from mcloud.producer.spool import Spool
 from mcloud.producer.spool_message import Spooled
 
 REQUEST = 10  # maximum number of messages in a call of the queue: a full SQS batch
-WINDOW = 10_000  # maximum number of messages of the spool that are combined together
-WINDOW_TRADES = 200_000  # maximum number of trades in them, which take about 60 MB
+WINDOW = 50_000
+"""Maximum number of messages of the spool that are combined together. A minute of 400 symbols has
+17,000. Where it has more, each candle is written, and billed, several times."""
+WINDOW_TRADES = 400_000  # maximum number of trades in them, which take about 120 MB
+TAKEN = 2_000  # messages that are read from the spool at once, while nothing can be added to it
 GRACE = 1.3  # seconds after the end of a window, until its last trades are in the spool
 LOOK = 0.5  # seconds between two checks for messages to send, or for the end
 REFUSED_PAUSE = 30.0  # seconds until a site that refused permanently is tried again
@@ -173,7 +176,7 @@ class Sender:
         # A site that is being tried gets only one request.
         limit = WINDOW if self._breaker.state == CLOSED else REQUEST
         timeout = LOOK if until == inf else 0.0
-        taken = self._spool.take(self.site, limit, timeout, trades=WINDOW_TRADES)
+        taken = self._read(limit, timeout)
         if len(taken) == limit or sum(each.count for each in taken) >= WINDOW_TRADES:
             with self._changed:
                 self._sent_until = 0  # more messages can be sent now
@@ -188,6 +191,19 @@ class Sender:
         )
         self._spool.release(self.site, [each.id for each in later])
         return parcels
+
+    def _read(self, limit: int, timeout: float) -> list[Spooled]:
+        """Take up to ``limit`` messages, of up to about ``WINDOW_TRADES`` trades."""
+        taken: list[Spooled] = []
+        trades = 0
+        while len(taken) < limit and trades < WINDOW_TRADES:
+            count, left = min(TAKEN, limit - len(taken)), WINDOW_TRADES - trades
+            some = self._spool.take(self.site, count, 0.0 if taken else timeout, trades=left)
+            taken += some
+            trades += sum(each.count for each in some)
+            if len(some) < count:
+                break
+        return taken
 
     def _due(self) -> float | None:
         """Return the time up to which trades are sent now, in ms since 1970, or None.

@@ -4,15 +4,16 @@ from collections import Counter
 from decimal import Decimal
 from itertools import pairwise
 from math import inf
+from random import Random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mcloud.market.candle import MINUTE
-from mcloud.market.envelope import Message, decode, encode, window_end
+from mcloud.market.envelope import SQS_CHUNK, Message, decode, encode, window_end
 from mcloud.market.trade import Trade
-from mcloud.producer.parcels import combine
+from mcloud.producer.parcels import TRADE, combine
 from mcloud.producer.spool_message import Spooled
 
 START = 1_735_775_880_000  # a whole minute
@@ -85,6 +86,43 @@ def test_many_messages_are_combined_into_one() -> None:
     assert [len(each.parts) for each in per_symbol] == [2, 2, 1]
     # A function of an older release reads them.
     assert all("version" not in each.message.attributes for each in per_symbol)
+
+
+def test_a_minute_of_many_symbols_is_sent_in_few_messages_and_writes_each_candle_once() -> None:
+    """The trades of 400 symbols as they come: some in each second, of which most are few."""
+    random = Random(7)
+    taken: list[Spooled] = []
+    ids = dict.fromkeys(range(1, 401), 100)
+    for second in range(60):
+        for number in ids:
+            count = min(random.randrange(1 + 900 // number), 450)
+            if count:
+                first = ids[number]
+                of = [
+                    Trade(
+                        f"S{number}USDT",
+                        first + n,
+                        Decimal(random.randrange(10_000, 10_900)) / 100,
+                        Decimal(random.randrange(1, 9_000)) / 1000,
+                        START + 1000 * second + n,
+                        random.random() < 0.5,
+                    )
+                    for n in range(count)
+                ]
+                ids[number] += count
+                taken.append(spooled(len(taken), of))
+    parcels, later = combine(taken, until=inf, oldest=inf)
+    assert not later
+    size = sum(parcel.message.size for parcel in parcels)
+    assert max(parcel.message.size for parcel in parcels) <= SQS_CHUNK
+    assert len(parcels) <= 1.6 * size / SQS_CHUNK + 1
+    writes = Counter(
+        symbol for parcel in parcels for symbol in {each.symbol for each in held(parcel.message)}
+    )
+    trades_of = Counter(trade.symbol for each in taken for trade in held(each.message))
+    assert {symbol for symbol, count in writes.items() if count > 1} <= {
+        symbol for symbol, count in trades_of.items() if count * TRADE > SQS_CHUNK / 2
+    }
 
 
 def test_a_repeated_trade_becomes_its_own_parcel() -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from mcloud.clouds.ports import Site, Unsent
 from mcloud.errors import Contention, Refused, Throttled, Unavailable
-from mcloud.market.envelope import Message, encode, version_of
+from mcloud.market.envelope import Message, decode, encode, version_of
 from mcloud.market.trade import Trade
 from mcloud.producer import sender as sender_module
 from mcloud.producer.breaker import CLOSED, HALF_OPEN, LONGEST_PAUSE, OPEN, Breaker
@@ -580,6 +580,27 @@ def test_a_parcel_that_fails_is_tried_again_before_the_next_window(
     eventually(lambda: not sender.delivery.waiting)
     assert queue.trades == sorted(feed.trades)
     assert sender.delivery.trades == 80
+
+
+def test_a_minute_of_the_whole_market_is_one_window(spool: Spool, start: Start, feed: Feed) -> None:
+    """12,000 messages of the spool are combined, so that each candle is written once."""
+    symbols = [f"S{number}USDT" for number in range(400)]
+    at = int(feed.clock.now * 1000)
+    trades = [
+        Trade(symbol, second, Decimal(7), Decimal(1), at + 1000 * second, True)
+        for second in range(30)
+        for symbol in symbols
+    ]
+    messages = map(encode, ([trade] for trade in trades))
+    spool.append([SpoolEntry.of(each, received_at=at, sites=("aws",)) for each in messages])
+    queue = FakeQueue()
+    feed.later(60 + GRACE)
+    sender = start(queue, freshness=60.0, wall=feed.clock)
+    eventually(lambda: sender.delivery.waiting == 0)
+    envelopes = [decode(each.body, each.attributes) for each in queue.taken]
+    found = [{trade.symbol for trade in each.trades} for each in envelopes]
+    assert sum(len(each.trades) for each in envelopes) == len(trades)
+    assert sum(map(len, found)) == len(symbols)
 
 
 def test_a_site_with_an_old_function_gets_messages_of_one_symbol(
