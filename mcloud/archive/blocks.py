@@ -8,7 +8,7 @@ content, so that equal blocks of two sites are read once, and so is a block with
 import hashlib
 import time
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Collection, Hashable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
@@ -17,7 +17,7 @@ from mcloud.clouds import optimistic
 from mcloud.clouds.cache import Cache
 from mcloud.clouds.ports import Archive, StoredObject
 from mcloud.errors import Contention
-from mcloud.market.archive import HOUR, ArchiveObject, BadArchive, inflate
+from mcloud.market.archive import HOUR, ArchiveObject, BadArchive, inflate, order, parse
 from mcloud.market.block import (
     Block,
     BlockEntry,
@@ -35,7 +35,7 @@ from mcloud.market.block import (
     plain_lines,
     unpack_index,
 )
-from mcloud.market.trade import Trade
+from mcloud.market.trade import Trade, without_filled_voids
 
 SETTLED = HOUR
 """Time after the end of an hour, in ms, before which its trades are never put into a block.
@@ -86,6 +86,11 @@ def may_hold(hour: int, now: Callable[[], float] = time.time) -> bool:
 def is_settled(hour: int, now: Callable[[], float] = time.time) -> bool:
     """Return whether compaction takes the trades of an hour (its start in ms)."""
     return now() * 1000 >= hour + HOUR + SETTLED
+
+
+def settled_until(now: Callable[[], float] = time.time) -> int:
+    """Return the time in ms up to which all hours are settled."""
+    return int((now() * 1000 - SETTLED) // HOUR * HOUR)
 
 
 def tag(stored: StoredObject) -> str:
@@ -202,6 +207,48 @@ class Filled(NamedTuple):
     """Number of times that the block was written."""
     entry: BlockEntry | None
     """Description of the block; None if the store does not tell the MD5 of its content."""
+
+
+def add(archive: Archive, key: BlockKey, lines: PlainLines, trades: Collection[Trade]) -> Filled:
+    """Add trades to a block, and make sure that it holds them.
+
+    Args:
+        lines: trades by their lines.
+        trades: trades that have no plain line, and other contents of the ids in ``lines``.
+
+    Raises:
+        Contention: another process changed the block during every attempt.
+        BadArchive: the block is damaged.
+    """
+    if not trades:
+        filled = add_lines(archive, key, lines)
+        if filled is not None:
+            return filled
+    added = {*trades, *parse(b"".join(lines.values()))}
+
+    def together(held: list[Trade], body: bytes) -> list[Trade]:
+        return without_filled_voids(sorted({*held, *added}, key=order))
+
+    # The last call only checks the stored block: it changes nothing if the block is correct.
+    writes = 0
+    while rewrite(archive, key, together):
+        writes += 1
+    return Filled(writes, None)
+
+
+def add_whole(
+    archive: Archive, item: ArchiveObject, hours: Mapping[int, HourOfBlock]
+) -> Filled | None:
+    """Write a block that does not exist yet. Return None if it exists with another content.
+
+    ``hours`` is the ``Block.hours`` of the block.
+    """
+    stored, writes = archive.stat(item.key), 0
+    if stored is None:
+        writes = int(archive.put(item))
+        stored = archive.stat(item.key)
+    entry = _keep_entry(archive, stored, lambda: hours, item.body)
+    return Filled(writes, entry) if entry else None
 
 
 def add_lines(archive: Archive, key: BlockKey, lines: PlainLines) -> Filled | None:

@@ -19,7 +19,7 @@ from mcloud.archive.blocks import Filled
 from mcloud.archive.raw import Piece
 from mcloud.clouds.ports import Archive
 from mcloud.errors import Contention, Refused
-from mcloud.market.archive import BadArchive, hours_prefix, order, parse
+from mcloud.market.archive import BadArchive, hours_prefix, parse
 from mcloud.market.block import (
     BLOCK,
     BlockEntry,
@@ -29,7 +29,7 @@ from mcloud.market.block import (
     index_key,
     plain_lines,
 )
-from mcloud.market.trade import Trade, is_reserved, without_filled_voids
+from mcloud.market.trade import Trade, is_reserved
 from mcloud.workers import Workers
 
 THREADS = 16
@@ -291,26 +291,10 @@ class _Compaction:
         if not self._is_time_left():
             return None
         try:
-            return self._fill(*item)
+            key, addition = item
+            return blocks.add(self._archive, key, addition.lines, addition.trades)
         except (BadArchive, Contention, Refused) as error:
             return str(error)
-
-    def _fill(self, key: BlockKey, addition: "_Addition") -> Filled:
-        """Add trades to a block, and make sure that it holds them."""
-        if not addition.trades:
-            filled = blocks.add_lines(self._archive, key, addition.lines)
-            if filled is not None:
-                return filled
-        trades = {*addition.trades, *parse(b"".join(addition.lines.values()))}
-
-        def together(held: list[Trade], body: bytes) -> list[Trade]:
-            return without_filled_voids(sorted({*held, *trades}, key=order))
-
-        # The last call only checks the stored block: it changes nothing if the block is correct.
-        writes = 0
-        while blocks.rewrite(self._archive, key, together):
-            writes += 1
-        return Filled(writes, None)
 
 
 @dataclass

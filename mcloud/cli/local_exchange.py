@@ -48,6 +48,14 @@ def exchange(
         bool,
         typer.Option("--loop", help="Repeat the source, with ids and times that keep growing."),
     ] = False,
+    history: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DURATION",
+            help="Length of time, such as 2d, whose trades were made before the start. A simulation"
+            " then begins this long ago.",
+        ),
+    ] = None,
     wait_for_client: Annotated[
         bool, typer.Option("--wait-for-client", help="Start when a client has subscribed.")
     ] = False,
@@ -85,7 +93,8 @@ def exchange(
     """Run a Binance on this machine: streams, REST, limits, faults.
 
     It plays the trades of a recording or a simulation, and serves trades, aggregate trades, klines,
-    tickers and a derived order book to any Binance client until Ctrl-C. Symbols such as BTCUSDT.um
+    tickers, a derived order book, and the daily and monthly files of past trades to any Binance
+    client until Ctrl-C. Symbols such as BTCUSDT.um
     are USDⓈ-M futures, and symbols such as BTCUSD_PERP.cm COIN-M futures.
 
     A recording with bad lines, or one that is cut short, is played without them, and the exit code
@@ -97,7 +106,9 @@ def exchange(
     Examples:
     mcloud local exchange --source simulate --symbols BTCUSDT,ETHUSDT
     mcloud local exchange --source replay:trades.jsonl.gz --speed 10x --loop
+    mcloud local exchange --source simulate --history 2d --rate 1
     """
+    from mcloud.cli.options import length_of_time
     from mcloud.feed.feed import incomplete, joined
     from mcloud.feed.open import FeedChoice, open_feed
     from mcloud.feed.pace import parse_speed
@@ -106,8 +117,9 @@ def exchange(
     from mcloud.local.exchange.thread import LocalExchange
 
     factor = parse_speed(speed)
+    past = length_of_time("--history", history) if history else 0.0
     choices = [
-        FeedChoice(each, symbols, market=market, count=count, rate=rate, seed=seed)
+        FeedChoice(each, symbols, market=market, count=count, rate=rate, seed=seed, begins_ago=past)
         for each in source
     ]
     feeds = [open_feed(choice) for choice in choices]
@@ -128,6 +140,7 @@ def exchange(
         port=port,
         wait_for=int(wait_for_client),
         endless=loop,
+        history=past,
         limits=Limits(lifetime=lifetime),
         seed=seed,
         symbols=listed,

@@ -43,6 +43,8 @@ class FeedChoice:
     count: int | None = None
     rate: float = 30.0
     seed: int = 1
+    begins_ago: float = 0.0
+    """Seconds before now at which a simulation begins."""
 
 
 def open_feed(choice: FeedChoice) -> Feed:
@@ -57,7 +59,7 @@ def open_feed(choice: FeedChoice) -> Feed:
     return Simulate(
         symbols or [SYMBOL],
         seed=choice.seed,
-        start_time=int(time.time() * 1000),
+        start_time=int((time.time() - choice.begins_ago) * 1000),
         count=choice.count,
         rate=choice.rate,
     )

@@ -34,6 +34,7 @@ Item = TypeVar("Item")
 
 THREADS = 8
 PAGE = 1000  # maximum number of trades in one response of an exchange
+FETCHED = 50_000  # trades that are fetched before they are written
 
 Fetch = Callable[[str, int, int], list[Trade]]
 """Fetches trades from the exchange, by symbol, first id and maximum number of trades."""
@@ -341,17 +342,19 @@ class _RepairWork:
 
     def fetch(self, missing: Sequence[MissingTrades]) -> None:
         for each in missing:
+            fetched = Ids()
             try:
-                trades = self._from_exchange(each.symbol, each.ids)
-                if any(trade.time < each.since for trade in trades):
-                    raise McloudError("the exchange has different trades with these ids")
-                for name in each.sites if trades else ():
-                    ingest(trades, self._sites[name].archive, self._sites[name].candles)
+                for trades in self._from_exchange(each.symbol, each.ids):
+                    if any(trade.time < each.since for trade in trades):
+                        raise McloudError("the exchange has different trades with these ids")
+                    for name in each.sites:
+                        ingest(trades, self._sites[name].archive, self._sites[name].candles)
+                    self.done.fetched += len(trades)
+                    fetched.update(raw.ids_of(trades))
             except McloudError as error:
                 self.done.problems.append(f"{_name(each)}: {error}")
                 continue
-            self.done.fetched += len(trades)
-            lost = each.ids.minus(raw.ids_of(trades))
+            lost = each.ids.minus(fetched)
             if lost:
                 left = replace(each, ids=lost)
                 self.done.problems.append(f"the exchange does not have {_name(left)}")
@@ -433,7 +436,7 @@ class _RepairWork:
                 yield raw.read_object(site.archive, damaged.key) or []
         yield list(self._archived(damaged.symbol, damaged.start, ids))
         if self._fetch:
-            yield self._from_exchange(damaged.symbol, ids)
+            yield [each for some in self._from_exchange(damaged.symbol, ids) for each in some]
 
     def _archived(self, symbol: str, hour: int, ids: Ids) -> set[Trade]:
         """Return all trades with these ids in an hour from all archives."""
@@ -449,7 +452,8 @@ class _RepairWork:
                     found.update(each for each in trades if each.id in ids)
         return found
 
-    def _from_exchange(self, symbol: str, ids: Ids) -> list[Trade]:
+    def _from_exchange(self, symbol: str, ids: Ids) -> Iterator[list[Trade]]:
+        """Yield the trades that the exchange has, at most some ``FETCHED`` at a time."""
         assert self._fetch is not None
         found: list[Trade] = []
         for first, last in ids.runs:
@@ -459,7 +463,11 @@ class _RepairWork:
                 if not page:
                     break
                 first = page[-1].id + 1
-        return found
+                if len(found) >= FETCHED:
+                    yield found
+                    found = []
+        if found:
+            yield found
 
     def _move(self, misfiled: Finding) -> None:
         self._settlement.move(misfiled.site, misfiled.key)

@@ -92,7 +92,7 @@ class Rest:
             return _no_such(path)
         market = endpoint.market
         limit = self._limit(market)
-        if failure := self._fail(limit, now):
+        if failure := self.failure(now, limit):
             return failure
         budget = self._budgets.setdefault(
             (market, request.address), AddressBudget(self._limits, limit)
@@ -244,7 +244,12 @@ class Rest:
             raise _BadRequest(-1121, "Invalid symbol.")
         return symbol
 
-    def _fail(self, limit: int, now: float) -> RestAnswer | None:
+    def failure(self, now: float, limit: int = 0) -> RestAnswer | None:
+        """Return the answer that a fault causes, or None.
+
+        Args:
+            limit: the request weight that is allowed per minute.
+        """
         if fault := self._faults.take("rest_error", now):
             message = "An unknown error occurred while processing the request."
             return RestAnswer(fault.status or 500, {"code": -1000, "msg": message})

@@ -1,14 +1,14 @@
 """The local exchange: one port on loopback, on which a feed is traded.
 
-WebSocket and REST share the port. `websockets` reads all requests and also answers those that are
-not for a WebSocket, one per connection.
+WebSocket, REST and published files share the port. `websockets` reads all requests and also
+answers those that are not for a WebSocket, one per connection.
 """
 
 import asyncio
 import json
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import asdict
 from http import HTTPStatus
 from itertools import chain, islice
@@ -26,6 +26,8 @@ from websockets.http11 import Response
 from mcloud.errors import UsageError
 from mcloud.feed.pace import pace
 from mcloud.local.exchange.bars import SECOND
+from mcloud.local.exchange.downloads import PATH as DOWNLOADS
+from mcloud.local.exchange.downloads import Downloads, FileAnswer
 from mcloud.local.exchange.faults import Fault, Faults, Wire, parse_fault
 from mcloud.local.exchange.feeds import repeat
 from mcloud.local.exchange.ledger import TradeLedger
@@ -52,6 +54,8 @@ class ExchangeServer:
         speed: as in ``mcloud.feed.pace``; None plays as fast as the clients read.
         wait_for: streams of any kind that must be subscribed to before the playback begins.
         endless: begin again at the end, with continuing ids and times.
+        history: length of time in seconds, from the first trade on, of which the trades are made
+            before the exchange listens. They are not sent to any client.
         seed: seed of the shuffling.
         symbols: symbols that exchangeInfo lists before they trade, besides those of the first
             trades.
@@ -65,13 +69,15 @@ class ExchangeServer:
         speed: float | None,
         wait_for: int,
         endless: bool,
+        history: float,
         limits: Limits,
         seed: int,
         symbols: Collection[str],
         tls: SSLContext | None,
     ) -> None:
         played = iter(repeat(trades) if endless else trades)
-        head = list(islice(played, LOOK_AHEAD))
+        self.ledger = TradeLedger()
+        head = self._make_history(played, history) + list(islice(played, LOOK_AHEAD))
         self._trades = chain(head, played)
         self._listed = dict.fromkeys([*symbols, *(trade.symbol for trade in head)])
         self._statuses: dict[str, str] = {}
@@ -89,7 +95,6 @@ class ExchangeServer:
         self._begun = asyncio.Event()
         self.finished = False
         """Whether all trades are made and all clients have received their messages."""
-        self.ledger = TradeLedger()
         self.voids: dict[str, dict[int, str]] = defaultdict(dict)
         """By symbol and id, the reason why there is no such trade: one of ``faults.REASONS``."""
         self._tls = tls
@@ -99,6 +104,7 @@ class ExchangeServer:
         self._rest = Rest(
             self.ledger, self._faults, limits, symbols=lambda: self.statuses, clock=time.time
         )
+        self._downloads = Downloads(self.ledger, lambda: self.finished)
 
     @property
     def symbols(self) -> tuple[str, ...]:
@@ -177,6 +183,17 @@ class ExchangeServer:
             "connections": [reader.streams for reader in self._readers],
             "faults": self._faults.names(self._loop.time()),
         }
+
+    def _make_history(self, played: Iterator[Trade], seconds: float) -> list[Trade]:
+        """Make the trades of the first ``seconds``. Return the first trade after them, if any."""
+        end = 0
+        for trade in played if seconds else ():
+            end = end or trade.time + int(seconds * 1000)
+            if trade.time >= end:
+                return [trade]
+            if not trade.is_void:
+                self.ledger.add(trade)
+        return []
 
     def _listen(self, port: int) -> Server:
         return serve(
@@ -273,6 +290,11 @@ class ExchangeServer:
     ) -> Response | None:
         if request.path.startswith(CONTROL):
             return _respond(self._control(request.path))
+        if request.path.startswith(DOWNLOADS):
+            if failure := self._rest.failure(self._loop.time()):
+                return _respond(failure)
+            answer = self._downloads.answer(request.path, request.headers.get("Range", ""))
+            return _respond_file(answer)
         address = connection.remote_address[0]
         if "Upgrade" in request.headers:
             return self._refusal(connection, request.path, address)
@@ -346,5 +368,21 @@ def _respond(answer: RestAnswer) -> Response:
             **answer.headers,
         }
     )
-    status = HTTPStatus(answer.status)
+    return _response(answer.status, headers, body)
+
+
+def _respond_file(answer: FileAnswer) -> Response:
+    headers = Headers(
+        {
+            "Content-Type": "application/zip",
+            "Content-Length": str(len(answer.body)),
+            "Connection": "close",
+            **answer.headers,
+        }
+    )
+    return _response(answer.status, headers, answer.body)
+
+
+def _response(code: int, headers: Headers, body: bytes) -> Response:
+    status = HTTPStatus(code)
     return Response(status.value, status.phrase, headers, body)

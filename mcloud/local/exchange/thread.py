@@ -41,6 +41,8 @@ class LocalExchange:
         wait_for: number of streams that must be subscribed to before the playback begins: 0 begins
             at once, 2 waits for two streams.
         endless: begin again at the end, with continuing ids and times.
+        history: length of time in seconds, from the first trade on, of which the trades are made
+            before the exchange starts.
         limits: limits for clients.
         seed: seed of the shuffling by the fault ``reorder``.
         symbols: symbols that are listed in addition to those of the first trades.
@@ -56,6 +58,7 @@ class LocalExchange:
         port: int = 0,
         wait_for: int = 1,
         endless: bool = False,
+        history: float = 0.0,
         limits: Limits | None = None,
         seed: int = 1,
         symbols: Collection[str] = (),
@@ -66,6 +69,7 @@ class LocalExchange:
             speed=speed,
             wait_for=wait_for,
             endless=endless,
+            history=history,
             limits=limits or Limits(),
             seed=seed,
             symbols=symbols,
