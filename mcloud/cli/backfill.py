@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mcloud.cli.extras import require_bulk
 from mcloud.cli.options import SCOPE, YES
 from mcloud.cli.session import Session, command
 from mcloud.errors import UsageError
@@ -86,9 +87,7 @@ def backfill(
     mcloud backfill BTCUSDT,ETHUSDT.um --start 2024-08-08 --to aws --yes
     mcloud backfill BTCUSDT --start 2024-08-08 --files ~/downloads
     """
-    from mcloud.bulk import require
-
-    require("mcloud backfill")
+    require_bulk("backfill")
     from mcloud.backfill.checkpoints import identity
     from mcloud.backfill.dumps import KINDS, dumps
     from mcloud.backfill.estimate import estimate

@@ -9,6 +9,7 @@ from itertools import groupby
 from mcloud.backfill.dumps import Dump
 from mcloud.backfill.estimate import BackfillEstimate
 from mcloud.backfill.gaps import Filled
+from mcloud.backfill.libraries import FoundDump
 from mcloud.backfill.run import Outcome, Plan, Progress
 from mcloud.cost.words import usd
 from mcloud.durations import duration
@@ -21,8 +22,10 @@ NAMED = 20  # ranges of ids, rows and days that are named one by one
 def plan_lines(plan: Plan, library: str) -> list[str]:
     """Return which files are loaded."""
     size = sum(each.size for each in plan.load)
-    known = f"; {len(plan.known):,} were loaded before" if plan.known else ""
-    return [f"{len(plan.load):,} files ({_size(size)}) from {library}{known}"]
+    lines = [f"{_files(plan.load)} to load, {_size(size)}, from {library}"]
+    if plan.known:
+        lines.append(f"{_files(plan.known)} loaded before")
+    return lines
 
 
 def estimate_lines(made: BackfillEstimate) -> list[str]:
@@ -68,13 +71,13 @@ def outcome_lines(outcome: Outcome) -> list[str]:
     if not outcome.files:
         return []
     done = outcome.loaded
-    lines = [f"{outcome.files:,} files loaded: {done.trades:,} trades"]
+    lines = [f"files loaded: {outcome.files:,}, with {done.trades:,} trades"]
     for name in sorted({*done.candles, *done.blocks}):
         lines.append(
             f"{name}: {done.candles[name]:,} candles written, {done.blocks[name]:,} raw objects"
         )
     if outcome.unchecked:
-        lines.append(f"{outcome.unchecked:,} files have no published checksum and were not checked")
+        lines.append(f"files without a published checksum, not checked: {outcome.unchecked:,}")
     return lines
 
 
@@ -177,6 +180,10 @@ def _named(report: VerifyReport) -> str:
     )
     more = f" and {len(runs) - NAMED:,} more ranges" if len(runs) > NAMED else ""
     return f"{named}{more}"
+
+
+def _files(found: Sequence[FoundDump]) -> str:
+    return f"{len(found):,} file{'s' * (len(found) != 1)}"
 
 
 def _size(count: int) -> str:

@@ -1,0 +1,15 @@
+"""Commands that need an extra of the package."""
+
+from importlib.util import find_spec
+
+from mcloud.errors import UsageError
+
+BULK = ("numpy", "pyarrow")
+
+
+def require_bulk(command: str) -> None:
+    """Raise UsageError if the extra ``bulk`` is not installed."""
+    if not all(map(find_spec, BULK)):
+        raise UsageError(
+            f"`mcloud {command}` needs more packages", remedy="run `pip install 'mcloud[bulk]'`"
+        )
