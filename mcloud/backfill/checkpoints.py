@@ -1,4 +1,4 @@
-"""Which files have been loaded into which sites, so that a backfill continues where it stopped."""
+"""The files that have been loaded into each site, so that a backfill continues where it stopped."""
 
 import hashlib
 import json

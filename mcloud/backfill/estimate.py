@@ -21,7 +21,7 @@ _GIB = 1024**3
 
 
 @dataclass(frozen=True)
-class SiteCost:
+class LoadCost:
     """Cost of a backfill at a site, in dollars at list price."""
 
     once: Decimal
@@ -41,7 +41,7 @@ class BackfillEstimate:
     """Maximum number of candles."""
     seconds: float
     """Duration without the time of the downloads."""
-    sites: Mapping[str, SiteCost]
+    sites: Mapping[str, LoadCost]
 
 
 def estimate(found: Sequence[FoundDump], clouds: Mapping[str, Cloud]) -> BackfillEstimate:
@@ -66,7 +66,7 @@ def estimate(found: Sequence[FoundDump], clouds: Mapping[str, Cloud]) -> Backfil
     )
 
 
-def _cost(cloud: Cloud, trades: int, candles: int, blocks: int) -> SiteCost:
+def _cost(cloud: Cloud, trades: int, candles: int, blocks: int) -> LoadCost:
     def of(call: str, count: int) -> Decimal:
         return price(cloud, {name: each * count for name, each in units(cloud, call).items()})
 
@@ -75,7 +75,7 @@ def _cost(cloud: Cloud, trades: int, candles: int, blocks: int) -> SiteCost:
         if cloud == "aws"
         else ("firestore_gib_months", "gcs_gib_months")
     )
-    return SiteCost(
+    return LoadCost(
         once=of("write_candle", candles)
         + of("write_object", blocks)
         + of("read_object", 2 * blocks),

@@ -15,7 +15,7 @@ row, a day of the largest market, in a quarter of an hour. More are a missing fi
 
 
 @dataclass
-class Filled:
+class FilledGaps:
     """The outcome of asking the exchange for missing ids."""
 
     fetched: int = 0
@@ -28,7 +28,7 @@ def fill(
     sites: Mapping[str, Site],
     fetch: Fetch,
     tell: Callable[[str], None] = lambda words: None,
-) -> Filled:
+) -> FilledGaps:
     """Give all sites what the exchange has for the ids that they all lack.
 
     Args:
@@ -47,4 +47,4 @@ def fill(
         for symbol, count in sorted(requests.items())
         if count > MOST
     ]
-    return Filled(done.fetched, [*many, *done.problems])
+    return FilledGaps(done.fetched, [*many, *done.problems])

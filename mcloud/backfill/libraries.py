@@ -22,7 +22,7 @@ from mcloud.http import KIB, HttpAnswer, HttpLimit
 from mcloud.market.trade import SPOT, split_market
 
 PUBLIC = "https://data.binance.vision"
-"""Where Binance publishes its files."""
+"""URL at which Binance publishes its files."""
 
 SUFFIXES = (".zip", ".csv.gz", ".csv")
 PIECE = 8 * KIB * KIB  # bytes that one request fetches
@@ -291,7 +291,7 @@ def _targets(found: FoundDump, folder: Path) -> tuple[Path, Path]:
 def _parse_checksum(text: str, where: str) -> str:
     match = _CHECKSUM.fullmatch(text)
     if match is None:
-        raise Refused(f"{where} has no SHA-256 in it", remedy="report it to whoever publishes it")
+        raise Refused(f"{where} has no SHA-256 in it", remedy="report it to its publisher")
     return match[1].lower()
 
 

@@ -63,7 +63,7 @@ class Outcome:
 
 @dataclass
 class Progress:
-    """How far a backfill is."""
+    """Progress of a backfill."""
 
     files: int
     bytes: int
@@ -169,7 +169,7 @@ class Backfill:
         )
 
     def _try_to_load(self, writers: Workers, found: FoundDump) -> None:
-        """Load a file. A file that cannot be read is reported, and the others go on."""
+        """Load a file. A file that cannot be read is reported, and does not stop the others."""
         if self._stopped.is_set():
             return
         try:

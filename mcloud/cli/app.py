@@ -53,7 +53,7 @@ SECTIONS = {
         "verify": "Compare the sites; exit 3 if anything differs or is missing.",
         "resolve": "Choose between two contents that `verify` found.",
         "compact": "Move trades to large blocks of the raw archive.",
-        "backfill": "Load past trades from published files into the sites; resumable.",
+        "backfill": "Load past trades from published files; resumable.",
         "restore": "Fill a site with the data of another site; resumable.",
         "dlq": "List, show, redrive and drop dead letters.",
         "documents": "List and repair stored documents that are damaged.",

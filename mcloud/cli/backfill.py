@@ -68,7 +68,7 @@ def backfill(
     ] = False,
     yes: YES = False,
 ) -> None:
-    """Load past trades from published files into the sites; resumable.
+    """Load past trades from published files; resumable.
 
     It finds the daily and monthly files that Binance publishes, checks them against their
     checksums, and writes raw trades and candles straight to the stores of each site. They are
@@ -78,7 +78,7 @@ def backfill(
     over these days.
 
     If a day has no file, a file is damaged, or trades differ from those of a site, the command
-    goes on with the rest, says so, and exits with 3.
+    reports it, loads the rest, and exits with 3.
 
     It needs the extra `bulk`: pip install 'mcloud[bulk]'
 
@@ -139,7 +139,7 @@ def _load(
 ) -> "BackfillResult":
     """Load the files, verify the sites, and ask the exchange for missing trades."""
     from mcloud.backfill.dumps import midnight
-    from mcloud.backfill.gaps import Filled, fill
+    from mcloud.backfill.gaps import FilledGaps, fill
     from mcloud.cli.progress import waiting
     from mcloud.drawing.backfill import BackfillResult, outcome_lines, progress_words
     from mcloud.feed.binance.endpoints import API_KEY
@@ -158,7 +158,7 @@ def _load(
     window = HourWindow(midnight(first), _end_of(last))
     with waiting(session, "verifying") as tell:
         report = verify(sites, scope, window, tell=tell)
-    filled = Filled()
+    filled = FilledGaps()
     if report.of("incomplete"):
         exchange = open_history(session.config.exchange, os.environ.get(API_KEY, ""))
         with waiting(session, f"asking {exchange.name} for missing trades") as tell:

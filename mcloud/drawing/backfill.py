@@ -8,7 +8,7 @@ from itertools import groupby
 
 from mcloud.backfill.dumps import Dump
 from mcloud.backfill.estimate import BackfillEstimate
-from mcloud.backfill.gaps import Filled
+from mcloud.backfill.gaps import FilledGaps
 from mcloud.backfill.libraries import FoundDump
 from mcloud.backfill.run import Outcome, Plan, Progress
 from mcloud.cost.words import usd
@@ -20,7 +20,7 @@ NAMED = 20  # ranges of ids, rows and days that are named one by one
 
 
 def plan_lines(plan: Plan, library: str) -> list[str]:
-    """Return which files are loaded."""
+    """Return the files that are to be loaded."""
     size = sum(each.size for each in plan.load)
     lines = [f"{_files(plan.load)} to load, {_size(size)}, from {library}"]
     if plan.known:
@@ -44,7 +44,7 @@ def estimate_lines(made: BackfillEstimate) -> list[str]:
 
 
 def progress_words(progress: Progress) -> str:
-    """Return how far a backfill is."""
+    """Return the progress of a backfill."""
     elapsed = time.monotonic() - progress.begun
     words = [f"{progress.files_done:,} of {progress.files:,} files"]
     if progress.trades:
@@ -61,7 +61,7 @@ class BackfillResult:
     """What a backfill has done."""
 
     outcome: Outcome
-    filled: Filled
+    filled: FilledGaps
     report: VerifyReport
     """The sites afterwards."""
 

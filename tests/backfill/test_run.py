@@ -14,7 +14,7 @@ from replication.memory import MemorySite
 
 from mcloud.archive.compact import compact
 from mcloud.backfill.dumps import Dump, dumps
-from mcloud.backfill.gaps import Filled, fill
+from mcloud.backfill.gaps import FilledGaps, fill
 from mcloud.backfill.libraries import open_library
 from mcloud.backfill.load import Loader
 from mcloud.backfill.run import Backfill, Outcome, Plan
@@ -77,7 +77,7 @@ class Stage:
     def report(self) -> VerifyReport:
         return verify(cast(dict[str, Site], self.sites), Scope(), pause=0.0)
 
-    def fill(self, exchange: Sequence[Trade]) -> Filled:
+    def fill(self, exchange: Sequence[Trade]) -> FilledGaps:
         """Fill the gaps from an exchange that has these trades."""
 
         def fetch(symbol: str, first_id: int, count: int) -> list[Trade]:
