@@ -80,6 +80,24 @@ def halves(column: pa.Array) -> tuple[Unsigned, Integers]:
     return lower, upper
 
 
+def from_units(values: Integers, places: int) -> pa.Array:
+    """Return whole numbers in units of 10**-places, which are not negative, as a column."""
+    words = np.empty((len(values), 2), np.uint64)
+    factor = 10 ** (PLACES - places)
+    if not len(values) or int(values.max()) * factor < 2**63:
+        words[:, 0] = values * factor
+        words[:, 1] = 0
+    else:
+        # Multiply the halves of each number. The factor has less than 32 bits.
+        low, half = np.uint64(2**32 - 1), np.uint64(32)
+        unsigned = values.view(np.uint64)
+        lower = (unsigned & low) * np.uint64(factor)
+        upper = (unsigned >> half) * np.uint64(factor) + (lower >> half)
+        words[:, 0] = (upper << half) | (lower & low)
+        words[:, 1] = upper >> half
+    return pa.Array.from_buffers(NUMBER, len(values), [None, pa.py_buffer(words)])
+
+
 def has_zero(column: pa.Array) -> bool:
     """Return whether one of the numbers of a column is 0."""
     lower, upper = halves(column)

@@ -28,11 +28,11 @@ class Numbers(NamedTuple):
 
     values: Integers | None
     """The numbers in units of 10**-places; None if one of them does not fit."""
+    places: int
     lower: Unsigned
     """The lower 64 bits of the numbers in units of 10**-PLACES."""
     upper: Integers
     """Their upper 64 bits."""
-    places: int
 
     @property
     def highest(self) -> int:
@@ -80,62 +80,56 @@ class Numbers(NamedTuple):
 
     def take(self, rows: Integers) -> "Numbers":
         values = None if self.values is None else self.values[rows]
-        return Numbers(values, self.lower[rows], self.upper[rows], self.places)
+        return Numbers(values, self.places, self.lower[rows], self.upper[rows])
 
 
 def numbers(column: pa.Array) -> Numbers:
     """Return the numbers of a column of ``columns.NUMBER``; none of them is negative."""
     lower, upper = halves(column)
-    fits = not upper.any() and not (lower >> np.uint64(63)).any()
-    if fits:
-        values, places = _reduced(lower.astype(np.int64))
-        return Numbers(values, lower, upper, places)
-    reduced = _divided(lower, upper)
-    if reduced is None:
-        return Numbers(None, lower, upper, PLACES)
-    values, places = reduced
-    return Numbers(values, lower, upper, places)
+    if not upper.any() and not (lower >> np.uint64(63)).any():
+        return Numbers(*_reduced(lower.astype(np.int64), PLACES), lower, upper)
+    # Binance has 8 places. With more of them, such large numbers hardly ever fit.
+    for places in (8, 0):
+        divided = _divided(lower, upper, 10**4, (PLACES - places) // 4)
+        if divided is not None:
+            return Numbers(*_reduced(divided, places), lower, upper)
+    return Numbers(None, PLACES, lower, upper)
 
 
-def _reduced(values: Integers) -> tuple[Integers, int]:
+def _reduced(values: Integers, places: int) -> tuple[Integers, int]:
     """Return numbers in the largest power of ten that all are multiples of, and its places."""
-    zeros = _trailing_zeros(values[:_SAMPLE])
+    zeros = _trailing_zeros(values[:_SAMPLE], places)
     while zeros:
-        shorter, rest = np.divmod(values, 10**zeros)
-        if not rest.any():
-            return shorter, PLACES - zeros
-        zeros = min(zeros - 1, _trailing_zeros(values[rest != 0]))
-    return values, PLACES
+        shorter = values // 10**zeros
+        differing = values != shorter * 10**zeros
+        if not differing.any():
+            return shorter, places - zeros
+        zeros = _trailing_zeros(values[differing][:_SAMPLE], zeros - 1)
+    return values, places
 
 
-def _trailing_zeros(values: Integers) -> int:
-    zeros = PLACES
+def _trailing_zeros(values: Integers, most: int) -> int:
+    zeros = most
     while zeros and (values % 10**zeros).any():
         zeros -= 1
     return zeros
 
 
-def _divided(lower: Unsigned, upper: Integers) -> tuple[Integers, int] | None:
-    """Return numbers above 63 bits in a unit in which they fit into 63 bits, and its places; None
-    if there is none."""
-    found = None
-    places = PLACES
-    limbs = [
-        each for word in (upper.view(np.uint64), lower) for each in (word >> _SHIFT, word & _LOW)
-    ]
-    while places:
+def _divided(lower: Unsigned, upper: Integers, by: int, times: int) -> Integers | None:
+    """Divide numbers that do not fit into 63 bits; None if they do not fit then, or have a rest."""
+    words = upper.view(np.uint64), lower
+    limbs = [limb for word in words for limb in (word >> _SHIFT, word & _LOW)]
+    for _ in range(times):
         rest = np.zeros(len(lower), np.uint64)
-        shorter = []
-        for limb in limbs:
-            digit, rest = np.divmod((rest << _SHIFT) | limb, np.uint64(10))
-            shorter.append(digit)
+        for n, limb in enumerate(limbs):
+            whole = (rest << _SHIFT) | limb
+            limbs[n] = whole // np.uint64(by)
+            rest = whole - limbs[n] * np.uint64(by)
         if rest.any():
-            break
-        limbs = shorter
-        places -= 1
-        if not (limbs[0].any() or limbs[1].any() or (limbs[2] >> np.uint64(31)).any()):
-            found = ((limbs[2] << _SHIFT) | limbs[3]).astype(np.int64), places
-    return found
+            return None
+    if limbs[0].any() or limbs[1].any() or (limbs[2] >> np.uint64(31)).any():
+        return None
+    return ((limbs[2] << _SHIFT) | limbs[3]).view(np.int64)
 
 
 def products(ones: list[Unsigned], others: list[Unsigned]) -> list[Unsigned]:

@@ -19,15 +19,18 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 
+from mcloud.bulk import digits
 from mcloud.bulk.columns import (
     NUMBER,
     SCHEMA,
     Integers,
     from_arrays,
     from_trades,
+    from_units,
     has_zero,
     integers,
 )
+from mcloud.bulk.digits import usual_rows
 from mcloud.bulk.plain import count_line_feeds, numbers_are_plain
 from mcloud.feed.csv_dump import Table
 from mcloud.feed.feed import EXAMPLES, BadLine, FeedReport
@@ -162,11 +165,13 @@ def _mapped(
 def _parse(content: CsvContent, chunk: Chunk) -> _Parsed:
     text = chunk.text
     if content.header and text.startswith(content.header):
-        text = text[len(content.header) :].lstrip(b"\r")
-        if not text.startswith(b"\n"):  # another line that begins like the header
-            text = chunk.text
+        line, _, others = text.partition(b"\n")
+        text = others if line.rstrip(b"\r") == content.header else text
     if b"\r" in text:
         text = text.replace(b"\r\n", b"\n")
+    batch = _usual(content.table, text)
+    if batch is not None:
+        return _Parsed(batch, 0, [])
     if _is_unambiguous(text):
         batch = _read(content.table, text)
         if batch is not None:
@@ -174,10 +179,24 @@ def _parse(content: CsvContent, chunk: Chunk) -> _Parsed:
     return _parse_lines(content, chunk)
 
 
+def _usual(table: Table, text: bytes) -> pa.RecordBatch | None:
+    """Return the rows of a text if it is as Binance writes it."""
+    if not text.isascii():
+        return None
+    rows = usual_rows(text, table.columns, table.time_column)
+    if rows is None or not rows.price.all():
+        return None
+    milliseconds = _milliseconds(rows.times)
+    if milliseconds is None:
+        return None
+    price, quantity = (from_units(each, digits.PLACES) for each in (rows.price, rows.quantity))
+    return from_arrays(rows.ids, price, quantity, milliseconds, pa.array(rows.makers))
+
+
 def _is_unambiguous(text: bytes) -> bool:
     """Return whether Arrow reads the fields of a text as ``csv_dump`` does, or not at all."""
-    # Arrow ignores spaces and tabs around a number.
-    refused = b" ", b"\t", b"+", b"-", b"E", b"x", b"X", b"\0"
+    # Arrow ignores spaces and tabs around a number, and a lone carriage return ends a line.
+    refused = b" ", b"\t", b"\r", b"+", b"-", b"E", b"x", b"X", b"\0"
     if not text.isascii() or any(sign in text for sign in refused):
         return False
     return numbers_are_plain(text)
@@ -218,8 +237,7 @@ def _read(table: Table, text: bytes) -> pa.RecordBatch | None:
 def _columns(table: Table) -> tuple[list[str], dict[str, pa.DataType]]:
     """Return the names of the columns, those that are needed as in the schema, and their types."""
     names = ["id", "price", "quantity", *(f"unused {n}" for n in range(3, table.columns))]
-    time = 5 if table.is_aggregated else 4
-    names[time : time + 2] = "time", "maker"
+    names[table.time_column : table.time_column + 2] = "time", "maker"
     types = {field.name: field.type for field in SCHEMA}
     return names, types | {"price": pa.string(), "quantity": pa.string()}
 
@@ -273,8 +291,8 @@ def _pattern(table: Table) -> re.Pattern[bytes]:
     unused = rb"[!-+\--~]*"
     columns = [unused] * table.columns
     columns[:3] = rb"[0-9]{1,18}", rb"(?=[0-9.]*[1-9])" + number, number
-    time = 5 if table.is_aggregated else 4
     # from the year 2011 on, in ms or microseconds
+    time = table.time_column
     columns[time] = rb"(?:1[3-9]|[2-9][0-9])[0-9]{11}(?:[0-9]{3})?"
     columns[time + 1] = b"|".join(each.encode() for each in (*_TRUE, *_FALSE))
     columns[time + 1] = rb"(?:" + columns[time + 1] + rb")"

@@ -163,7 +163,7 @@ def _texts(column: pa.Array) -> pa.Array:
     """Return the canonical texts of a column of numbers."""
     if not len(column):
         return pa.array([], pa.string())
-    values, _, _, places = numbers(column)
+    values, places, _, _ = numbers(column)
     if values is None:
         return pa.array(list(map(to_text, column.to_pylist())), pa.string())
     if not places:

@@ -42,6 +42,15 @@ class Table:
     """Whether the rows are aggregate trades. Their ids are dense as well."""
     is_future: bool
 
+    @property
+    def time_column(self) -> int:
+        """Index of the column with the time; the next one has is_buyer_maker.
+
+        In the columns before it, an aggregate has its first and last id, and a trade the product of
+        price and quantity.
+        """
+        return 5 if self.is_aggregated else 4
+
     def market(self, name: str) -> str:
         """Return the market of the symbol with this name, one of ``trade.MARKETS``."""
         return market_of_future(name) if self.is_future else SPOT
@@ -61,9 +70,7 @@ class Table:
         if len(columns) != self.columns:
             raise BadTrade(f"{self.columns} columns expected, not {len(columns)}")
         id_, price, quantity = columns[:3]
-        # In these columns an aggregate has its first and last id, and a trade the product of price
-        # and quantity.
-        time, maker = columns[5:7] if self.is_aggregated else columns[4:6]
+        time, maker = columns[self.time_column : self.time_column + 2]
         is_maker = _TRUTH.get(maker.lower())
         if is_maker is None:
             raise BadTrade(f"is_buyer_maker is not true or false: {maker!r:.60}")

@@ -109,17 +109,28 @@ class Lines:
         overlong = False
         self._passed = 0
         with self._open() as (stream, position):
-            while data := self._gather(stream, size):
+            while parts := self._gather(stream, size):
                 if number == 0 and not rest:
-                    data = data.removeprefix(_BOM)
-                self._passed = self._passed + len(data) if position is None else position()
-                if overlong:
-                    data = data[data.find(b"\n") + 1 :] if b"\n" in data else b""
-                    overlong = not data
-                end = data.rfind(b"\n") + 1
-                text, rest = rest + data[:end], data[end:] if end else rest + data
-                if not end:
-                    text = b""
+                    parts[0] = parts[0].removeprefix(_BOM)
+                self._passed += sum(map(len, parts))
+                if position is not None:
+                    self._passed = position()
+                while overlong and parts:
+                    _, newline, parts[0] = parts[0].partition(b"\n")
+                    overlong = not newline
+                    if overlong:
+                        parts.pop(0)
+                if not parts:
+                    continue
+                # Each part is copied once.
+                end = parts[-1].rfind(b"\n") + 1
+                if end:
+                    after, parts[-1] = parts[-1][end:], parts[-1][:end]
+                    text, rest = b"".join((rest, *parts)), after
+                else:
+                    whole = b"".join((rest, *parts))
+                    end = whole.rfind(b"\n") + 1
+                    text, rest = whole[:end], whole[end:]
                 if text:
                     yield Chunk(number + 1, text, is_cut=False)
                     number += count_lines(text)
@@ -132,13 +143,13 @@ class Lines:
         if rest:
             yield Chunk(number + 1, rest, is_cut=self.truncated is not None)
 
-    def _gather(self, stream: _Stream, size: int) -> bytes:
-        """Return about ``size`` bytes, fewer at the end, and none behind it."""
+    def _gather(self, stream: _Stream, size: int) -> list[bytes]:
+        """Return about ``size`` bytes in parts, fewer at the end, and none behind it."""
         parts: list[bytes] = []
         while size > 0 and not self._damage and (part := self._read(stream)):
             parts.append(part)
             size -= len(part)
-        return b"".join(parts)
+        return parts
 
     def _read(self, stream: _Stream) -> bytes:
         # read1 is used, because a longer read would lose its data when it reaches the damage.

@@ -182,6 +182,32 @@ def test_a_file_has_the_trades_and_the_report_of_a_replay(
         assert in_columns(path) == one_by_one(path)
 
 
+PIECES = [
+    *(b"", b"\n", b"\r", b",", b".", b"0", b"00000000", b"9", b"123456789", b"-", b"+", b" ", b"e"),
+    *(b"E-5", b"t", b"true", b"/", b":", b"\0", b"\xff", b"x", "١".encode(), b"\r\n", b"\n\n"),
+]
+
+
+@given(st.sampled_from(list(HEADERS)), st.data())
+@settings(max_examples=600, deadline=None)
+def test_a_changed_byte_is_read_as_the_replay_reads_it(
+    folder: Path, kind: str, data: st.DataObject
+) -> None:
+    between = b"9.50000000," * (2 if "agg" in kind else 1)
+    end = b",true\n" if kind.startswith("spot") else b"\n"
+    text = b"".join(
+        b"%d,61837.63000000,0.00299000,%s17231611800%02d,%s%s"
+        % (95 + n, between, n, (b"true", b"False")[n % 2], end)
+        for n in range(9)
+    )
+    at = data.draw(st.integers(0, len(text)))
+    cut = at + data.draw(st.sampled_from([0, 0, 1, 1, 2, 5, 8, 9]))
+    changed = text[:at] + data.draw(st.sampled_from([*PIECES, text[at:cut] * 2])) + text[cut:]
+    path = folder / NAMES[kind]
+    path.write_bytes(changed)
+    assert in_columns(path) == one_by_one(path)
+
+
 @given(files(), st.sampled_from(["gzip", "members", "zip"]), st.data())
 @settings(max_examples=200, deadline=None)
 def test_a_damaged_file_has_the_trades_and_the_report_of_a_replay(
@@ -268,3 +294,27 @@ def test_a_recording_is_refused(folder: Path) -> None:
     path.write_text('{"s":"BTCUSDT","t":1,"p":"2","q":"3","T":1723161255342,"m":true}\n')
     with pytest.raises(UsageError, match="holds JSON lines"):
         CsvFile(path)
+
+
+@pytest.mark.parametrize("kind", HEADERS)
+@pytest.mark.parametrize("time", [b"1723161180000", b"1723161180000123"])
+@pytest.mark.parametrize(
+    ("price", "quantity"),
+    [
+        (b"61837.63000000", b"0.00299000"),
+        (b"61837.6", b"12"),
+        (b"0.5", b"1234567890.12345678"),
+        (b"104823", b"0.0"),
+    ],
+)
+def test_a_usual_file_needs_no_general_parser(
+    folder: Path, kind: str, time: bytes, price: bytes, quantity: bytes
+) -> None:
+    between = [b"9.5"] * (2 if "agg" in kind else 1)
+    after = [b"true"] if kind.startswith("spot") else []
+    row = [b"%d", price, quantity, *between, time, b"false", *after]
+    text = b"".join(b",".join(row) % n + b"\n" for n in range(95, 2_000))
+    path = folder / NAMES[kind]
+    path.write_bytes(HEADERS[kind] + b"\r\n" + text)
+    with patch.object(read_csv, "_is_unambiguous", None):
+        assert in_columns(path) == one_by_one(path)
