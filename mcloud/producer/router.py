@@ -81,7 +81,8 @@ class Router:
     def _run(self) -> None:
         begun = time.monotonic()
         while True:
-            pause = min(SOON, self._period) if self._hurries else self._period
+            is_soon = self._hurries or bool(self._asker.waiting)
+            pause = min(SOON, self._period) if is_soon else self._period
             self._woken.wait(max(0.0, begun + pause - time.monotonic()))
             self._woken.clear()
             begun = time.monotonic()
@@ -99,14 +100,17 @@ class Router:
         if self._mode == "primary":
             # The first time, clients are made. Later, a site that hangs must not delay the news of
             # the others.
-            limit = DEADLINE if self._is_first else QUICK
+            is_first, self._is_first = self._is_first, False
+            limit = DEADLINE if is_first else QUICK
+            # An answer counts at once, and not after the last one. Nothing new is read before that,
+            # except in a hurry.
+            is_rest = bool(self._asker.waiting) and not self._hurries
             answers = self._asker.gather(
-                {name: partial(_record, site) for name, site in self._sites.items()},
+                {} if is_rest else {n: partial(_record, site) for n, site in self._sites.items()},
                 limit,
                 limit,
-                awaited=() if self._hurries and not self._is_first else None,
+                awaited=None if is_first else (),
             )
-            self._is_first = False
             now = time.monotonic()
             for name, answer in answers.items():
                 # For a site that is silent, or whose record is missing, the last known one counts.

@@ -187,6 +187,35 @@ def test_a_record_that_cannot_be_read_makes_the_router_look_again_soon() -> None
         router.stop()
 
 
+def test_a_record_counts_before_a_slow_site_has_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "QUICK", PATIENCE)  # the slow site is not late in this test
+    release, is_slow = threading.Event(), threading.Event()
+
+    class Slow(FakeSite):
+        def record(self) -> ControlRecord | None:
+            self.looks += 1
+            if is_slow.is_set():
+                release.wait(PATIENCE)
+            return record(1, "aws")
+
+    aws, gcp = Slow("aws"), FakeSite("gcp", record(1, "aws"))
+    named: dict[str, Any] = {"aws": aws, "gcp": gcp}
+    followed: list[tuple[str, ...]] = []
+    router = Router(
+        "primary", named, lambda site: 0, follow=lambda r: followed.append(r.sites), period=0.5
+    )
+    try:
+        is_slow.set()
+        gcp.answer = record(2, "gcp")
+        looks = aws.looks
+        eventually(lambda: ("gcp",) in followed)
+        # It does not ask the slow site again meanwhile.
+        assert aws.looks <= looks + 1
+    finally:
+        release.set()
+        router.stop()
+
+
 def test_the_nearest_site_is_measured_and_left_if_unavailable(make: Callable[..., Router]) -> None:
     aws, gcp = FakeSite("aws", latency=0.08), FakeSite("gcp", latency=0.0)
     router = make("nearest", aws, gcp)
