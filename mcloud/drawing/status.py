@@ -13,7 +13,6 @@ from mcloud.clouds.observation import Observation
 from mcloud.drawing.band import canaries, leading, money, watching
 from mcloud.drawing.figures import Cell, rows
 from mcloud.drawing.lines import INDENT, verdict_line
-from mcloud.drawing.ps import listing
 from mcloud.observing.machine import Machine
 from mcloud.observing.notes import notes
 from mcloud.observing.problems import Problem, causes, problems
@@ -47,6 +46,9 @@ def everything(snapshot: Snapshot, advice: Callable[[str], str] = str) -> Render
         parts.append(money(snapshot))
     machine = (snapshot.machine.value or Machine()).recent(snapshot.at)
     if any(machine.by_kind.values()):
+        # The lists of all kinds of processes load what `status` without -v does not need.
+        from mcloud.drawing.ps import listing
+
         parts += ["", listing(machine, snapshot.at)]
     return Group(*parts)
 

@@ -4,15 +4,17 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from mcloud.documents import OMITTED, OTHER_TEXTS, Count, Seconds, Time
 from mcloud.feed.feed import SourceSummary
 from mcloud.producer.cursor import Hole
-from mcloud.producer.produce import ProducerProgress
 from mcloud.producer.route import ProducerMode, Route
 from mcloud.producer.sender import SiteDelivery
 from mcloud.runs import RunState
+
+if TYPE_CHECKING:  # every command that shows processes reads these states
+    from mcloud.producer.produce import ProducerProgress
 
 DAY = 86_400.0  # seconds
 RATE = 0.3  # weight of the newest second in the rate
@@ -117,7 +119,7 @@ class ReportedState:
         return self._sent.get(site, 0)
 
     def state(
-        self, progress: ProducerProgress, source: SourceSummary | None = None
+        self, progress: "ProducerProgress", source: SourceSummary | None = None
     ) -> ProducerState:
         """Return the state; call it about once a second."""
         now = self._wall()
@@ -156,7 +158,7 @@ class ReportedState:
             sent={name: self.sent_this_month(name) for name in progress.sites},
         )
 
-    def _measure(self, progress: ProducerProgress) -> None:
+    def _measure(self, progress: "ProducerProgress") -> None:
         then, read = self._seen
         now = self._clock()
         if now > then:

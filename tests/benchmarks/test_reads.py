@@ -47,6 +47,9 @@ def mcloud(tmp_path_factory: pytest.TempPathFactory, recordings: Path) -> Iterat
     aws, gcp, storage, function = children.free_ports(4)
     control.up(Options(str(home), aws, gcp, storage, function, owner=os.getpid()))
     terminal = Terminal(tmp_path_factory.mktemp("folder"), state)
+    # Compiled once, like an installed program: to compile the SDKs takes longer than a command.
+    terminal.environment["PYTHONPYCACHEPREFIX"] = str(tmp_path_factory.mktemp("compiled"))
+    terminal.environment.pop("PYTHONDONTWRITEBYTECODE", None)
     try:
         trades = recordings / "spot-btcusdt-trades-20240808.jsonl.gz"
         made = terminal.run("produce", "--source", f"replay:{trades}", "--speed", "max")
