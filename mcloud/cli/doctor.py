@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from mcloud.cli.options import WAIT
 from mcloud.cli.session import Session, command
 
 
@@ -25,10 +26,12 @@ def doctor(
             " or replicator. Default: operator, or deployer before the first deployment.",
         ),
     ] = None,
+    wait: WAIT = False,
 ) -> None:
     """Check everything that mcloud needs; exit 3 on a problem.
 
-    Each problem is shown with its cause and its remedy.
+    Each problem is shown with its cause and its remedy. A site is down if none of its services
+    answers within two seconds; its other checks are then left out.
 
     Examples:
     mcloud doctor
@@ -45,7 +48,7 @@ def doctor(
         raise unknown("role", role, COMPONENTS)
     config = session.config
     with waiting(session, "running the checks"):
-        checks = examine(config, site, role, session.runs().producers)
+        checks = examine(config, site, role, session.runs().producers, wait=wait)
     is_wrong = any(check.state == FAULT for check in checks)
     if session.output == "json":
         session.print_json(

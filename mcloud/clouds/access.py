@@ -56,6 +56,10 @@ class Target:
 class Access(Protocol):
     """Checks of the credentials and permissions for one site."""
 
+    def prepare(self) -> None:
+        """Load what ``clock`` and ``reach`` need, which may take longer than their requests."""
+        ...
+
     def identity(self) -> str:
         """Return the identity of the credentials, as the cloud names it.
 

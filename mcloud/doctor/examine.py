@@ -22,12 +22,17 @@ def examine(
     wanted: str | None,
     role: str | None,
     producers: Sequence[Running[ProducerState]],
+    *,
+    wait: bool = False,
 ) -> list[DoctorCheck]:
     """Check this machine and the sites of a comma-separated list, or all, at the same time.
+
+    With ``wait``, slow services have as long as the other checks.
 
     Raises:
         UsageError: there is no such site.
     """
+    patience = site.STAGE if wait else site.PATIENCE
     calls: dict[str, Callable[[], list[DoctorCheck]]] = {
         "": partial(machine.look_at, config, producers)
     }
@@ -39,10 +44,10 @@ def examine(
             resources = {}  # the check of the embedded clouds reports this
         for name in chosen:
             if name in resources:
-                calls[name] = partial(site.look_at_embedded, name, resources[name])
+                calls[name] = partial(site.look_at_embedded, name, resources[name], patience)
     else:
         for name in configuration.select(config.sites, wanted):
-            calls[name] = partial(site.look_at, config, config.sites[name], role)
+            calls[name] = partial(site.look_at, config, config.sites[name], role, patience)
     checks: list[DoctorCheck] = []
     for name, answer in gather(calls, DEADLINE).items():
         if isinstance(answer, Exception):

@@ -18,20 +18,24 @@ from mcloud.clouds.factory import open_access, open_site
 from mcloud.clouds.ports import SERVICES, Probe, Site, SiteService
 from mcloud.clouds.resources import Resources
 from mcloud.config import Config, SiteConfig
-from mcloud.doctor.check import CREDENTIALS, DoctorCheck, Look, from_error, take
+from mcloud.doctor.check import CREDENTIALS, DoctorCheck, Look, from_error, take, take_if_up
 from mcloud.errors import ConfigError, McloudError
 from mcloud.infra.deployed_code import deployed_code
 from mcloud.sites.resources import known_settings, site_resources
 
 STAGE = 12.0  # seconds for the credentials, and again for the checks that use them
+PATIENCE = 2.0  # seconds for a service, unless the command waits for slow sites
 
 # Signatures are refused if the clock is off by 5 minutes, and tokens at about the same.
 CLOCK_FAULT, CLOCK_WARNING = 240.0, 5.0  # seconds
 _NTP = "set the clock by NTP, for example with `timedatectl set-ntp true`"
 
 
-def look_at(config: Config, site: SiteConfig, role: str | None) -> list[DoctorCheck]:
-    """Return every check of a site of a profile on real clouds, within twice STAGE seconds.
+def look_at(
+    config: Config, site: SiteConfig, role: str | None, patience: float = PATIENCE
+) -> list[DoctorCheck]:
+    """Return every check of a site of a profile on real clouds, within twice STAGE seconds, or
+    about ``patience`` seconds if the site does not answer.
 
     ``role`` is the one of COMPONENTS whose permissions the credentials need. The default is the
     operator, or the deployer before a deployment.
@@ -42,7 +46,7 @@ def look_at(config: Config, site: SiteConfig, role: str | None) -> list[DoctorCh
     ]
     known = {key: each.value for key, each in known_settings(config, site).items()}
     if resources and (known.get("endpoint_url") or known.get("pubsub_endpoint")):
-        return checks + look_at_embedded(site.name, resources)
+        return checks + look_at_embedded(site.name, resources, patience)
     if site.cloud == "gcp" and not known.get("project"):
         remedy = f'set project = "…" in [profiles.{config.profile}.sites.{site.name}]'
         return [*checks, DoctorCheck("project", site.name, FAULT, "the project is missing", remedy)]
@@ -50,13 +54,12 @@ def look_at(config: Config, site: SiteConfig, role: str | None) -> list[DoctorCh
         site.cloud,
         Target(site.stack, known["region"], known.get("project", ""), resources, site.variables),
     )
-    first: dict[str, Look] = {
-        CREDENTIALS: lambda: AccessFinding(OK, access.identity()),
-        "clock": partial(_clock, access),
-    }
+    access.prepare()
+    identity: dict[str, Look] = {CREDENTIALS: lambda: AccessFinding(OK, access.identity())}
+    signs: dict[str, Look] = {"clock": partial(_clock, access)}
     if resources is None:
-        first |= {service: partial(_reach, access, service) for service in SERVICES}
-    checks += take(site.name, first, STAGE)
+        signs |= {service: partial(_reach, access, service) for service in SERVICES}
+    checks += take_if_up(site.name, signs, patience, identity, STAGE)
     needed = role or ("operator" if resources else "deployer")
     # Without a stack, there are no resources that the other roles could need permissions for.
     components = COMPONENTS if resources else ("deployer", "planner")
@@ -68,18 +71,21 @@ def look_at(config: Config, site: SiteConfig, role: str | None) -> list[DoctorCh
         subjects = [*second, *(SERVICES if resources else ())]
         unasked = "not checked: it needs credentials"
         return checks + [DoctorCheck(subject, site.name, UNKNOWN, unasked) for subject in subjects]
-    if resources:
-        opened = open_site(site.name, resources)
-        second |= _services(opened) | {"functions' code": partial(code_finding, opened)}
-    return checks + take(site.name, second, STAGE)
+    if resources is None:
+        return checks + take(site.name, second, STAGE)
+    opened = open_site(site.name, resources)
+    second["functions' code"] = partial(code_finding, opened)
+    return checks + take_if_up(site.name, _services(opened), patience, second, STAGE)
 
 
-def look_at_embedded(name: str, resources: Resources) -> list[DoctorCheck]:
+def look_at_embedded(
+    name: str, resources: Resources, patience: float = PATIENCE
+) -> list[DoctorCheck]:
     """Return the checks of an embedded site, which accepts any credentials and refuses nobody."""
     site = open_site(name, resources)
     access = open_access(site.cloud, Target("mcloud", resources.region, resources=resources))
     clock: dict[str, Look] = {"clock": partial(_clock, access)}
-    return take(name, clock | _services(site), STAGE)
+    return take_if_up(name, _services(site), patience, clock, STAGE)
 
 
 def clock_finding(ahead: float, error: float) -> AccessFinding:

@@ -3,7 +3,7 @@ import threading
 import pytest
 
 from mcloud.clouds.access import FAULT, OK, UNKNOWN, WARNING, AccessFinding
-from mcloud.doctor.check import take
+from mcloud.doctor.check import take, take_if_up
 from mcloud.doctor.site import clock_finding
 from mcloud.errors import Refused, Unavailable
 
@@ -34,11 +34,57 @@ def test_a_check_that_hangs_or_fails_does_not_hide_the_others() -> None:
     found = {check.subject: (check.state, check.finding, check.remedy) for check in checks}
     assert found["queue"][:2] == (FAULT, "no answer within 2 s")
     assert found["clock"] == (UNKNOWN, "it is away", "")
-    assert found["candles"] == (FAULT, "it is away", "")
+    assert found["candles"][:2] == (FAULT, "it is away")
+    assert "check the network" in found["candles"][2]
     assert found["credentials"] == (FAULT, "expired", "sign in")
     assert found["billing"][:2] == (UNKNOWN, "KeyError: 'bug'")
     assert found["archive"] == (OK, "up", "")
     assert {check.site for check in checks} == {"aws"}
+
+
+def test_the_other_checks_of_a_site_that_is_down_are_not_awaited() -> None:
+    released = threading.Event()
+
+    def hang() -> AccessFinding:
+        released.wait(60)
+        return AccessFinding(OK, "late")
+
+    try:
+        looks = {"credentials": hang, "clock": hang}
+        checks = take_if_up("aws", {"queue": hang, "candles": hang}, 0.5, looks, 60)
+    finally:
+        released.set()
+    found = {check.subject: (check.state, check.finding) for check in checks}
+    assert found == {
+        "credentials": (FAULT, "not checked: the site does not answer"),
+        "clock": (UNKNOWN, "not checked: the site does not answer"),
+        "queue": (FAULT, "no answer within 0.5 s"),
+        "candles": (FAULT, "no answer within 0.5 s"),
+    }
+    assert all(check.remedy for check in checks if check.state == FAULT)
+
+
+def test_one_service_that_hangs_cuts_no_other_check_off() -> None:
+    released, is_late = threading.Event(), threading.Event()
+
+    def hang() -> AccessFinding:
+        released.wait(60)
+        return AccessFinding(OK, "late")
+
+    def slow() -> AccessFinding:
+        is_late.wait(1)  # longer than the patience with the services
+        return AccessFinding(OK, "allowed")
+
+    try:
+        signs = {"queue": hang, "candles": lambda: AccessFinding(OK, "up")}
+        checks = take_if_up("aws", signs, 0.3, {"may operator": slow}, 60)
+    finally:
+        released.set()
+    assert {check.subject: check.state for check in checks} == {
+        "may operator": OK,
+        "queue": FAULT,
+        "candles": OK,
+    }
 
 
 @pytest.mark.parametrize(

@@ -41,6 +41,9 @@ class AwsAccess:
         self._target = target
         self._endpoint_url = target.resources.endpoint_url if target.resources else ""
 
+    def prepare(self) -> None:
+        self._client("sts")
+
     def identity(self) -> str:
         return str(self._caller()["Arn"])
 

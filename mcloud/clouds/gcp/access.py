@@ -89,6 +89,9 @@ class GcpAccess:
         self._target = target
         self._root = root
 
+    def prepare(self) -> None:
+        pass  # they need no library of Google
+
     def identity(self) -> str:
         with translated("Google"):
             self._session.refresh()
