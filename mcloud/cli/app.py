@@ -47,6 +47,7 @@ SECTIONS = {
     },
     "Data": {
         "candles": "Read the candles of a symbol.",
+        "export": "Write candles or trades as Parquet or CSV files.",
         "trace": "Show where a trade went and when; exit 3 if nowhere.",
         "anomalies": "List price jumps, volume spikes and price drifts.",
         "replicate": "Copy data between the sites, in every direction.",

@@ -9,11 +9,14 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from buckets import bucket_url
+from pyarrow.fs import FileSystem
 
 from mcloud.backfill.dumps import Dump
 from mcloud.backfill.libraries import PIECE, FoundDump, check, open_library
 from mcloud.errors import Refused, Throttled, Unavailable, UsageError
 from mcloud.local.exchange.thread import LocalExchange
+from mcloud.local.state import State
 
 from .files import publish, trades_of_day
 
@@ -110,8 +113,17 @@ def test_a_folder_may_have_the_layout_of_binance_or_none(tmp_path: Path) -> None
     assert open_library(str(tmp_path / "a")).find(future) is None
 
 
-def test_a_bucket_is_read_like_a_server(tmp_path: Path, embedded_bucket: str) -> None:
-    found, path = fetch(embedded_bucket, tmp_path)
+@pytest.mark.parametrize("cloud", ["aws", "gcp"])
+def test_a_bucket_is_read_like_a_server(
+    tmp_path: Path, embedded: State, cloud: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = bucket_url(embedded, cloud, "published", monkeypatch)
+    made = publish(tmp_path / "made", DUMP.name, TRADES)
+    files, root = FileSystem.from_uri(url)
+    for each in (made, made.with_name(f"{made.name}.CHECKSUM")):
+        with files.open_output_stream(f"{root}/{each.name}") as file:
+            file.write(each.read_bytes())
+    found, path = fetch(url, tmp_path)
     check(found, path)
     assert found.checksum is not None
 
