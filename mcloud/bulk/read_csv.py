@@ -92,7 +92,7 @@ class CsvFile:
 
     @property
     def report(self) -> FeedReport:
-        """What has been read so far, as ``Replay.report`` describes it."""
+        """Description of the lines that were read so far; see ``Replay.report``."""
         return FeedReport(
             trades=self._trades,
             bad=self._bad,

@@ -85,7 +85,7 @@ def open_replays(
 
 
 class CsvContent(NamedTuple):
-    """What a CSV file holds, as its first lines and its name show it."""
+    """The content of a CSV file, as its first lines and its name show it."""
 
     symbol: str
     table: Table

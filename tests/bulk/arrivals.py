@@ -9,7 +9,7 @@ from tests.market.trade_sets import numbers, trade_sets
 
 
 def decimals(digits: int, places: int, lowest: int = 1) -> st.SearchStrategy[Decimal]:
-    """Draw numbers of up to so many digits, so many of them behind the point."""
+    """Draw numbers of up to ``digits`` digits, ``places`` of them behind the point."""
     units = st.integers(lowest, 10**digits - 1)
     return units.map(lambda n: Decimal(to_text(Decimal(n).scaleb(-places))))
 

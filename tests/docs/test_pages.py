@@ -105,7 +105,7 @@ def test_yaml_can_be_read(block: Block) -> None:
 
 
 def test_every_block_has_a_language_that_is_tested() -> None:
-    tested = {"bash", "toml", "json", "yaml", "text", "mermaid", "python"}
+    tested = {"bash", "sql", "toml", "json", "yaml", "text", "mermaid", "python"}
     assert [block.where for block in blocks() if block.language not in tested] == []
 
 
