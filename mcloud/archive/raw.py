@@ -8,10 +8,10 @@ ids it holds, unless ids are missing in between. The index of a block shows its 
 
 import hashlib
 from bisect import bisect_left
-from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol, TypeVar
 
 from mcloud.archive import blocks
 from mcloud.archive.blocks import Listed
@@ -20,7 +20,9 @@ from mcloud.errors import Refused
 from mcloud.market.archive import (
     ArchiveObject,
     BadArchive,
+    Holding,
     has_repeats,
+    hours_prefix,
     inflate,
     is_intact,
     pack,
@@ -29,9 +31,41 @@ from mcloud.market.archive import (
     prefix,
     unpack,
 )
-from mcloud.market.block import BlockKey, is_index_key, parse_block_key
+from mcloud.market.block import BlockKey, HourOfBlock, is_index_key, parse_block_key
 from mcloud.market.ids import Ids
 from mcloud.market.trade import Trade, without_filled_voids
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+Hour = tuple[str, int]
+"""A symbol, and the start of an hour in ms since 1970."""
+
+PAGE = 1_000
+"""Objects in a page of a listing, which is one request."""
+FEW = 2
+"""Maximum number of symbols whose objects are listed one symbol at a time."""
+
+
+class Mapper(Protocol):
+    """Calls a function for all items, maybe in several threads, like ``Workers.map``."""
+
+    def __call__(
+        self, call: Callable[[Item], Result], items: Iterable[Item], /
+    ) -> list[Result]: ...
+
+
+def in_turn(call: Callable[[Item], Result], items: Iterable[Item], /) -> list[Result]:
+    """The ``Mapper`` that calls the function for one item after the other."""
+    return [call(item) for item in items]
+
+
+class Whole(NamedTuple):
+    """An object to copy as it is."""
+
+    stored: StoredObject
+    has_repeats: bool | None = None
+    """Whether some ids have several trades in it, according to the index that describes it. None
+    if the object has to be read to know that."""
 
 
 class Copied(NamedTuple):
@@ -59,17 +93,24 @@ class Piece:
     """Whether some ids are known to have several trades."""
     share: float = 1.0
     """Share of the object's bytes that belongs to this piece."""
-    hours: tuple[int, ...] = ()
-    """Starts of all hours that the block has trades of, for a part of a block."""
+    hours: Mapping[int, HourOfBlock] = field(default_factory=dict)
+    """All hours of the block by their start, for a part of a block."""
+    whole: Whole | None = None
+    """The block of this part."""
 
     @property
     def key(self) -> str:
         return self.stored.key
 
     @property
+    def to_copy(self) -> Whole:
+        """The object of this piece, for ``copy``."""
+        return self.whole or Whole(self.stored)
+
+    @property
     def is_first(self) -> bool:
         """Whether this is the earliest piece of its object."""
-        return not self.hours or self.hour == self.hours[0]
+        return not self.hours or self.hour == min(self.hours)
 
     @property
     def range(self) -> Ids:
@@ -90,15 +131,59 @@ def pieces(archive: Archive, symbol: str, hours: Iterable[int]) -> list[Piece]:
     hours = sorted(set(hours))
     # Hours come first, so that trades which compaction moves in the meantime are found in a block.
     found = [piece for hour in hours for piece in objects(archive, prefix(symbol, hour))]
-    if settled := {hour for hour in hours if blocks.may_hold(hour)}:
-        listed = blocks.listed(archive, symbol)
-        found += [piece for piece in parts_of(listed) if piece.hour in settled]
-    return found
+    return found + _in_blocks(archive, symbol, hours)
 
 
 def holdings(archive: Archive, symbol: str, hour: int) -> list[Piece]:
     """Return the pieces of one hour (its start in ms)."""
     return pieces(archive, symbol, [hour])
+
+
+def pieces_of(
+    archive: Archive, wanted: Collection[Hour], each: Mapper = in_turn
+) -> dict[Hour, list[Piece]]:
+    """Return the ``pieces`` of hours of many symbols, with as few requests as possible.
+
+    The hours that have none are left out.
+    """
+    of_symbol: defaultdict[str, list[int]] = defaultdict(list)
+    for symbol, hour in sorted(set(wanted)):
+        of_symbol[symbol].append(hour)
+    found: defaultdict[Hour, list[Piece]] = defaultdict(list)
+    for symbol, piece in _objects_of(archive, of_symbol, each):
+        found[symbol, piece.hour].append(piece)
+
+    def in_blocks(symbol: str) -> list[Piece]:
+        return _in_blocks(archive, symbol, of_symbol[symbol])
+
+    for symbol, parts in zip(of_symbol, each(in_blocks, of_symbol), strict=True):
+        for piece in parts:
+            found[symbol, piece.hour].append(piece)
+    return dict(found)
+
+
+def _objects_of(
+    archive: Archive, hours: Mapping[str, Sequence[int]], each: Mapper
+) -> list[tuple[str, Piece]]:
+    """Return the objects of some hours of each symbol, after their symbol and by key."""
+    together = _listed_together(archive, hours, lambda held: held.hour in hours[held.symbol])
+    if together is not None:
+        return together
+
+    def of_symbol(symbol: str) -> list[tuple[str, Piece]]:
+        wanted = set(hours[symbol])
+        folder = hours_prefix(symbol) if len(wanted) > 1 else prefix(symbol, *wanted)
+        return [(symbol, each) for each in objects(archive, folder) if each.hour in wanted]
+
+    return [named for several in each(of_symbol, hours) for named in several]
+
+
+def _in_blocks(archive: Archive, symbol: str, hours: Iterable[int]) -> list[Piece]:
+    """Return the parts of blocks that belong to some hours of a symbol."""
+    settled = {hour for hour in hours if blocks.may_hold(hour)}
+    if not settled:
+        return []
+    return [each for each in parts_of(blocks.listed(archive, symbol)) if each.hour in settled]
 
 
 def objects(
@@ -108,10 +193,15 @@ def objects(
     for stored in archive.list(folder):
         holding = parse_key(stored.key)
         if holding is not None:
-            ids = Ids([(holding.first_id, holding.last_id)]) if holding.is_dense else None
-            yield Piece(stored, holding.hour, holding.first_id, holding.last_id, ids)
+            yield _piece(stored, holding)
         elif not parse_block_key(stored.key) and not is_index_key(stored.key):
             foreign(stored.key)
+
+
+def _piece(stored: StoredObject, held: Holding) -> Piece:
+    """Return the object of an hour as a piece."""
+    ids = Ids([(held.first_id, held.last_id)]) if held.is_dense else None
+    return Piece(stored, held.hour, held.first_id, held.last_id, ids)
 
 
 def parts_of(listed: Iterable[Listed]) -> Iterator[Piece]:
@@ -125,7 +215,9 @@ def parts_of(listed: Iterable[Listed]) -> Iterator[Piece]:
             yield Piece(stored, latest, key.first_id, key.last_id, None, key)
             continue
         lines = sum(held.lines for held in entry.hours.values())
-        hours = tuple(sorted(entry.hours))
+        # The index describes the content with this MD5.
+        is_described = stored.md5 != "" and stored.md5 == entry.tag
+        whole = Whole(stored, _repeats(entry.hours.values()) if is_described else None)
         for hour, held in entry.hours.items():
             ids = Ids(held.runs)
             yield Piece(
@@ -138,9 +230,15 @@ def parts_of(listed: Iterable[Listed]) -> Iterator[Piece]:
                 held.digest,
                 held.lines > ids.count,
                 held.lines / lines,
-                hours,
+                entry.hours,
+                whole,
             )
         latest = max(latest, *entry.hours)
+
+
+def _repeats(hours: Iterable[HourOfBlock]) -> bool:
+    """Return whether some ids of a block have several trades."""
+    return any(each.lines > Ids(each.runs).count for each in hours)
 
 
 def read(archive: Archive, piece: Piece) -> list[Trade] | None:
@@ -197,10 +295,25 @@ class HourComparison(NamedTuple):
 
 def compare(source: Archive, target: Archive, symbol: str, hour: int) -> HourComparison:
     """Compare the ids of an hour in two archives."""
-    theirs = holdings(source, symbol, hour)
-    if not theirs:
-        return HourComparison([], [], [])
-    ours = holdings(target, symbol, hour)
+    return compare_hours(source, target, [(symbol, hour)])[0]
+
+
+def compare_hours(
+    source: Archive, target: Archive, hours: Sequence[Hour], each: Mapper = in_turn
+) -> list[HourComparison]:
+    """Compare the ids of hours of many symbols in two archives, with few requests."""
+    theirs = pieces_of(source, hours, each)
+    ours = pieces_of(target, theirs.keys(), each)
+
+    def compared(hour: Hour) -> HourComparison:
+        return _compared(source, target, theirs.get(hour, []), ours.get(hour, []))
+
+    return each(compared, hours)
+
+
+def _compared(
+    source: Archive, target: Archive, theirs: list[Piece], ours: list[Piece]
+) -> HourComparison:
     known = {piece.key for piece in ours if piece.block is None}
     candidates = [piece for piece in theirs if piece.key not in known]
     if not candidates:
@@ -209,6 +322,98 @@ def compare(source: Archive, target: Archive, symbol: str, hour: int) -> HourCom
     ids = ((piece, coverage(source, piece)) for piece in candidates)
     lacks = [piece for piece, held in ids if not held or held.minus(have)]
     return HourComparison(theirs, ours, lacks)
+
+
+class _Held:
+    """The trades of an hour in an archive, as far as listings and indexes show them."""
+
+    def __init__(self) -> None:
+        self.ids = Ids()
+        self.others: set[Hashable] = set()
+        """Contents whose ids only reading them would show."""
+        self.parts: list[Piece] = []
+        """Parts of blocks. There are few of them, unlike objects."""
+        self.has_objects = False
+
+    def add(self, piece: Piece) -> None:
+        if piece.ids is None:
+            self.others.add(piece.content)
+        else:
+            self.ids.update(piece.ids)
+        if piece.block is None:
+            self.has_objects = True
+        else:
+            self.parts.append(piece)
+
+    def may_exceed(self, other: "_Held") -> bool:
+        """Return whether the other archive may lack some of the trades."""
+        return bool(self.ids.minus(other.ids) or self.others - other.others)
+
+
+def lacking_hours(
+    source: Archive, target: Archive, symbols: Sequence[str], each: Mapper = in_turn
+) -> dict[Hour, HourComparison | None]:
+    """Return the hours of some symbols of which the target seems to lack trades of the source.
+
+    No object is read except for blocks without an index. An hour with contents that only reading
+    them would compare is returned, unless the target has the same objects. The comparison is None
+    unless all trades of the hour are in blocks at both sites.
+    """
+    theirs, ours = (_held(archive, symbols, each) for archive in (source, target))
+    found: dict[Hour, HourComparison | None] = {}
+    for hour, held in theirs.items():
+        there = ours.get(hour) or _Held()
+        if not held.may_exceed(there):
+            continue
+        is_complete = not (held.has_objects or held.others or there.has_objects or there.others)
+        found[hour] = _compared(source, target, held.parts, there.parts) if is_complete else None
+    return found
+
+
+def _held(archive: Archive, symbols: Sequence[str], each: Mapper) -> dict[Hour, _Held]:
+    """Return what an archive has of some symbols in each hour."""
+    found: defaultdict[Hour, _Held] = defaultdict(_Held)
+
+    def objects_of(symbol: str) -> dict[Hour, _Held]:
+        held: defaultdict[Hour, _Held] = defaultdict(_Held)
+        for piece in objects(archive, hours_prefix(symbol)):
+            held[symbol, piece.hour].add(piece)
+        return held
+
+    def listed_blocks(symbol: str) -> list[Listed]:
+        return blocks.listed(archive, symbol)
+
+    # Blocks come last, so that trades which compaction moves in the meantime are found there.
+    together = _listed_together(archive, symbols)
+    if together is None:
+        for held in each(objects_of, symbols):
+            found.update(held)
+    for symbol, piece in together or ():
+        found[symbol, piece.hour].add(piece)
+    for symbol, listed in zip(symbols, each(listed_blocks, symbols), strict=True):
+        for piece in parts_of(listed):
+            found[symbol, piece.hour].add(piece)
+    return dict(found)
+
+
+def _listed_together(
+    archive: Archive, symbols: Collection[str], has: Callable[[Holding], bool] = lambda held: True
+) -> list[tuple[str, Piece]] | None:
+    """Return the objects of hours of some symbols, by key, each after its symbol.
+
+    Return None if it takes fewer requests to list one symbol at a time.
+    """
+    if len(symbols) <= FEW:
+        return None
+    found = []
+    wanted = set(symbols)
+    for number, stored in enumerate(archive.list_hours()):
+        if number >= PAGE * len(symbols):
+            return None
+        held = parse_key(stored.key)
+        if held is not None and held.symbol in wanted and has(held):
+            found.append((held.symbol, _piece(stored, held)))
+    return found
 
 
 def archived(archive: Archive, symbol: str, hour: int, ids: Ids) -> list[Trade]:
@@ -234,6 +439,9 @@ class Selected(NamedTuple):
     """Pieces that hold something that the target lacks, but are too young to copy."""
 
 
+NOTHING: Mapping[int, list[Piece]] = {}
+
+
 def select(
     source: Archive,
     target: Archive,
@@ -242,6 +450,8 @@ def select(
     find_disputed: Callable[[], Ids] = Ids,
     is_young: Callable[[Piece], bool] = lambda piece: False,
     compared: HourComparison | None = None,
+    others: Mapping[int, list[Piece]] = NOTHING,
+    find_disputed_in: Callable[[Piece], Ids] = lambda block: Ids(),
 ) -> Selected:
     """Select the raw trades of an hour to copy so that no id gets a second content at the target.
 
@@ -252,21 +462,25 @@ def select(
             called only if the target lacks anything.
         is_young: returns whether a piece is too young to copy.
         compared: the comparison of the hour, if it was just made.
+        others: pieces of the target in other hours of the symbol, if they were just listed.
+        find_disputed_in: returns the same ids as ``find_disputed`` for all hours of a block.
     """
     wanted: list[Piece] = []
     young: list[Piece] = []
-    for piece in (compared or compare(source, target, symbol, hour)).lacking:
+    found = compared or compare(source, target, symbol, hour)
+    for piece in found.lacking:
         (young if is_young(piece) else wanted).append(piece)
     if not wanted:
         return Selected([], [], young)
     disputed = find_disputed()
     # Meanwhile the target may have got other objects.
-    ours, theirs = holdings(target, symbol, hour), holdings(source, symbol, hour)
-    both = [(source, each) for each in theirs] + [(target, each) for each in ours]
+    ours = found.ours if compared else holdings(target, symbol, hour)
+    both = [(source, each) for each in found.theirs] + [(target, each) for each in ours]
     whole: list[Piece] = []
     parts: list[ArchiveObject] = []
     for piece, beside in zip(wanted, _overlapping(wanted, both), strict=True):
-        if not beside and _may_be_copied(piece, target, disputed):
+        in_object = disputed if piece.block is None else _union(disputed, find_disputed_in(piece))
+        if not beside and _may_be_copied(piece, target, in_object, {hour: ours, **others}):
             whole.append(piece)
             continue
         trades = read(source, piece)
@@ -293,6 +507,12 @@ def select(
     return Selected(whole, parts, young)
 
 
+def _union(one: Ids, other: Ids) -> Ids:
+    ids = Ids(one.runs)
+    ids.update(other)
+    return ids
+
+
 def undisputed(trades: Iterable[Trade]) -> list[Trade]:
     """Return the trades whose id has only one content among them.
 
@@ -303,7 +523,7 @@ def undisputed(trades: Iterable[Trade]) -> list[Trade]:
     return [trade for trade in distinct if counts[trade.id] == 1]
 
 
-def copy(source: Archive, target: Archive, objects: Iterable[StoredObject]) -> Copied:
+def copy(source: Archive, target: Archive, objects: Iterable[Whole]) -> Copied:
     """Copy and check objects. An object that already exists at the target is left unchanged.
 
     If an object has ids with two trades, only its other trades are written.
@@ -315,11 +535,11 @@ def copy(source: Archive, target: Archive, objects: Iterable[StoredObject]) -> C
     count = size = 0
     damaged = []
     refused = None
-    for stored in objects:
+    for whole in objects:
         try:
-            items = _checked(source, stored)
+            items = _checked(source, whole)
             if items is None:
-                damaged.append(stored.key)
+                damaged.append(whole.stored.key)
                 continue
             while items:
                 item = items.pop()
@@ -335,14 +555,17 @@ def copy(source: Archive, target: Archive, objects: Iterable[StoredObject]) -> C
     return Copied(count, size, damaged)
 
 
-def _checked(source: Archive, stored: StoredObject) -> list[ArchiveObject] | None:
+def _checked(source: Archive, whole: Whole) -> list[ArchiveObject] | None:
     """Return the objects to write in place of one of the source, or None if it is damaged."""
+    stored = whole.stored
     item = ArchiveObject(stored.key, source.get(stored.key))
-    if key := parse_block_key(item.key):
+    if whole.has_repeats is not None and _md5(item.body) == stored.md5:
+        repeats = whole.has_repeats
+    elif key := parse_block_key(item.key):
         hours = blocks.hours(source, key, stored, item.body)
         if hours is None:
             return None
-        repeats = any(each.lines > Ids(each.runs).count for each in hours.values())
+        repeats = _repeats(hours.values())
     elif is_intact(item.key, item.body):
         repeats = has_repeats(item.key, item.body)
     else:
@@ -351,15 +574,23 @@ def _checked(source: Archive, stored: StoredObject) -> list[ArchiveObject] | Non
 
 
 def _is_there(archive: Archive, item: ArchiveObject) -> bool:
-    md5 = hashlib.md5(item.body, usedforsecurity=False).hexdigest()
     stored = archive.stat(item.key)
-    return stored is not None and stored.md5 == md5
+    return stored is not None and stored.md5 == _md5(item.body)
 
 
-def _may_be_copied(piece: Piece, target: Archive, disputed: Ids) -> bool:
+def _md5(body: bytes) -> str:
+    return hashlib.md5(body, usedforsecurity=False).hexdigest()
+
+
+def _may_be_copied(
+    piece: Piece, target: Archive, disputed: Ids, ours: Mapping[int, list[Piece]]
+) -> bool:
     """Return whether an object may be copied as it is: nothing else has its ids or disputes them.
 
     For a block, this takes into account all of its hours.
+
+    Args:
+        ours: pieces of the target by hour, as far as they are known.
     """
     if piece.block is None:
         return not piece.range.common(disputed)
@@ -367,10 +598,10 @@ def _may_be_copied(piece: Piece, target: Archive, disputed: Ids) -> bool:
     everything = Ids([(key.first_id, key.last_id)])
     if everything.common(disputed) or target.stat(str(key)) is not None:
         return False
-    days = {prefix(key.symbol, hour).partition("hour=")[0] for hour in piece.hours}
-    return not any(
-        everything.common(each.range) for day in sorted(days) for each in objects(target, day)
-    )
+    listed = [each for hour in piece.hours for each in ours.get(hour, ())]
+    if left := [hour for hour in piece.hours if hour not in ours]:
+        listed += [each for _, each in _objects_of(target, {key.symbol: left}, in_turn)]
+    return not any(everything.common(each.range) for each in listed)
 
 
 def _overlapping(

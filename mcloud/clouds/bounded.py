@@ -235,7 +235,7 @@ class _BoundedPart:
         return self._service
 
 
-_STREAMS = ("range", "list", "symbols")
+_STREAMS = ("range", "list", "list_hours", "symbols")
 """Methods that return an iterator, and ask the service once it is used."""
 
 

@@ -466,6 +466,13 @@ class Archive(Protocol):
         """Yield all objects under a prefix, by key."""
         ...
 
+    def list_hours(self) -> Iterator[StoredObject]:
+        """Yield all objects of hours, of all symbols, by key. Other objects may be among them.
+
+        The blocks of a symbol count as one object of a page, so that this takes a few requests.
+        """
+        ...
+
     def symbols(self) -> Iterator[str]:
         """Yield every symbol that has raw trades, by name."""
         ...

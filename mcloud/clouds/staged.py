@@ -25,6 +25,7 @@ from mcloud.clouds.cache import Cache
 from mcloud.clouds.ports import Archive, Cleared, StoredObject
 from mcloud.errors import Refused
 from mcloud.market.archive import ArchiveObject, pack, parse_key
+from mcloud.market.block import SYMBOLS_PREFIX
 from mcloud.market.staged import PREFIX, WINDOW, pack_foreign, parts
 from mcloud.market.trade import is_reserved
 from mcloud.workers import Workers
@@ -192,9 +193,20 @@ class StagedArchive:
         if not self._hours and not _is_of_blocks(prefix):
             yield from staged
             return
+        yield from self._together(self._archive.list(prefix), staged)
+
+    def list_hours(self) -> Iterator[StoredObject]:
+        staged = iter(self._staged(SYMBOLS_PREFIX))
+        archived = self._archive.list_hours() if self._hours else iter(())
+        yield from self._together(archived, staged)
+
+    def _together(
+        self, archived: Iterator[StoredObject], staged: Iterator[StoredObject]
+    ) -> Iterator[StoredObject]:
+        """Yield the objects of both listings by key, and those of both once."""
         latest = ""
         both = merge(
-            ((each.key, 0, each) for each in self._archive.list(prefix)),
+            ((each.key, 0, each) for each in archived),
             ((each.key, 1, each) for each in staged),
         )
         for key, rank, stored in both:

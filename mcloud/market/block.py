@@ -32,6 +32,13 @@ from mcloud.market.trade import Trade, without_filled_voids
 BLOCK = 100_000
 """Trade ids in a block."""
 
+SYMBOLS_PREFIX = prefix("").rstrip("/")
+"""Beginning of the keys of all objects of the archive, before the symbol."""
+
+IN_BLOCK_KEYS = "k"
+"""A character that follows the symbol in the keys of blocks and indexes, and in no other key of the
+archive. As the delimiter of a listing, it takes the blocks of a symbol together."""
+
 INDEXED = 1_000
 """Blocks in an index."""
 

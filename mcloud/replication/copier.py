@@ -15,13 +15,13 @@ from queue import Empty, SimpleQueue
 
 from mcloud import processes
 from mcloud.archive import raw
-from mcloud.clouds.ports import Site, StoredObject
+from mcloud.clouds.ports import Site
 from mcloud.errors import McloudError
 from mcloud.processes import Process
 from mcloud.workers import Workers
 
 TRANSFERS = 32  # objects copied at the same time: a request takes tens of milliseconds
-BATCH = 8  # objects that a thread copies one after the other
+BATCH = 8  # maximum number of objects that a thread copies one after the other
 ALONE = 500  # objects to copy before other processes are started
 MOST = 3  # maximum number of other processes: the machine has other work too
 
@@ -60,7 +60,7 @@ class Copier:
         self._is_closed = False
         self._changing = threading.Lock()
 
-    def copy(self, objects: Sequence[StoredObject]) -> raw.Copied:
+    def copy(self, objects: Sequence[raw.Whole]) -> raw.Copied:
         """Copy many objects at once; otherwise the same as ``raw.copy``."""
         with self._changing:
             helpers = self._wanted if self._alone <= 0 else 0
@@ -68,7 +68,8 @@ class Copier:
             self._alone -= len(objects)
         for _ in range(helpers):
             threading.Thread(target=self._get_help, name="help", daemon=True).start()
-        batches = [objects[n : n + BATCH] for n in range(0, len(objects), BATCH)]
+        size = max(1, min(BATCH, len(objects) // TRANSFERS))
+        batches = [objects[n : n + size] for n in range(0, len(objects), size)]
         done = self._workers.map(self._copy, batches)
         return raw.Copied(
             sum(each.objects for each in done),
@@ -84,7 +85,7 @@ class Copier:
                 process.kill()
                 process.wait()
 
-    def _copy(self, objects: Sequence[StoredObject]) -> raw.Copied:
+    def _copy(self, objects: Sequence[raw.Whole]) -> raw.Copied:
         try:
             line = self._lines.get_nowait()
         except Empty:

@@ -7,7 +7,7 @@ in this candle, the candles of both sites are surveyed, as ``verify`` does, to f
 ids. This is rare. Otherwise a survey is made once for each symbol, when everything is compared.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import closing
 from functools import partial
 
@@ -59,6 +59,19 @@ class DisputeFilter:
 
     def look(self, symbol: str) -> SymbolIds:
         """Survey the candles of a symbol at both sites, and store its ids."""
+        return self._keep(symbol, self._survey(symbol))
+
+    def look_all(self, symbols: Collection[str], workers: Workers) -> None:
+        """Survey the candles of several symbols at the same time, and store their ids."""
+        for symbol, found in zip(symbols, workers.map(self._survey, symbols), strict=True):
+            self._keep(symbol, found)
+
+    def prepare(self, symbols: Collection[str], workers: Workers) -> None:
+        """Survey those of the symbols whose ids are not known yet."""
+        unknown = [symbol for symbol in symbols if self._state.ids(symbol) is None]
+        self.look_all(unknown, workers)
+
+    def _survey(self, symbol: str) -> SymbolIds:
         sites = {site.name: site for site in (self._source, self._target)}
         scope = Scope(frozenset({"candles"}), frozenset({symbol}))
         look = Survey(sites, scope, ALL_TIME, False, lambda words: None)
@@ -69,7 +82,10 @@ class DisputeFilter:
         for digests in look.candles.values():
             for each in digests.values():
                 held.update(each.ids)
-        known = SymbolIds(held, disputed)
+        return SymbolIds(held, disputed)
+
+    def _keep(self, symbol: str, known: SymbolIds) -> SymbolIds:
+        disputed = known.disputed
         self._state.keep_ids(symbol, known)
         self._looked[symbol] = self._clock()
         if disputed:
@@ -117,19 +133,27 @@ class DisputeFilter:
         archived = partial(raw.archived, self._source.archive, candle.symbol, hour)
         return without(candle, self.disputed(candle.symbol), archived)
 
-    def misplaced(self, symbol: str, hour: int) -> Ids:
-        """Return the ids whose raw trades of an hour must not be copied.
+    def misplaced(self, wanted: Mapping[raw.Hour, Ids], workers: Workers) -> dict[raw.Hour, Ids]:
+        """Return those ids of the raw trades of each hour that a candle of another hour holds."""
+        suspect: dict[raw.Hour, Ids] = {}
+        for (symbol, hour), ids in wanted.items():
+            left = ids.common(self._known(symbol).held)
+            for placed in (self._source_placed, self._target_placed):
+                if left:
+                    left = left.minus(placed.hour(symbol, hour))
+            suspect[symbol, hour] = left
+        asked = [hour for hour, ids in suspect.items() if ids]
+        held = dict(zip(asked, workers.map(self._held_in, asked), strict=True))
+        return {hour: ids.minus(held.get(hour, Ids())) for hour, ids in suspect.items()}
 
-        These are disputed, or a candle of another hour holds them.
-        """
-        known = self._known(symbol)
-        here = Ids()
+    def _held_in(self, hour: raw.Hour) -> Ids:
+        """Return the ids that candles of either site hold in an hour."""
+        symbol, start = hour
+        held = Ids()
         for site in (self._source, self._target):
-            for candle in stream(site.candles, symbol, hour, hour + HOUR, lambda start, why: None):
-                here.update(Ids(candle.runs))
-        other = known.held.minus(here)
-        other.update(known.disputed)
-        return other
+            for candle in stream(site.candles, symbol, start, start + HOUR, lambda at, why: None):
+                held.update(Ids(candle.runs))
+        return held
 
     def _at_target(self, candle: Candle) -> Ids:
         start, ids = candle.start, Ids()

@@ -1,12 +1,11 @@
 """The second work of a pair: compare the candles from before it began to follow, in slices."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from itertools import islice
 
-from mcloud.archive import blocks, raw
+from mcloud.archive import raw
 from mcloud.clouds.ports import Site
-from mcloud.market.archive import prefix
 from mcloud.market.candle import MINUTE, Candle
 from mcloud.market.trade import MAX_TIME
 from mcloud.replication import hour_digest
@@ -18,15 +17,21 @@ from mcloud.replication.progress import ProgressTracker
 from mcloud.replication.scheduled_work import NEVER
 from mcloud.replication.scope import Scope
 from mcloud.replication.side_by_side import CandlePairs, beside
+from mcloud.workers import Workers
 
 SLICE = 5_000  # candles compared between two polls for changes
 AHEAD = 3  # symbols that are read while one is written
+SYMBOLS = 50  # symbols whose raw archives are compared between two polls for changes
 END = MAX_TIME  # ms; the highest time that to_timestamp can write
 
 
 class HistoryComparison:
     """The ``scheduled_work.Work`` that copies older candles of the source that are missing in the
     target.
+
+    Args:
+        offer: takes the comparisons of hours that were just marked.
+        wall: returns the time in seconds since 1970.
     """
 
     def __init__(
@@ -39,6 +44,9 @@ class HistoryComparison:
         tracker: ProgressTracker,
         candle_writer: CandleWriter,
         dispute_filter: DisputeFilter,
+        offer: Callable[[Mapping[raw.Hour, raw.HourComparison | None]], None],
+        workers: Workers,
+        wall: Callable[[], float],
     ) -> None:
         self._source = source
         self._target = target
@@ -47,6 +55,9 @@ class HistoryComparison:
         self._tracker = tracker
         self._candle_writer = candle_writer
         self._dispute_filter = dispute_filter
+        self._offer = offer
+        self._workers = workers
+        self._wall = wall
         self._symbols_left: list[str] | None = None
         """Symbols to compare; the next one is the last. None if they are not known yet."""
         self._streams: dict[str, CandlePairs] = {}
@@ -78,7 +89,10 @@ class HistoryComparison:
         while self._symbols_left:
             symbol = self._symbols_left[-1]
             if self._state.compared_until(symbol) < END:
-                self._compare(symbol)
+                if self._scope.candles:
+                    self._compare(symbol)
+                else:
+                    self._compare_raw(self._symbols_left[-SYMBOLS:])
                 return
             self._symbols_left.pop()
         self._state.finish_comparison()
@@ -91,7 +105,7 @@ class HistoryComparison:
         for following in self._following():
             # Read ahead while this symbol is written.
             streams[following] = streams.get(following) or self._read(following)
-        rows = islice(stream, SLICE if self._scope.candles else 0)
+        rows = islice(stream, SLICE)
         held: dict[tuple[str, int], bytes] = {}
         merge: list[Candle] = []
         pending: list[Future[list[Candle]]] = []
@@ -118,14 +132,33 @@ class HistoryComparison:
             self._state.note_compared(symbol, until, {})
             streams[symbol] = stream
         else:
-            marks = self._hours(symbol) if self._scope.raw else {}
-            self._state.note_compared(symbol, END, marks)
+            self._note_compared([symbol])
         self._streams = streams
+
+    def _compare_raw(self, symbols: Sequence[str]) -> None:
+        # Raw trades with disputed ids are not copied.
+        self._dispute_filter.look_all(symbols, self._workers)
+        self._note_compared(symbols)
+
+    def _note_compared(self, symbols: Sequence[str]) -> None:
+        """Mark the hours of which the target lacks raw trades. They may be of any age."""
+        marks: dict[str, dict[raw.Hour, float]] = {}
+        now = self._wall()
+        if self._scope.raw:
+            archives = self._source.archive, self._target.archive
+            found = raw.lacking_hours(*archives, symbols, self._workers.map)
+            self._offer(found)
+            for hour in found:
+                marks.setdefault(hour[0], {})[hour] = 0.0
+        for symbol in symbols:
+            self._state.note_compared(symbol, END, marks.get(symbol, {}))
+            if self._scope.raw:
+                self._state.note_raw_compared(symbol, now)
 
     def _following(self) -> Sequence[str]:
         """Return the symbols to compare after this one; the next one is the last."""
         assert self._symbols_left is not None
-        return self._symbols_left[-1 - AHEAD : -1] if self._scope.candles else ()
+        return self._symbols_left[-1 - AHEAD : -1]
 
     def _read(self, symbol: str) -> CandlePairs:
         def damaged(site: str, start: int, why: str) -> None:
@@ -135,14 +168,3 @@ class HistoryComparison:
         # The disputed ids must be known before the first candle is copied.
         self._dispute_filter.look(symbol)
         return beside(self._source, self._target, symbol, begin, damaged)
-
-    def _hours(self, symbol: str) -> dict[tuple[str, int], float]:
-        """Return a mark for each hour of which the source has raw trades.
-
-        The time of each mark is 0: these trades may be of any age.
-        """
-        # Blocks come last, so that trades which compaction moves in the meantime are found there.
-        archive = self._source.archive
-        hours = {piece.hour for piece in raw.objects(archive, prefix(symbol))}
-        hours |= {piece.hour for piece in raw.parts_of(blocks.listed(archive, symbol))}
-        return {(symbol, hour): 0.0 for hour in hours}

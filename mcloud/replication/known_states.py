@@ -10,10 +10,11 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 
-from mcloud.market.candle import Candle
+from mcloud.market.archive import HOUR
+from mcloud.market.candle import MINUTE, Candle
 from mcloud.market.ids import Ids
 
-MINUTES = 10_000  # candles whose ids are remembered
+MINUTES = 20_000  # candles whose ids are remembered: 50 minutes of 400 symbols
 LIMIT = 100_000  # candles in each of two generations, about 200 bytes each
 
 States = Mapping[tuple[str, int], bytes]
@@ -57,6 +58,15 @@ class KnownIds:
         with self._changing:
             held = ids.common(self._ids.get(candle.symbol, Ids()))
             return held.minus(self.minute(candle))
+
+    def hour(self, symbol: str, hour: int) -> Ids:
+        """Return the ids of the site's candles of an hour (its start in ms), as far as they are
+        known."""
+        found = Ids()
+        with self._changing:
+            for start in range(hour, hour + HOUR, MINUTE):
+                found.update(self._minutes.get((symbol, start), Ids()))
+        return found
 
     def minute(self, candle: Candle) -> Ids:
         """Return the ids of the site's candle of the same minute, as far as they are known."""

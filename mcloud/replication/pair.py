@@ -2,7 +2,8 @@
 
 A pair follows the changes of the source from a position on. At the same time it compares everything
 from before that position. Raw trades follow their candles: a changed candle marks its hour, and the
-archives of marked hours are compared, until the source should have exported the change.
+archives of marked hours are compared, until the source should have exported the change. Once a day,
+the raw archives are compared as a whole.
 
 Nothing is deleted anywhere: if a source loses its data, the target keeps its own.
 """
@@ -23,6 +24,7 @@ from mcloud.replication.history_comparison import HistoryComparison
 from mcloud.replication.known_states import KnownStates
 from mcloud.replication.pair_state import PairState
 from mcloud.replication.progress import PairProgress, ProgressTracker
+from mcloud.replication.raw_comparison import RawComparison
 from mcloud.replication.raw_replication import RawReplication
 from mcloud.replication.scheduled_work import ScheduledWork
 from mcloud.replication.scope import Scope
@@ -69,6 +71,19 @@ class Pair:
         )
         dispute_filter = DisputeFilter(source, target, state, known, self._tracker, clock)
         candle_writer = CandleWriter(source, target, known, workers, self._tracker)
+        copying = RawReplication(
+            source.archive,
+            target.archive,
+            state,
+            tracker=self._tracker,
+            dispute_filter=dispute_filter,
+            workers=workers,
+            copier=copier,
+            pause=pauses.raw,
+            waits=pauses.waits,
+            clock=clock,
+            wall=wall,
+        )
         comparing = HistoryComparison(
             source,
             target,
@@ -77,6 +92,9 @@ class Pair:
             tracker=self._tracker,
             candle_writer=candle_writer,
             dispute_filter=dispute_filter,
+            offer=copying.offer,
+            workers=workers,
+            wall=wall,
         )
         self._following = ChangeFollower(
             source,
@@ -91,21 +109,20 @@ class Pair:
             pauses=pauses,
             clock=clock,
         )
-        copying = RawReplication(
-            source.archive,
-            target.archive,
+        self._comparing_again = RawComparison(
+            source,
+            target,
             state,
+            scope,
             tracker=self._tracker,
-            dispute_filter=dispute_filter,
             workers=workers,
-            copier=copier,
-            pause=pauses.raw,
             waits=pauses.waits,
             clock=clock,
             wall=wall,
         )
         self._turns = [
-            ScheduledWork(work, clock, jitter) for work in (self._following, comparing, copying)
+            ScheduledWork(work, clock, jitter)
+            for work in (self._following, comparing, copying, self._comparing_again)
         ]
 
     def step(self) -> float:
@@ -127,7 +144,7 @@ class Pair:
     def is_idle(self) -> bool:
         """Whether nothing is left to do, as of the last poll."""
         is_done = self._state.is_compared and self._following.is_quiet and not self._state.marks
-        return is_done and not self.failures
+        return is_done and not self.failures and not self._comparing_again.is_due
 
     @property
     def failures(self) -> int:

@@ -46,6 +46,9 @@ CREATE TABLE IF NOT EXISTS compared (
 CREATE TABLE IF NOT EXISTS marks (
     scope TEXT, symbol TEXT, hour INTEGER, since REAL NOT NULL, PRIMARY KEY (scope, symbol, hour)
 );
+CREATE TABLE IF NOT EXISTS raw_compared (
+    scope TEXT, symbol TEXT, at REAL NOT NULL, PRIMARY KEY (scope, symbol)
+);
 CREATE TABLE IF NOT EXISTS ids (
     scope TEXT, symbol TEXT, kind TEXT, first INTEGER, last INTEGER NOT NULL,
     PRIMARY KEY (scope, symbol, kind, first)
@@ -59,6 +62,9 @@ Marks = Mapping[tuple[str, int], float]
 
 The value is the time since which the source has had them, in seconds since 1970 by the clock of the
 source, or 0 if they may be of any age."""
+
+
+NO_MARKS: Marks = {}
 
 
 @dataclass(frozen=True)
@@ -197,6 +203,25 @@ class PairState:
         def change(db: sqlite3.Connection) -> None:
             self._mark(db, marks)
             db.execute("REPLACE INTO compared VALUES (?, ?, ?)", (self._scope, symbol, until))
+
+        self._change(change)
+        if marks:
+            self._checkpoint = replace(self._current, marks={**marks, **self.marks})
+
+    def raw_compared(self) -> dict[str, float]:
+        """Return when the raw archives were compared last, in seconds since 1970, by symbol."""
+        with self._translated():
+            rows = self._db.execute(
+                "SELECT symbol, at FROM raw_compared WHERE scope = ?", (self._scope,)
+            )
+            return {str(symbol): float(at) for symbol, at in rows}
+
+    def note_raw_compared(self, symbol: str, at: float, marks: Marks = NO_MARKS) -> None:
+        """Note when the raw archives of a symbol were compared, and mark what the target lacks."""
+
+        def change(db: sqlite3.Connection) -> None:
+            self._mark(db, marks)
+            db.execute("REPLACE INTO raw_compared VALUES (?, ?, ?)", (self._scope, symbol, at))
 
         self._change(change)
         if marks:

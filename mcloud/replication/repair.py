@@ -14,7 +14,7 @@ from functools import partial
 from typing import TypeVar
 
 from mcloud.archive import blocks, raw
-from mcloud.clouds.ports import Candles, Site, StoredCandle, StoredObject
+from mcloud.clouds.ports import Candles, Site, StoredCandle
 from mcloud.errors import McloudError
 from mcloud.market.archive import HOUR, ArchiveObject, pack, parse_key, unpack
 from mcloud.market.block import BlockKey, pack_block, parse_block_key
@@ -46,13 +46,14 @@ class PlannedCopy:
 
     source: str
     target: str
-    objects: tuple[StoredObject, ...]
+    objects: tuple[raw.Whole, ...]
     parts: tuple[ArchiveObject, ...] = ()
     """New objects, made from objects of the source that cannot be copied as they are."""
 
     @property
     def bytes(self) -> int:
-        return sum(each.size for each in self.objects) + sum(len(each.body) for each in self.parts)
+        parts = sum(len(each.body) for each in self.parts)
+        return sum(each.stored.size for each in self.objects) + parts
 
 
 @dataclass(frozen=True)
@@ -182,7 +183,7 @@ def _plan_copies(made: RepairPlan, finding: Finding, sites: Mapping[str, Site]) 
         for piece in selected.whole:
             held = raw.coverage(archive, piece)
             if held.common(left):
-                useful.append(piece.stored)
+                useful.append(piece.to_copy)
                 left = left.minus(held)
         for item in selected.parts:
             held = raw.ids_of(unpack(item.body))

@@ -126,7 +126,8 @@ def replicate(
         ]
         for thread in threads:
             thread.start()
-        while any(thread.is_alive() for thread in threads) and not stop.wait(TICK):
+        while (left := [each for each in threads if each.is_alive()]) and not stop.is_set():
+            left[0].join(TICK)
             progress([pair.progress() for pair in pairs])
         # A call that hangs is not awaited, because the next run repeats it.
         deadline = time.monotonic() + LAST_WORDS

@@ -287,7 +287,7 @@ class Restore:
             # Raw trades are copied first, because without them nobody can make a candle again.
             here, there = self._source.archive, self._target.archive
             selected = raw.select(here, there, symbol, start, lambda: self._of(symbol))
-            copied = copier.copy([piece.stored for piece in selected.whole])
+            copied = copier.copy([piece.to_copy for piece in selected.whole])
             put = [item for item in selected.parts if there.put(item)]
             with self._changing:
                 self.done.objects += copied.objects + len(put)

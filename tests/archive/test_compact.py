@@ -416,7 +416,7 @@ def test_a_site_gets_the_trades_missing_in_its_blocks(
             run(site)
     for hour in sorted({each.time // HOUR * HOUR for each in everything}):
         selected = raw.select(aws.archive, gcp.archive, SYMBOL, hour)
-        raw.copy(aws.archive, gcp.archive, [piece.stored for piece in selected.whole])
+        raw.copy(aws.archive, gcp.archive, [piece.to_copy for piece in selected.whole])
         for item in selected.parts:
             gcp.archive.put(item)
         assert raw.compare(aws.archive, gcp.archive, SYMBOL, hour).lacking == []
@@ -437,7 +437,7 @@ def test_a_block_is_copied_unchanged_to_a_site_without_its_trades(
     # A compaction at the target makes the block first.
     put(gcp, made(range(30)))
     run(gcp)
-    raw.copy(aws.archive, gcp.archive, [piece.stored for piece in selected.whole])
+    raw.copy(aws.archive, gcp.archive, [piece.to_copy for piece in selected.whole])
     assert set(archived(gcp)) == set(made(range(200)))
 
 

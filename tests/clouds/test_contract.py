@@ -352,6 +352,29 @@ class TestArchive:
             assert alone.written == pytest.approx(each.written, abs=1)
         assert site.archive.stat("raw/symbol=BTCUSDT/") is None
 
+    def test_lists_the_hours_of_all_symbols_without_their_blocks(
+        self, site: Site, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        symbols = ["BTCUSDT", "BTCUSDT.um", "ETHUSDT", "KKUSD_PERP.cm"]
+        hours = [
+            item for symbol in symbols for item in pack(trades(3, symbol=symbol, step=3_600_000))
+        ]
+        staging: Any = site.archive._staging  # type: ignore[attr-defined]
+        staged = trades(30, first=7, symbol="DOGEUSDT.um")
+        staging.put(ArchiveObject("staged/2024/08/08/23/a-b", encode(staged).body.encode()))
+        for item in hours:
+            site.archive.put(item)
+        for symbol in symbols:
+            for number in range(3):
+                block = BlockKey(symbol, number * BLOCK)
+                site.archive.put(ArchiveObject(str(block), b"x"))
+                site.archive.put(ArchiveObject(index_key(block), b"x"))
+        two_a_page(site, monkeypatch)
+        wanted = sorted([*hours, *pack(staged)])
+        assert [each.key for each in site.archive.list_hours()] == [item.key for item in wanted]
+        (first, *_) = site.archive.list(wanted[0].key)
+        assert next(site.archive.list_hours()) == first
+
     def test_replaces_what_is_damaged(self, site: Site) -> None:
         (item,) = pack(trades(500))
         site.archive.put(ArchiveObject(item.key, item.body[:-9]))

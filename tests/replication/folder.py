@@ -17,6 +17,7 @@ from urllib.parse import quote
 import psutil
 from producer.sources import trades
 
+from mcloud.archive.raw import Whole
 from mcloud.clouds.ports import Site, StoredObject
 from mcloud.errors import McloudError
 from mcloud.market.archive import ArchiveObject, pack
@@ -65,14 +66,14 @@ class FolderSite:
         return self.of
 
 
-def filled(path: Path, failing: Exception | None = None) -> tuple[Site, list[StoredObject]]:
+def filled(path: Path, failing: Exception | None = None) -> tuple[Site, list[Whole]]:
     """Return a site with some objects."""
     path.mkdir()
     archive = FolderArchive(path, failing)
     items = [item for n in range(OBJECTS) for item in pack(trades([n]))]
     for item in items:
         archive.put(item)
-    stored = [StoredObject(item.key, len(item.body), "", None) for item in items]
+    stored = [Whole(StoredObject(item.key, len(item.body), "", None)) for item in items]
     return cast(Site, FolderSite(archive)), stored
 
 

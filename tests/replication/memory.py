@@ -217,6 +217,9 @@ class MemoryArchive:
             if key.startswith(prefix):
                 yield StoredObject(key, len(body), _md5(body), version=_md5(body))
 
+    def list_hours(self) -> Iterator[StoredObject]:
+        return (each for each in self.list("raw/") if "/block" not in each.key)
+
     def symbols(self) -> Iterator[str]:
         self.faults.before("symbols")
         names = {key.partition("symbol=")[2].partition("/")[0] for key in self.objects}

@@ -41,7 +41,7 @@ class Copies:
         """Copy the objects once, and return the ids of the other processes that helped."""
         for file in self.target.archive.path.iterdir():
             file.unlink()
-        size = sum(stored.size for stored in self.objects)
+        size = sum(each.stored.size for each in self.objects)
         assert self.copier.copy(self.objects) == Copied(len(self.objects), size, [])
         return self.target.archive.writers() - {os.getpid()}
 

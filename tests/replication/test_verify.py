@@ -204,7 +204,7 @@ def test_removed_objects_candles_and_ids_are_found_and_repaired(
     for site in (aws, gcp):
         site.faults.before = lambda call, site=site: puts.append(f"{site.name} {call}")
     steps = mend(report, aws, gcp)
-    objects = [each.key for copy in steps.copy for each in copy.objects]
+    objects = [each.stored.key for copy in steps.copy for each in copy.objects]
     assert sorted(objects) == sorted(keys)
     assert puts.count("aws put") == 20
     assert puts.count("gcp put") == puts.count("aws write") == 0

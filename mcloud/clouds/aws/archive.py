@@ -1,15 +1,15 @@
 """The raw archive in S3."""
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from mcloud.clouds.aws.client import translated
 from mcloud.clouds.ports import Cleared, StoredObject
 from mcloud.errors import Unavailable
-from mcloud.market.archive import ArchiveObject, prefix
+from mcloud.market.archive import ArchiveObject
+from mcloud.market.block import IN_BLOCK_KEYS, SYMBOLS_PREFIX
 
-_SYMBOLS = prefix("").rstrip("/")
 _EXISTS = ("PreconditionFailed",)
 # The object has another version, is being written, or no longer exists.
 _CHANGED = ("PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey")
@@ -72,24 +72,23 @@ class S3Archive:
         return StoredObject(key, item["ContentLength"], _md5(tag), written, tag)
 
     def list(self, prefix: str) -> Iterator[StoredObject]:
-        pages = self._client.get_paginator("list_objects_v2").paginate(
-            Bucket=self._bucket, Prefix=prefix
-        )
-        with translated(f"S3 {self._bucket}"):
-            for page in pages:
-                for item in page.get("Contents", []):
-                    written = item["LastModified"].timestamp()
-                    md5 = _md5(item["ETag"])
-                    yield StoredObject(item["Key"], item["Size"], md5, written, item["ETag"])
+        for page in self._pages(Prefix=prefix):
+            yield from _objects(page)
+
+    def list_hours(self) -> Iterator[StoredObject]:
+        for page in self._pages(Prefix=SYMBOLS_PREFIX, Delimiter=IN_BLOCK_KEYS):
+            yield from _objects(page)
 
     def symbols(self) -> Iterator[str]:
-        pages = self._client.get_paginator("list_objects_v2").paginate(
-            Bucket=self._bucket, Prefix=_SYMBOLS, Delimiter="/"
-        )
+        for page in self._pages(Prefix=SYMBOLS_PREFIX, Delimiter="/"):
+            for folder in page.get("CommonPrefixes", []):
+                yield folder["Prefix"].removeprefix(SYMBOLS_PREFIX).rstrip("/")
+
+    def _pages(self, **request: str) -> Iterator[Mapping[str, Any]]:
         with translated(f"S3 {self._bucket}"):
-            for page in pages:
-                for folder in page.get("CommonPrefixes", []):
-                    yield folder["Prefix"].removeprefix(_SYMBOLS).rstrip("/")
+            yield from self._client.get_paginator("list_objects_v2").paginate(
+                Bucket=self._bucket, **request
+            )
 
     def _write(self, item: ArchiveObject, unmet: Collection[str] = (), **condition: str) -> bool:
         """Write an object. Return False if S3 answers with one of the codes ``unmet``, which say
@@ -111,6 +110,12 @@ class S3Archive:
                     return False
                 raise
         return True
+
+
+def _objects(page: Mapping[str, Any]) -> Iterator[StoredObject]:
+    for item in page.get("Contents", []):
+        tag, written = item["ETag"], item["LastModified"].timestamp()
+        yield StoredObject(item["Key"], item["Size"], _md5(tag), written, tag)
 
 
 def _md5(etag: str) -> str:

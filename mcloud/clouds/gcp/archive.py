@@ -8,10 +8,8 @@ from typing import Any
 
 from mcloud.clouds.gcp.client import TIMEOUT, storage_retry, translated
 from mcloud.clouds.ports import Cleared, StoredObject
-from mcloud.market.archive import ArchiveObject, prefix
-from mcloud.market.block import parse_block_key
-
-_SYMBOLS = prefix("").rstrip("/")
+from mcloud.market.archive import ArchiveObject
+from mcloud.market.block import IN_BLOCK_KEYS, SYMBOLS_PREFIX, parse_block_key
 
 COLD_SIZE = 128 * 1024
 """Bytes from which a block may move to a colder class. The change of class is billed per object,
@@ -75,20 +73,23 @@ class GcsArchive:
         return None if blob is None else _stored(blob)
 
     def list(self, prefix: str) -> Iterator[StoredObject]:
-        with translated(self._what):
-            for blob in self._bucket.list_blobs(
-                prefix=prefix, timeout=TIMEOUT, retry=storage_retry()
-            ):
-                yield _stored(blob)
+        for page in self._pages(prefix=prefix):
+            yield from map(_stored, page)
+
+    def list_hours(self) -> Iterator[StoredObject]:
+        for page in self._pages(prefix=SYMBOLS_PREFIX, delimiter=IN_BLOCK_KEYS):
+            yield from map(_stored, page)
 
     def symbols(self) -> Iterator[str]:
+        for page in self._pages(prefix=SYMBOLS_PREFIX, delimiter="/"):
+            for folder in sorted(page.prefixes):
+                yield folder.removeprefix(SYMBOLS_PREFIX).rstrip("/")
+
+    def _pages(self, **request: str) -> Iterator[Any]:
         with translated(self._what):
-            listing = self._bucket.list_blobs(
-                prefix=_SYMBOLS, delimiter="/", timeout=TIMEOUT, retry=storage_retry()
-            )
-            for page in listing.pages:
-                for folder in sorted(page.prefixes):
-                    yield folder.removeprefix(_SYMBOLS).rstrip("/")
+            yield from self._bucket.list_blobs(
+                timeout=TIMEOUT, retry=storage_retry(), **request
+            ).pages
 
     def _upload(self, item: ArchiveObject, **condition: int) -> None:
         # `content_encoding = "gzip"` is not set: Cloud Storage would decompress the content when it
