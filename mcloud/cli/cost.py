@@ -220,13 +220,16 @@ def estimate(
 
     A few minutes of simulated trades pass through the code of the pipeline in memory. Nothing is
     deployed or called. The estimate covers the path of the trades and the data that they leave,
-    in the first and in the twelfth month.
+    in the first and in the twelfth month. With two sites, it also shows what `mcloud replicate`
+    would add if it runs all the time and both sites get all trades.
 
     Examples:
     mcloud cost estimate
     mcloud cost estimate --symbols 400 --rate 3000 --freshness 60
     mcloud cost estimate --freshness 1 --site aws -o json
     """
+    from functools import partial
+
     from mcloud.cli.progress import waiting
     from mcloud.clouds.resources import CLOUDS, Cloud
     from mcloud.config import select, settings
@@ -234,6 +237,7 @@ def estimate(
     from mcloud.cost.estimate import Load, estimate
     from mcloud.cost.settings import money
     from mcloud.documents import encode
+    from mcloud.replication.running_cost import replicator
 
     if freshness is None:
         freshness = settings(session.config, "produce", ProduceSettings).freshness
@@ -242,12 +246,16 @@ def estimate(
     clouds: dict[str, Cloud] = {cloud: cloud for cloud in select(CLOUDS, site)}
     with waiting(session, "simulating trades"):
         lines = estimate(load, clouds, free_tier=free_tier)
+        more = partial(replicator, others=len(clouds) - 1)
+        replicated = estimate(load, clouds, free_tier=free_tier, more=more)
     if session.output == "json":
-        session.print_json({"load": encode(load), "lines": [encode(line) for line in lines]})
+        found = {"lines": lines, "with_replicator": replicated}
+        documents = {name: [encode(line) for line in each] for name, each in found.items()}
+        session.print_json({"load": encode(load), **documents})
     else:
         from mcloud.drawing.cost import estimate_view
 
-        session.print(estimate_view(load, lines, free_tier=free_tier))
+        session.print(estimate_view(load, lines, replicated, free_tier=free_tier))
 
 
 def _make(

@@ -5,14 +5,15 @@ messages, put into records for the export service and folded into candles, as of
 demands. Their requests and bytes, scaled to a month of 30 days, are priced like metered usage.
 
 The time of a function and the size of a log line are measured constants, and so is the work of the
-compaction. Guards, replicators, dashboards and queries are left out; `mcloud guard` and `mcloud
-monitor` show their own cost.
+compaction. A replicator is priced beside the pipeline. Guards, dashboards and queries are left out;
+`mcloud guard` and `mcloud monitor` show their own cost.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import lru_cache
 from itertools import groupby
 from operator import attrgetter
 from random import Random
@@ -123,13 +124,18 @@ class Flow:
 
 
 def estimate(
-    load: Load, sites: Mapping[str, Cloud], *, free_tier: bool = True
+    load: Load,
+    sites: Mapping[str, Cloud],
+    *,
+    free_tier: bool = True,
+    more: "Callable[[Cloud, Flow, Load, int], Mapping[str, Decimal]] | None" = None,
 ) -> list[EstimateLine]:
     """Return the cost of each service of each site, in the first and in the twelfth month.
 
     Args:
         sites: the cloud of each site.
         free_tier: whether the free tiers are for this pipeline alone.
+        more: returns the units of something else at a site in a month, which are added.
     """
     flow = simulated(load)
     lines = []
@@ -139,6 +145,12 @@ def estimate(
             for site, cloud in sites.items()
             for meter, units in monthly(cloud, flow, load, month).items()
         ]
+        if more:
+            uses += [
+                (site, Use(cloud, meter, units))
+                for site, cloud in sites.items()
+                for meter, units in more(cloud, flow, load, month).items()
+            ]
         dates = [f"{day:02}" for day in range(30)]
         charges = charge([use for _, use in uses], dates, free_tier=free_tier)
         gross: dict[tuple[str, str], Decimal] = defaultdict(Decimal)
@@ -161,6 +173,7 @@ def net_of(lines: Iterable[EstimateLine], site: str, month: int) -> Decimal:
     return sum((line.net for line in lines if (line.site, line.month) == (site, month)), Decimal(0))
 
 
+@lru_cache(maxsize=1)
 def simulated(load: Load) -> Flow:
     """Return the requests and bytes of an average minute."""
     minutes = min(LONGEST, max(1, round(SAMPLE / 60 / load.rate)))

@@ -66,8 +66,18 @@ def forecast_view(forecast: Forecast) -> RenderableType:
     return Stack(table, *words)
 
 
-def estimate_view(load: Load, lines: Sequence[EstimateLine], *, free_tier: bool) -> RenderableType:
-    """Draw the cost of each service at each site, in each of the months."""
+def estimate_view(
+    load: Load,
+    lines: Sequence[EstimateLine],
+    replicated: Sequence[EstimateLine],
+    *,
+    free_tier: bool,
+) -> RenderableType:
+    """Draw the cost of each service at each site, in each of the months.
+
+    Args:
+        replicated: the same with a replicator between the sites.
+    """
     months = sorted({line.month for line in lines})
     sites = list(dict.fromkeys(line.site for line in lines))
     table = _table(
@@ -79,13 +89,16 @@ def estimate_view(load: Load, lines: Sequence[EstimateLine], *, free_tier: bool)
         table.add_row(service, *(usd(net_of(found, *key)) for key in product(sites, months)))
     sums = (usd(net_of(lines, *key)) for key in product(sites, months))
     table.add_row("total", *sums, style="bold")
+    if len(sites) > 1:
+        more = (net_of(replicated, *key) - net_of(lines, *key) for key in product(sites, months))
+        table.add_row("replicator", *(f"+{usd(each)}" for each in more))
     symbols = "1 symbol" if load.symbols == 1 else f"{load.symbols:,} symbols"
     title = f"{symbols}, {load.rate:g} trades/s, candles at most {load.freshness:g} s old"
     tier = f", {'after' if free_tier else 'without'} free tiers"
     return Stack(
         Text.assemble((title, "bold"), tier, (" (estimate)", "dim")),
         table,
-        Text("without guards, replicators, dashboards, queries and backups", "dim"),
+        Text("without guards, dashboards, queries and backups", "dim"),
     )
 
 

@@ -8,7 +8,7 @@ from mcloud.clouds.ports import Lag
 from mcloud.observing.machine import Machine
 from mcloud.observing.snapshot import SiteSnapshot, Snapshot
 
-REPORTED = 120.0  # seconds; a replicator reports its lag every ten
+REPORTED = 120.0  # seconds; a replicator reports its lag every thirty
 STARTING = 60.0  # seconds that a new producer has until a replicator has to report
 APART = 300.0  # seconds between the newest trades of two sites that get the same ones
 # seconds; an older heartbeat or lag is of a symbol or a pair that is no longer used

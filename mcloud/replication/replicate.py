@@ -27,7 +27,7 @@ THREADS = 8  # threads for the requests of a pair, without those for raw objects
 TICK = 0.25  # seconds between two progress reports
 LAST_WORDS = 1.0  # seconds that a pair may take to stop
 ATTEMPTS = 5  # failures in a row before a single pass gives up
-NOTE = 10.0  # seconds between two records of the lag at the target
+NOTE = 30.0  # seconds between two records of the lag at the target
 FOLLOWING = Pauses()
 AT_ONCE = Pauses(busy=0.0, idle=0.5, raw=0.0, waits=False)
 

@@ -9,11 +9,12 @@ from rich.console import Console, RenderableType
 
 from mcloud.clouds.billing import Bill, BillLine
 from mcloud.cost.advise import advise
+from mcloud.cost.estimate import EstimateLine, Load
 from mcloud.cost.forecast import forecast
 from mcloud.cost.report import make_report
 from mcloud.cost.settings import CostSettings, Money
 from mcloud.cost.usage import Trades
-from mcloud.drawing.cost import advice_view, count, forecast_view, report_view
+from mcloud.drawing.cost import advice_view, count, estimate_view, forecast_view, report_view
 
 PLAIN: dict[str, bool] = {"compare": False, "details": False}
 SITES = (
@@ -177,3 +178,21 @@ def test_advice_is_drawn_with_its_saving() -> None:
 )
 def test_counts_are_rounded_and_grouped(units: str, words: str) -> None:
     assert count(Decimal(units)) == words
+
+
+def test_an_estimate_shows_what_a_replicator_adds() -> None:
+    def lines(*costs: str) -> list[EstimateLine]:
+        values = map(Decimal, costs)
+        return [
+            EstimateLine(cloud, cloud, month, "database", cost, cost)  # type: ignore[arg-type]
+            for (cloud, month), cost in zip(
+                [("aws", 1), ("aws", 12), ("gcp", 1), ("gcp", 12)], values, strict=True
+            )
+        ]
+
+    pipeline, together = lines("1", "2", "3", "4"), lines("1.5", "2.5", "3", "4.25")
+    drawn = shown(estimate_view(Load(1, 30, 5), pipeline, together, free_tier=True))
+    assert drawn[-2].split() == ["replicator", "+$0.50", "+$0.50", "+$0", "+$0.25"]
+    alone = [line for line in pipeline if line.site == "aws"]
+    drawn = shown(estimate_view(Load(1, 30, 5), alone, alone, free_tier=True))
+    assert not any("replicator" in line for line in drawn)

@@ -18,7 +18,7 @@ SECOND = 1_000_000  # µs
 # Firestore stamps a candle when the write begins, and shows it when the write has finished. A write
 # with an earlier stamp may finish later. The timeout of every write of mcloud is a few seconds.
 OVERLAP = 60 * SECOND
-SWEEP = 30 * SECOND  # time between two repeated reads of the overlap
+SWEEP = 60 * SECOND  # time between two repeated reads of the overlap
 CLOCK_GOOD_FOR = 60.0  # seconds until Firestore's time is queried again
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -85,7 +85,7 @@ class FirestoreChanges:
     """Changes in a Firestore collection of candles, as in ``ports.Candles.changes``.
 
     A poll without changes costs one document read, and one more per minute for the time. While
-    candles change, those of the last minute and a half are read again every half minute, and only
+    candles change, those of the last two minutes are read again every minute, and only
     the changes that were not seen are returned. ``as_of`` is the time of the read, although a write
     that took unusually long may only be found by the next of these repeated reads.
 
