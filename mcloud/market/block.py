@@ -157,11 +157,6 @@ class Block:
             for hour, lines in sorted(self._hours.items())
         }
 
-    @property
-    def size(self) -> int:
-        """Number of lines."""
-        return sum(map(len, self._hours.values()))
-
     def trades(self, hour: int | None = None) -> list[Trade]:
         """Return the trades, by id; only those of one hour if its start is given (ms)."""
         if hour is not None:

@@ -480,6 +480,6 @@ def test_without_its_index_a_block_is_read(
     forget()
     assert check(aws, gcp, deep=False).ok
     assert run(aws).blocks == 0
-    assert Block(BlockKey(SYMBOL, 0), aws.archive.objects[_only(aws)]).size == 200
+    assert len(Block(BlockKey(SYMBOL, 0), aws.archive.objects[_only(aws)]).trades()) == 200
     (index,) = filter(is_index_key, aws.archive.objects)
     assert aws.archive.objects[index] != b"nonsense"

@@ -19,6 +19,7 @@ from mcloud.market.trade import Trade
 from mcloud.rehearsal.demo import archived_ids
 from mcloud.replication import verify as module
 from mcloud.replication.change_follower import Pauses
+from mcloud.replication.raw_replication import LOOKS
 from mcloud.replication.scope import Scope
 from mcloud.replication.verify_document import document
 
@@ -250,3 +251,41 @@ def test_a_piece_that_becomes_old_enough_during_a_comparison_is_copied(tmp_path:
             rig.clock.now += 1
         assert archived_ids(cast(Site, gcp), [SYMBOL]) == {(SYMBOL, each.id) for each in trades}
         rig.close()
+
+
+def test_the_symbols_of_an_archive_are_listed_together(tmp_path: Path) -> None:
+    """Their candles change at different times, but their hours are compared at the same time."""
+    start = int(time.time() * 1000) // HOUR * HOUR  # no block holds trades of this hour
+
+    def listings(symbols: int) -> int:
+        aws, gcp = staged("aws"), staged("gcp")
+        now = [start / 1000]
+        (folder := tmp_path / str(symbols)).mkdir()
+        rig = Rig(folder, [aws, gcp], pauses=Pauses(), wall=lambda: now[0])
+        calls: list[str] = []
+        for step in range(360):
+            number = step % symbols
+            trades = [
+                each._replace(symbol=f"S{number}USDT")
+                for each in made(1 + 50 * step, 5, start + step * 10_000)
+            ]
+            for site in (aws, gcp):
+                site.faults.before = lambda call: None
+                fold_only(site, trades)
+                for item in pack(trades):
+                    site.archive.put(item)
+                site.faults.before = lambda call: calls.append(call) if call == "list" else None
+            for _ in range(10):
+                rig.step(rig.pairs["aws", "gcp"])
+                rig.clock.now += 1
+                now[0] += 1
+            if step == 60:
+                calls.clear()
+        assert not rig.pairs["aws", "gcp"].progress().error
+        rig.close()
+        return len(calls)
+
+    few, many = listings(3), listings(30)
+    # Four listings at each look: of both buckets of both sites.
+    assert many <= few + 4
+    assert many <= 4 * 3000 / (DELAY / LOOKS) + 4
