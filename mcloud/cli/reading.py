@@ -1,6 +1,8 @@
 """Reads of commands, without the sites that do not answer."""
 
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, TypeVar
 
 from mcloud.cli.session import Session
@@ -10,6 +12,8 @@ if TYPE_CHECKING:
     from mcloud.clouds.ports import Site
 
 Result = TypeVar("Result")
+
+LATE = 0.4  # seconds without an answer, after which the other sites are made ready
 
 
 def read_one(
@@ -22,9 +26,11 @@ def read_one(
     """
     sites = list(opened(session, site, wait=wait).values())
     failed: dict[str, str] = {}
-    for each in sites:
+    for number, each in enumerate(sites, 1):
         try:
-            result = read(each)
+            _make_ready([each])
+            with _made_ready_if_late(sites[number:]):
+                result = read(each)
         except Unavailable as error:
             failed[each.name] = error.message
             continue
@@ -32,6 +38,28 @@ def read_one(
             session.warn(f"{name} cannot be read: {why}; this is from {each.name}")
         return each, result
     raise _unread(failed, wait)
+
+
+def _make_ready(sites: "Sequence[Site]") -> None:
+    from mcloud.clouds.observation import prepare
+
+    for site in sites:
+        with suppress(McloudError):  # the read of the site reports it
+            prepare(site, ("candles", "control"))
+
+
+@contextmanager
+def _made_ready_if_late(sites: "Sequence[Site]") -> "Iterator[None]":
+    """Create the clients of these sites if a read of another one takes long. That one may not
+    answer, and to load the SDK of another cloud takes about as long as to find that out.
+    """
+    timer = threading.Timer(LATE, _make_ready, [sites])
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def read_rest(
