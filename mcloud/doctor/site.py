@@ -84,8 +84,9 @@ def look_at_embedded(
     """Return the checks of an embedded site, which accepts any credentials and refuses nobody."""
     site = open_site(name, resources)
     access = open_access(site.cloud, Target("mcloud", resources.region, resources=resources))
+    access.prepare()
     clock: dict[str, Look] = {"clock": partial(_clock, access)}
-    return take_if_up(name, _services(site), patience, clock, STAGE)
+    return take(name, clock | _services(site), patience)
 
 
 def clock_finding(ahead: float, error: float) -> AccessFinding:
