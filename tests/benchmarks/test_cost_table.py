@@ -43,6 +43,7 @@ from mcloud.rehearsal.oracle import expected_rows
 
 MINUTES = float(os.environ.get("MCLOUD_COST_MINUTES", "30"))
 RATE = float(os.environ.get("MCLOUD_COST_RATE", "3000"))
+LEAD = 180.0  # seconds until the first trade, while the trades are made and the producer starts
 CATCH_UP = 600.0  # seconds after the last trade
 QUIET = 10.0  # seconds without a write of a candle after which all are written
 
@@ -82,10 +83,17 @@ def test_the_cost_of_a_month_is_measured(
     state: State, tmp_path: Path, load: tuple[int, float], freshness: int
 ) -> None:
     sites = {name: open_site(name, each) for name, each in state.resources().items()}
+    terminal = Terminal(tmp_path, tmp_path / "state")
+    # The functions note which messages they read, as those of a site that is in use have.
+    warm = ("produce", "--source", "simulate", "--symbols", "WARMUSDT", "--count", 10)
+    assert terminal.run(*warm).returncode == 0
+    time.sleep(QUIET)
     begun = counters(state)
-    trades = trades_of(Load(*load, freshness), MINUTES, int(time.time() * 1000))
+    # The trades are made at their times: a minute of theirs is one of the producer's.
+    start = time.time() + LEAD
+    trades = trades_of(Load(*load, freshness), MINUTES, int(start * 1000))
     symbols = sorted({trade.symbol for trade in trades})
-    produce(Terminal(tmp_path, tmp_path / "state"), trades, symbols, freshness)
+    produce(terminal, trades, symbols, freshness, start=start)
     time.sleep(WINDOW + QUIET)  # until everything is exported
     ended = settled(state)
     compactions = {name: compacted(site, state) for name, site in sites.items()}
@@ -107,16 +115,24 @@ def produce(
     symbols: list[str],
     freshness: int,
     minutes: float = MINUTES,
+    *,
+    start: float,
 ) -> None:
-    """Let a producer send all trades in real time, which takes some minutes."""
-    count = len(symbols)
-    with LocalExchange(trades, speed=1.0, wait_for=count, symbols=symbols) as exchange:
+    """Let a producer send all trades in real time, from ``start`` on (in seconds since 1970)."""
+    never = len(symbols) + 1
+    with LocalExchange(trades, speed=1.0, wait_for=never, symbols=symbols) as exchange:
         producer = terminal.start(
             *("produce", "--symbols", ",".join(symbols), "--freshness", freshness),
             *("--ws-url", exchange.ws_url, "--rest-url", exchange.rest_url),
         )
         deadline = time.monotonic() + 60 * minutes + CATCH_UP
         try:
+            while len({each for of in exchange.state()["connections"] for each in of}) < never - 1:
+                assert producer.poll() is None, producer.communicate()[1]
+                time.sleep(0.5)
+            assert time.time() < start, "a longer LEAD is needed"
+            time.sleep(start - time.time())
+            exchange.begin()
             while not exchange.wait_finished(1.0):
                 assert producer.poll() is None, producer.communicate()[1]
                 assert time.monotonic() < deadline, "the exchange does not come to an end"

@@ -24,7 +24,7 @@ from mcloud.local.state import State
 from mcloud.local.supervisor import Options
 from mcloud.market.trade import is_reserved
 
-from .test_cost_table import produce
+from .test_cost_table import LEAD, produce
 
 SYMBOLS = int(os.environ.get("MCLOUD_LAG_SYMBOLS", "400"))
 RATE = float(os.environ.get("MCLOUD_LAG_RATE", "400"))
@@ -43,9 +43,11 @@ def state(tmp_path: Path) -> Iterator[State]:
 
 @pytest.mark.parametrize("freshness", [5, 60])
 def test_trades_are_in_a_candle_in_time(state: State, tmp_path: Path, freshness: int) -> None:
-    trades = trades_of(Load(SYMBOLS, RATE, freshness), LENGTH, int(time.time() * 1000))
+    start = time.time() + LEAD
+    trades = trades_of(Load(SYMBOLS, RATE, freshness), LENGTH, int(start * 1000))
     symbols = sorted({trade.symbol for trade in trades})
-    produce(Terminal(tmp_path, tmp_path / "state"), trades, symbols, freshness, LENGTH)
+    terminal = Terminal(tmp_path, tmp_path / "state")
+    produce(terminal, trades, symbols, freshness, LENGTH, start=start)
     received = receipts(tmp_path / "state" / "producers" / "default")
     for name, to in state.resources().items():
         ages = sorted(
