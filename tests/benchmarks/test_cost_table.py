@@ -47,7 +47,7 @@ LEAD = 180.0  # seconds until the first trade, while the trades are made and the
 CATCH_UP = 600.0  # seconds after the last trade
 QUIET = 10.0  # seconds without a write of a candle after which all are written
 
-pytestmark = [pytest.mark.benchmark, pytest.mark.timeout(60 * MINUTES + 2 * CATCH_UP)]
+pytestmark = [pytest.mark.benchmark, pytest.mark.timeout(60 * MINUTES + 4 * CATCH_UP)]
 
 WORKERS = {"aws": "ministack-lambda", "gcp": "local/functions.py"}
 """Part of the command line of a function's processes."""
