@@ -17,10 +17,9 @@ from mcloud.replication.raw_comparison import PERIOD, SYMBOLS
 from mcloud.replication.raw_replication import LOOKS
 from mcloud.replication.replicate import NOTE
 
-RACED = 0.5
-"""Share of the changed candles that the replicator brings to a site before the site's own function
-has stored them. Each is then read and written once more. An assumption: one site is a little later
-than the other."""
+RACED = 0.25
+"""Share of the changed candles that the replicator brings to a site although the site's own
+function has just stored them. Each is read and written again. Measured on the embedded clouds."""
 
 _AGAIN = 1 + (OVERLAP + SWEEP) / SWEEP
 """Number of times that a change is read from Firestore; see ``gcp.changes``."""

@@ -49,6 +49,7 @@ def test_trades_are_in_a_candle_in_time(state: State, tmp_path: Path, freshness:
     terminal = Terminal(tmp_path, tmp_path / "state")
     produce(terminal, trades, symbols, freshness, LENGTH, start=start)
     received = receipts(tmp_path / "state" / "producers" / "default")
+    late = {}
     for name, to in state.resources().items():
         ages = sorted(
             (stored - received_at(received, symbol, first_id)) / 1000
@@ -61,7 +62,9 @@ def test_trades_are_in_a_candle_in_time(state: State, tmp_path: Path, freshness:
         )
         assert len(ages) >= len(symbols)
         assert ages[0] >= 0
-        assert p95 < freshness + MORE
+        if p95 >= freshness + MORE:
+            late[name] = p95
+    assert not late
 
 
 def receipts(folder: Path) -> dict[str, list[tuple[int, int]]]:

@@ -286,6 +286,6 @@ def test_the_symbols_of_an_archive_are_listed_together(tmp_path: Path) -> None:
         return len(calls)
 
     few, many = listings(3), listings(30)
-    # Four listings at each look: of both buckets of both sites.
+    # Each comparison takes four listings: of both buckets of both sites.
     assert many <= few + 4
     assert many <= 4 * 3000 / (DELAY / LOOKS) + 4
