@@ -35,7 +35,7 @@ class UsualRows(NamedTuple):
     """In units of 10**-PLACES, as the quantity."""
     quantity: Integers
     times: Integers
-    """As they are in the text."""
+    """Milliseconds or microseconds, unchanged from the text."""
     makers: Truths
 
 
@@ -140,7 +140,7 @@ def _whole(text: _Text, begin: Integers, end: Integers, most: int) -> Integers:
 
 
 def _last(digits: Unsigned, length: Integers, shortest: int) -> Unsigned:
-    """Return words with only so many of their last digits, and 0 before them."""
+    """Return words with only their last ``length`` digits, and 0 before them."""
     if shortest >= _WORD:
         return digits
     shift = _bits(np.clip(_WORD - length, 0, _WORD))

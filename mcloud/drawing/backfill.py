@@ -58,7 +58,7 @@ def progress_words(progress: Progress) -> str:
 
 @dataclass(frozen=True)
 class BackfillResult:
-    """What a backfill has done."""
+    """The result of a backfill."""
 
     outcome: Outcome
     filled: FilledGaps
