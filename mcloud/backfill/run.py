@@ -2,24 +2,20 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import as_completed
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
-from typing import TypeVar
-
-import pyarrow as pa
 
 from mcloud import files
 from mcloud.backfill.checkpoints import Checkpoints
 from mcloud.backfill.dumps import Dump
-from mcloud.backfill.libraries import FoundDump, Library, check
-from mcloud.backfill.load import Loaded, Loader
-from mcloud.bulk.read_csv import CsvFile
+from mcloud.backfill.libraries import FoundDump, Library
+from mcloud.backfill.load import Loaded
+from mcloud.backfill.one_file import FileLoader, LoadedFile, patiently
 from mcloud.clouds.ports import Site
-from mcloud.errors import McloudError, Refused, Throttled, Unavailable, UsageError
-from mcloud.feed.feed import FeedReport
+from mcloud.errors import McloudError, Refused, Unavailable
 from mcloud.lock import Lock
 from mcloud.workers import Workers
 
@@ -27,11 +23,9 @@ LOOKUPS = 16  # files that are looked for at the same time
 FETCHES = 4  # files that are on this machine at the same time
 LOADS = 2  # files that are loaded at the same time
 WRITES = 16  # requests to the sites at the same time
-ROOM = 256 * 1024**2  # bytes that the disk has to have beside the files
-RETRIES = 5  # of a request to a place that allows no more requests for now
-LONGEST_WAIT = 300.0  # seconds before such a retry
 
-Result = TypeVar("Result")
+Engine = Callable[[Sequence[FoundDump]], Iterator[LoadedFile]]
+"""Loads files, and yields each as soon as it is loaded."""
 
 
 @dataclass
@@ -101,11 +95,9 @@ class Backfill:
         self._sleep = sleep
         files.make_private(folder / "files")
         self._checkpoints = Checkpoints(folder / "loaded.jsonl")
-        self._loads = threading.Semaphore(LOADS)
         self._lock = threading.Lock()
-        self._stopped = threading.Event()
         self._progress = Progress(0, 0)
-        self.done = Outcome()
+        self._outcome = Outcome()
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -128,8 +120,11 @@ class Backfill:
         made.absent.sort()
         return made
 
-    def run(self, plan: Plan) -> Outcome:
+    def run(self, plan: Plan, engine: "Engine | None" = None) -> Outcome:
         """Load the files of a plan.
+
+        Args:
+            engine: loads the files; without one, threads of this process do.
 
         Raises:
             Unavailable, Refused: a site does not accept the data. The next run continues.
@@ -138,9 +133,41 @@ class Backfill:
         self._progress = Progress(
             len(plan.load), sum(each.size for each in plan.load), begun=time.monotonic()
         )
+        for done in (engine or self._in_threads)(plan.load):
+            self._note(done)
+        return self._outcome
+
+    def _in_threads(self, found: Sequence[FoundDump]) -> Iterator[LoadedFile]:
+        """Yield each loaded file as soon as it is."""
         with closing(Workers(WRITES)) as writers, closing(Workers(FETCHES)) as workers:
-            workers.map(partial(self._try_to_load, writers), plan.load)
-        return self.done
+            loader = FileLoader(
+                self.library,
+                self._sites,
+                self._folder / "files",
+                writers,
+                loads=LOADS,
+                on_bytes=lambda count: self._advance(bytes_done=count),
+                on_trades=lambda count: self._advance(trades=count),
+                sleep=self._sleep,
+            )
+            try:
+                for each in as_completed([workers.submit(loader.load, each) for each in found]):
+                    yield each.result()
+            finally:
+                # Otherwise the other files would wait for the same site, or the same disk.
+                loader.stop()
+
+    def _note(self, done: LoadedFile) -> None:
+        """Add the outcome of a file to that of the run."""
+        if done.is_complete:
+            for name in self._sites:
+                identity = self._identities[name]
+                self._checkpoints.note(done.found.dump, done.found.content, identity)
+        self._outcome.files += done.was_read
+        self._outcome.unchecked += done.was_read and done.found.checksum is None
+        self._outcome.loaded.add(done.loaded)
+        self._outcome.problems += (f"{done.found.dump}: {each}" for each in done.problems)
+        self._advance(files_done=1)
 
     def _find_all(self, made: Plan, wanted: Sequence[Dump], workers: Workers) -> None:
         months: list[Dump] = []
@@ -157,7 +184,7 @@ class Backfill:
 
     def _find(self, dump: Dump) -> FoundDump | McloudError | None:
         try:
-            return self._patiently(lambda: self.library.find(dump))
+            return patiently(lambda: self.library.find(dump), self._sleep)
         except (Refused, Unavailable) as error:
             return error
 
@@ -168,91 +195,6 @@ class Backfill:
             for name in self._sites
         )
 
-    def _try_to_load(self, writers: Workers, found: FoundDump) -> None:
-        """Load a file. A file that cannot be read is reported, and does not stop the others."""
-        if self._stopped.is_set():
-            return
-        try:
-            path = self._fetch(found)
-            if path is not None:
-                with self._loads:
-                    if not self._stopped.is_set():
-                        self._load(writers, found, path)
-        except BaseException:
-            # Otherwise the other files would wait for the same site, or the same disk.
-            self._stopped.set()
-            raise
-
-    def _fetch(self, found: FoundDump) -> Path | None:
-        """Return the file on this machine, or None if it cannot be read."""
-        folder, had = self._folder / "files", 0
-
-        def note(arrived: int) -> None:
-            nonlocal had
-            if self._stopped.is_set():
-                raise Unavailable("the backfill has stopped")
-            self._advance(bytes_done=arrived - had)
-            had = arrived
-
-        try:
-            files.check_room(folder, found.size + ROOM)
-            path = self._patiently(lambda: self.library.fetch(found, folder, note))
-            check(found, path)
-        except (Refused, Unavailable) as error:
-            self._report(f"{found.dump}: {error}")
-            return None
-        except OSError as error:
-            raise files.refusal(error) or error from None
-        return path
-
-    def _load(self, writers: Workers, found: FoundDump, path: Path) -> None:
-        symbol = found.dump.stored_symbol
-        loader = Loader(symbol, self._sites, writers)
-        try:
-            file = CsvFile(path, [symbol])
-            loaded = loader.load(self._counted(file))
-        except UsageError as error:
-            self._report(f"{found.dump}: {error}")
-            return
-        self._add(loaded)
-        unread = _unread(file.report)
-        for problem in unread:
-            self._report(f"{found.dump}: {problem}")
-        if not unread and not loaded.damaged:
-            for name in self._sites:
-                identity = self._identities[name]
-                self._checkpoints.note(found.dump, found.content, identity)
-        with self._lock:
-            self.done.files += 1
-            self.done.unchecked += found.checksum is None
-        if path.parent == self._folder / "files":
-            path.unlink()
-        self._advance(files_done=1)
-
-    def _counted(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        for batch in batches:
-            if self._stopped.is_set():
-                raise Unavailable("the backfill has stopped")
-            yield batch
-            self._advance(trades=batch.num_rows)
-
-    def _patiently(self, call: Callable[[], Result]) -> Result:
-        """Wait as long as a place that allows no more requests asks for."""
-        for _ in range(RETRIES):
-            try:
-                return call()
-            except Throttled as error:
-                self._sleep(min(error.retry_after, LONGEST_WAIT))
-        return call()
-
-    def _add(self, loaded: Loaded) -> None:
-        with self._lock:
-            self.done.loaded.add(loaded)
-
-    def _report(self, problem: str) -> None:
-        with self._lock:
-            self.done.problems.append(problem)
-
     def _advance(self, files_done: int = 0, bytes_done: int = 0, trades: int = 0) -> None:
         with self._lock:
             self._progress.files_done += files_done
@@ -260,11 +202,3 @@ class Backfill:
             self._progress.trades += trades
             progress = replace(self._progress)
         self.tell(progress)
-
-
-def _unread(report: FeedReport) -> list[str]:
-    """Return the lines of a file that were not read, with the reasons."""
-    problems = [f"line {each.line}: {each.reason}" for each in report.bad_examples]
-    if report.bad > len(problems):
-        problems.append(f"{report.bad - len(problems):,} more lines are no trades")
-    return [*problems, *([report.truncated] if report.truncated else [])]
