@@ -14,10 +14,11 @@ from mcloud.errors import UsageError
 
 if TYPE_CHECKING:
     from mcloud.backfill.estimate import BackfillEstimate
-    from mcloud.backfill.run import Backfill, Plan
+    from mcloud.backfill.run import Backfill, Engine, Plan
     from mcloud.clouds.ports import Site
     from mcloud.drawing.backfill import BackfillResult
 
+_ENGINE = "Engine"
 LIVE = timedelta(3)
 """Age of the last day up to which live trades may follow its file."""
 
@@ -63,6 +64,22 @@ def backfill(
             rich_help_panel=SCOPE,
         ),
     ] = "trades",
+    engine: Annotated[
+        str,
+        typer.Option(
+            metavar="ENGINE",
+            help="local loads the files here; spark loads them on a cluster.",
+            rich_help_panel=_ENGINE,
+        ),
+    ] = "local",
+    master: Annotated[
+        str,
+        typer.Option(
+            metavar="URL",
+            help="Spark cluster, such as spark://HOST:7077.",
+            rich_help_panel=_ENGINE,
+        ),
+    ] = "local[*]",
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show the files and the estimate, and stop.")
     ] = False,
@@ -101,6 +118,7 @@ def backfill(
     from mcloud.sites.resources import site_resources
 
     kind = chosen("source", source, KINDS)
+    on_spark = chosen("engine", engine, ("local", "spark")) == "spark"
     first = _day("--start", start)
     last = _day("--end", end) if end else first
     if last < first:
@@ -126,13 +144,19 @@ def backfill(
             return
         if plan.load:
             agree(session, "load these files?", yes=yes)
-        _end(session, plan, made, _load(session, job, plan, sites, first, last))
+        spark = None
+        if on_spark and plan.load:
+            from mcloud.backfill.spark import SparkEngine
+
+            spark = SparkEngine(master, from_ or PUBLIC, {name: resources[name] for name in sites})
+        _end(session, plan, made, _load(session, job, plan, spark, sites, first, last))
 
 
 def _load(
     session: Session,
     job: "Backfill",
     plan: "Plan",
+    engine: "Engine | None",
     sites: "Mapping[str, Site]",
     first: date,
     last: date,
@@ -150,7 +174,7 @@ def _load(
 
     with waiting(session, "loading") as tell:
         job.tell = lambda progress: tell(progress_words(progress))
-        outcome = job.run(plan)
+        outcome = job.run(plan, engine)
     for line in outcome_lines(outcome):
         session.say(line)
     known = {each.dump.stored_symbol for each in (*plan.load, *plan.known)}
