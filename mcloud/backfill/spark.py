@@ -50,6 +50,7 @@ def open_spark(master: str) -> "SparkSession":
     settings = {
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",
+        "spark.log.level": "ERROR",
         "spark.task.maxFailures": "8",
         # Executors on this machine import the same mcloud.
         "spark.executorEnv.PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
@@ -64,7 +65,6 @@ def open_spark(master: str) -> "SparkSession":
         session = builder.getOrCreate()
     except (PySparkException, OSError) as error:
         raise _not_started(error) from None
-    session.sparkContext.setLogLevel("ERROR")
     return session
 
 

@@ -262,7 +262,7 @@ class RawReplication:
 
 @dataclass
 class _Batch:
-    """What is copied of some hours."""
+    """The objects of some hours that are to be copied."""
 
     wanted: set[str] = field(default_factory=set)
     """Keys of all objects that are to be copied as they are."""
