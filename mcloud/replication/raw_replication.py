@@ -18,7 +18,8 @@ from mcloud.workers import Workers
 HOURS = 1_000
 """Maximum number of hours that are compared together. Their objects are listed together."""
 AT_ONCE = 16
-"""Maximum number of hours whose trades are in memory at the same time."""
+"""Maximum number of hours whose trades are in memory at the same time, and of old hours that are
+listed together: an archive that is not compacted yet may have thousands of objects in each."""
 HELD = 10.0
 """Seconds that fewer hours wait for the comparison to find more."""
 SETBACK = 1.0  # minimum seconds before an hour that failed is tried again
@@ -107,13 +108,27 @@ class RawReplication:
         # If one of these hours fails, it comes alone, and the other hours come first.
         count, self._hours = self._hours, 1
         self._held_since = None
-        taken = due[:count]
+        taken = self._together(due, count)
         if len(taken) < count:
             taken += self._soon(now, count - len(taken))
         for hour in taken:
             self._not_before[hour] = now + max(self._pause, SETBACK)
         self._copy(taken, now)
         self._hours = min(2 * count, HOURS)
+
+    def _together(self, due: Sequence[Hour], count: int) -> list[Hour]:
+        """Return the first hours, with at most ``AT_ONCE`` old ones that have to be listed."""
+        taken: list[Hour] = []
+        listed = 0
+        for hour in due:
+            if len(taken) == count:
+                break
+            if hour not in self._offered and blocks.may_hold(hour[1], self._wall):
+                listed += 1
+                if listed > AT_ONCE:
+                    continue
+            taken.append(hour)
+        return taken
 
     def _soon(self, now: float, count: int) -> list[Hour]:
         """Return hours that are due later, and whose objects the same listing shows.

@@ -5,11 +5,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pytest
 from producer.sources import trade
 
+from mcloud.archive import raw
 from mcloud.clouds.ports import Archive, Site, StoredObject
 from mcloud.clouds.staged import DELAY, StagedArchive
 from mcloud.errors import Unavailable
@@ -19,7 +20,7 @@ from mcloud.market.trade import Trade
 from mcloud.rehearsal.demo import archived_ids
 from mcloud.replication import verify as module
 from mcloud.replication.change_follower import Pauses
-from mcloud.replication.raw_replication import LOOKS
+from mcloud.replication.raw_replication import AT_ONCE, LOOKS
 from mcloud.replication.scope import Scope
 from mcloud.replication.verify_document import document
 
@@ -289,3 +290,27 @@ def test_the_symbols_of_an_archive_are_listed_together(tmp_path: Path) -> None:
     # Each comparison takes four listings: of both buckets of both sites.
     assert many <= few + 4
     assert many <= 4 * 3000 / (DELAY / LOOKS) + 4
+
+
+def test_few_old_hours_are_listed_together(tmp_path: Path) -> None:
+    """An archive that is not compacted may have many objects in each."""
+    aws, gcp = MemorySite("aws"), MemorySite("gcp")
+    start = 1_723_161_600_000
+    trades = [each for n in range(50) for each in made(1 + 10 * n, 10, start + n * HOUR)]
+    for item in pack(trades):
+        aws.archive.put(item)
+    most = 0
+    compare_hours = raw.compare_hours
+
+    def counted(*of: Any) -> Any:
+        nonlocal most
+        most = max(most, len(of[2]))
+        return compare_hours(*of)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(raw, "compare_hours", counted)
+        rig = Rig(tmp_path, [aws, gcp], wall=time.time)
+        rig.settle()
+    assert gcp.archive.objects == aws.archive.objects
+    assert most == AT_ONCE
+    rig.close()
