@@ -87,6 +87,8 @@ class Loader:
         """Trades of the blocks that may get more trades, by the first id of the block."""
         self._candles: list[Candle] = []
         """Candles that are not written yet."""
+        self._has_new_blocks = False
+        """Whether a block has been written since candles were."""
 
     def load(self, batches: Iterable[pa.RecordBatch]) -> Loaded:
         """Load batches of trades, best in the order of their ids, and return the outcome.
@@ -97,7 +99,8 @@ class Loader:
         for folded in join(self._folds(batches)):
             self._candles.append(folded.candle)
             self.done.note([str(each) for each in folded.disagreements])
-            if len(self._candles) >= 2 * CHUNK:
+            # Candles become ready only when a block has been written.
+            if self._has_new_blocks and len(self._candles) >= CHUNK:
                 self._write_candles()
         self._write_blocks(list(self._waiting))
         self._write_candles()
@@ -118,14 +121,26 @@ class Loader:
             batches = self._waiting.pop(first_id)
             prepared = _prepared(BlockKey(self._symbol, first_id), batches, self._clock)
             self._workers.map(partial(_SiteWriter.write_raw, block=prepared), self._writers)
+            self._has_new_blocks = True
 
     def _write_candles(self) -> None:
         """Write the candles whose raw trades are written."""
-        ready = _merged(each for each in self._candles if not self._is_waiting(each))
+        self._has_new_blocks = False
+        ready = self._merged(each for each in self._candles if not self._is_waiting(each))
         self._candles = [each for each in self._candles if self._is_waiting(each)]
         chunks = [ready[begin : begin + CHUNK] for begin in range(0, len(ready), CHUNK)]
         jobs = [(writer, chunk) for writer in self._writers for chunk in chunks]
         self._workers.map(lambda job: job[0].write_candles(job[1]), jobs)
+
+    def _merged(self, candles: Iterable[Candle]) -> list[Candle]:
+        """Return one candle for each minute, in the order of time."""
+        found: dict[int, Candle] = {}
+        for each in candles:
+            if known := found.get(each.start):
+                each, disagreements = merge(known, each)
+                self.done.note([str(one) for one in disagreements])
+            found[each.start] = each
+        return [found[start] for start in sorted(found)]
 
     def _is_waiting(self, candle: Candle) -> bool:
         return any(
@@ -252,12 +267,3 @@ def by_time(batch: pa.RecordBatch, until: int) -> tuple[pa.RecordBatch, pa.Recor
     if is_before.all():
         return batch, batch.slice(0, 0)
     return batch.filter(pa.array(is_before)), batch.filter(pa.array(~is_before))
-
-
-def _merged(candles: Iterable[Candle]) -> list[Candle]:
-    """Return one candle for each minute, in the order of time."""
-    found: dict[int, Candle] = {}
-    for each in candles:
-        known = found.get(each.start)
-        found[each.start] = merge(known, each).candle if known else each
-    return [found[start] for start in sorted(found)]
