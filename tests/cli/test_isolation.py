@@ -148,7 +148,7 @@ def test_the_processes_of_a_copier(hostile: Hostile, monkeypatch: pytest.MonkeyP
     source, objects = folder.filled(hostile.folder / "source")
     target = folder.empty(hostile.folder / "target")
     workers = Workers(TRANSFERS)
-    size = sum(each.size for each in objects)
+    size = sum(each.stored.size for each in objects)
     before = helpers()
     with closing(workers), closing(Copier(source, target, workers, processes=1, alone=0)) as copier:
 
