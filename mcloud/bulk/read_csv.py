@@ -114,8 +114,9 @@ class CsvFile:
     ) -> Iterator[Result]:
         """Yield ``function(batch)`` for each batch, in the order of the file.
 
-        Parsing and the function run in ``threads`` threads. Arrow and NumPy release the interpreter
-        most of the time, so two threads are nearly twice as fast as one.
+        Parsing and the function run in ``threads`` threads. A part of the parsing keeps the lock of
+        the interpreter, so threads pay off where the function compresses or waits. To parse and
+        fold on several cores, give each process a file.
         """
         self._start()
         work = partial(self._work, function)
