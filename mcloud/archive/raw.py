@@ -249,6 +249,14 @@ def read(archive: Archive, piece: Piece) -> list[Trade] | None:
     return read_object(archive, piece.key)
 
 
+def text(archive: Archive, piece: Piece) -> bytes | None:
+    """Return the lines of a piece, or None if its object is damaged."""
+    if piece.block is not None:
+        block = blocks.read(archive, piece.block, piece.stored)
+        return None if block is None else block.text(piece.hour)
+    return read_text(archive, piece.key)
+
+
 def read_object(archive: Archive, key: str) -> list[Trade] | None:
     """Return the trades of an object that is no block, or None if it is damaged."""
     text = read_text(archive, key)

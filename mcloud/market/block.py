@@ -157,6 +157,10 @@ class Block:
             for hour, lines in sorted(self._hours.items())
         }
 
+    def text(self, hour: int) -> bytes:
+        """Return the lines of an hour (its start in ms)."""
+        return b"".join(self._hours.get(hour, ()))
+
     def trades(self, hour: int | None = None) -> list[Trade]:
         """Return the trades, by id; only those of one hour if its start is given (ms)."""
         if hour is not None:

@@ -11,14 +11,14 @@ two raw objects with equal ids and different digests.
 
 import threading
 import time
-from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from heapq import merge as merged
 from itertools import groupby
 from operator import itemgetter
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from mcloud.archive import blocks, raw
 from mcloud.archive.raw import Piece
@@ -28,17 +28,16 @@ from mcloud.market.candle import (
     MINUTE,
     Candle,
     Disagreement,
-    by_minute,
     fold,
     merge,
     to_timestamp,
 )
 from mcloud.market.ids import Ids, Run, shared
-from mcloud.market.trade import Trade, without_filled_voids
 from mcloud.replication import hour_digest
 from mcloud.replication.candle_streams import stream
 from mcloud.replication.hour_digest import ALL_TIME, NOTHING, HourDigest, HourWindow
 from mcloud.replication.id_contents import IdContents, describe, gather
+from mcloud.replication.raw_trades import OneByOne, RawHour, raw_reader
 from mcloud.replication.scope import Scope
 from mcloud.replication.verify_report import (
     Finding,
@@ -125,6 +124,7 @@ class Survey:
         self._window = window
         self._deep = deep
         self._tell = tell
+        self._raw = raw_reader() if deep else OneByOne()
         self.candles: defaultdict[Hour, dict[str, HourDigest]] = defaultdict(dict)
         self.raw: defaultdict[Hour, dict[str, HeldObjects]] = defaultdict(dict)
         self._edges: defaultdict[str, Ids] = defaultdict(Ids)
@@ -271,26 +271,27 @@ class Survey:
                 for name, _ in same:
                     found[name].update(piece.ids)
 
-        def read(same: list[tuple[str, Piece]]) -> list[Trade] | None:
+        def read(same: list[tuple[str, Piece]]) -> Any:
             name, piece = same[0]
-            return raw.read(self._sites[name].archive, piece)
+            return self._raw.read(self._sites[name].archive, piece, symbol)
 
-        trades: set[Trade] = set()
+        archived: list[Any] = []
         for same, read_trades in zip(wanted, readers.map(read, wanted), strict=True):
+            ids = None if read_trades is None else self._raw.ids(read_trades)
             for name, piece in same:
-                if read_trades is not None:
-                    found[name].update(raw.ids_of(read_trades))
+                if ids is not None:
+                    found[name].update(ids)
                 elif not self._report_unreadable(name, symbol, piece.key, hour):
                     found[name].update(piece.ids or Ids())
             if deep and read_trades is not None:
-                trades.update(read_trades)
+                archived.append(read_trades)
         with self._changing:
             for name, pieces in held.items():
                 self.raw[symbol, hour][name] = _held(pieces, found[name])
             if _contradict(piece for same in copies.values() for _, piece in same):
                 self._odd.add((symbol, hour))
         if deep:
-            self._recompute(symbol, hour, trades)
+            self._recompute(symbol, hour, self._raw.hour(symbol, archived))
 
     def _report_unreadable(self, name: str, symbol: str, key: str, hour: int) -> bool:
         """Report a damaged or misfiled object. Return whether only its folder is wrong."""
@@ -306,19 +307,19 @@ class Survey:
         self._report(Finding("misfiled", symbol, name, hour, runs, key=key, why=why))
         return True
 
-    def _recompute(self, symbol: str, hour: int, archived: Collection[Trade]) -> None:
+    def _recompute(self, symbol: str, hour: int, archived: RawHour) -> None:
         """Compare every candle of an hour with the raw trades of all sites."""
-        trades = without_filled_voids(archived)
-        counts = Counter(trade.id for trade in trades)
-        disputed = Ids((id_, id_) for id_, count in counts.items() if count > 1)
-        minutes = by_minute(trades)
-        everything = raw.ids_of(trades)
+        disputed = archived.disputed
         suspects, traded = Ids(disputed.runs), Ids()
         voids: list[tuple[str, int, Ids]] = []
         for name in self._sites:
             for candle in self._stream(name, symbol, HourWindow(hour, hour + HOUR)):
-                known = minutes.get((symbol, candle.start), [])
-                others = everything.minus(raw.ids_of(known))
+                if candle == archived.candles.get(candle.start):
+                    # An id that is not disputed is in one minute only.
+                    traded.update(_traded(candle))
+                    continue
+                known = archived.minute(candle.start)
+                others = archived.everything.minus(raw.ids_of(known))
                 suspects.update(others.common(Ids(candle.runs)))
                 folded = fold(candle, [trade for trade in known if trade.id not in disputed])
                 traded.update(_traded(candle))

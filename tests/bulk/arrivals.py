@@ -31,16 +31,23 @@ sizes = st.sampled_from(
 
 @st.composite
 def arrivals(
-    draw: st.DrawFn, *, voids: bool = True, disagreeing: bool = True, repeated: bool = True
+    draw: st.DrawFn,
+    *,
+    price: st.SearchStrategy[Decimal] | None = None,
+    voids: bool = True,
+    disagreeing: bool = True,
+    repeated: bool = True,
 ) -> list[Trade]:
     """Draw trades of one symbol in the order of their arrival.
 
     Args:
+        price: draws the prices; by default, they are of any size.
         voids: whether some ids are voids, and other arrivals of voids have trades.
         disagreeing: whether some ids arrive with several contents.
         repeated: whether trades arrive several times.
     """
-    price, quantity = draw(sizes), draw(sizes) | st.just(Decimal(0))
+    price = price if price is not None else draw(sizes)
+    quantity = draw(sizes) | st.just(Decimal(0))
     plain = draw(trade_sets(voids=voids and draw(st.booleans())))
     of_size = draw(st.lists(st.tuples(price, quantity), min_size=len(plain), max_size=len(plain)))
     trades = [
