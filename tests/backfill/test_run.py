@@ -21,6 +21,7 @@ from mcloud.backfill.run import Backfill, Outcome, Plan
 from mcloud.bulk.columns import from_trades
 from mcloud.clouds.ports import Site
 from mcloud.errors import McloudError, Unavailable
+from mcloud.local.exchange.thread import LocalExchange
 from mcloud.market.archive import pack
 from mcloud.market.candle import by_minute, fold
 from mcloud.market.trade import Trade
@@ -57,10 +58,11 @@ class Stage:
         self.public = folder / "public"
         for day, trades in TRADES.items():
             publish(self.public, name(day), trades)
+        self.place = str(self.public)
 
     def job(self) -> Backfill:
         return Backfill(
-            open_library(str(self.public)),
+            open_library(self.place),
             cast(dict[str, Site], self.sites),
             self.folder / "state",
             {each: each for each in self.sites},
@@ -271,6 +273,31 @@ def test_trades_of_the_last_hours_are_not_put_into_blocks(stage: Stage) -> None:
     for site in stage.sites.values():
         assert any("/block=" in key for key in site.archive.objects)
         assert any("/hour=" in key for key in site.archive.objects)
+
+
+@pytest.mark.parametrize("symbol", ["BTCUSDT.um", "BTCUSD_PERP.cm"])
+def test_futures_are_loaded_from_the_exchange(stage: Stage, symbol: str) -> None:
+    trades = trades_of_day(FIRST, 5_000, 300, symbol)
+    with LocalExchange(trades, history=86_400.0, wait_for=0) as exchange:
+        exchange.wait_finished(30)
+        stage.place = exchange.rest_url
+        _, done = stage.run(dumps(symbol, FIRST, FIRST))
+    assert not done.problems
+    stage.check(trades)
+
+
+def test_aggregate_trades_are_a_symbol_of_their_own(stage: Stage) -> None:
+    trades = TRADES[FIRST]
+    with LocalExchange(trades, history=86_400.0, wait_for=0) as exchange:
+        exchange.wait_finished(30)
+        stage.place = exchange.rest_url
+        _, done = stage.run(dumps("BTCUSDT", FIRST, FIRST, "aggTrades"))
+        aggregates = exchange.aggregates("BTCUSDT")
+    assert (done.files, done.unchecked, done.problems) == (1, 0, [])
+    stage.check(
+        Trade("BTCUSDT.agg", a.id, a.price, a.quantity, a.time, a.buyer_is_maker)
+        for a in aggregates
+    )
 
 
 def test_a_full_disk_stops_it(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
