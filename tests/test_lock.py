@@ -18,8 +18,10 @@ LOCKED = {
 
 
 def test_every_requirement_is_locked_at_a_version_that_it_allows() -> None:
-    extras = PROJECT["optional-dependencies"].values()
-    wanted = chain(PROJECT["dependencies"], *extras)
+    """The lock has the extra ``dev``, and those that it includes."""
+    extras = PROJECT["optional-dependencies"]
+    names = {"dev", *chain.from_iterable(Requirement(each).extras for each in extras["dev"])}
+    wanted = chain(PROJECT["dependencies"], *(extras[name] for name in names & {*extras}))
     for each in map(Requirement, wanted):
         if each.name != PROJECT["name"]:
             version = LOCKED.get(each.name.lower(), "")
