@@ -47,20 +47,22 @@ def gather(
 
 class Asker(Generic[Key]):
     """Runs the same calls repeatedly. No call is repeated while ``most`` earlier ones of its key
-    hang."""
+    hang: they were late, and have not returned since. Thread-safe."""
 
     def __init__(self, most: int = 8, clock: Callable[[], float] = time.monotonic) -> None:
         self._most = most
         self._clock = clock
         self._lock = threading.Lock()
-        self._out: Counter[Key] = Counter()
+        self._hanging: Counter[Key] = Counter()
 
     def gather(
         self, calls: Mapping[Key, Callable[[], Value]], seconds: float
     ) -> dict[Key, Value | Exception]:
-        """Return the results, as the function ``gather`` does. A key with too many unfinished calls
-        is not called and counts as late."""
+        """Return the results, as the function ``gather`` does. A key with too many hanging calls is
+        not called and counts as late."""
         answers: dict[Key, Value | Exception] = {}
+        returned: set[Key] = set()
+        hanging: set[Key] = set()
 
         def ask(key: Key, call: Callable[[], Value]) -> None:
             try:
@@ -69,31 +71,29 @@ class Asker(Generic[Key]):
                 answers[key] = error
             finally:
                 with self._lock:
-                    self._out[key] -= 1
+                    returned.add(key)
+                    self._hanging[key] -= key in hanging
 
-        threads = [
+        threads = {
             # A brief call stays brief in the threads that it starts.
-            threading.Thread(target=copy_context().run, args=(ask, key, call), daemon=True)
+            key: threading.Thread(target=copy_context().run, args=(ask, key, call), daemon=True)
             for key, call in calls.items()
-            if self._begin(key)
-        ]
-        for thread in threads:
+            if self._hanging[key] < self._most
+        }
+        for thread in threads.values():
             thread.start()
         # A jump of the clock does not make an answer late; see ``Limit``.
         limit = Limit(seconds, self._clock)
-        for thread in threads:
+        for thread in threads.values():
             while thread.is_alive() and (left := limit.left):
                 thread.join(min(left, seconds / 4))
         late = TimeoutError(f"no answer within {seconds:.3g} s")
         # Copied key by key: a late call may still write.
-        return {key: answers.get(key, late) for key in calls}
-
-    def _begin(self, key: Key) -> bool:
+        given = {key: answers.get(key, late) for key in calls}
         with self._lock:
-            if self._out[key] >= self._most:
-                return False
-            self._out[key] += 1
-            return True
+            hanging.update(threads.keys() - returned)
+            self._hanging.update(hanging)
+        return given
 
 
 class OverlappingAsker(Generic[Key]):

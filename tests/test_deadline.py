@@ -78,6 +78,36 @@ def test_a_leap_of_the_clock_makes_no_answer_late(leap_at: int) -> None:
     assert Asker[str](clock=clock).gather(calls, 60) == {"a": "here", "b": "here"}
 
 
+def test_calls_that_do_not_hang_are_not_limited() -> None:
+    asker, together = Asker[str](most=1), threading.Barrier(30)
+    answers: list[object] = []
+
+    def ask() -> None:
+        answers.append(asker.gather({"a": lambda: bool(together.wait(60))}, 60)["a"])
+
+    threads = [threading.Thread(target=ask) for _ in range(30)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(answers, key=bool) == [False] + 29 * [True]
+
+
+def test_calls_that_hang_are_limited() -> None:
+    asker, release, begun = Asker[str](most=3), threading.Event(), []
+
+    def hang() -> None:
+        begun.append(1)
+        release.wait(60)
+
+    for _ in range(5):
+        assert isinstance(asker.gather({"a": hang}, 0.05)["a"], TimeoutError)
+    assert len(begun) == 3
+    release.set()
+    while asker.gather({"a": lambda: 1}, 60) != {"a": 1}:
+        time.sleep(0.01)
+
+
 def test_overlapping_calls_find_a_service_that_hangs_in_little_more_than_one_timeout() -> None:
     release, asker = threading.Event(), OverlappingAsker[str]()
     begun: list[float] = []
