@@ -502,7 +502,9 @@ def _reason(error: BaseException) -> str:
     while inner := next((each for each in error.args[::-1] if isinstance(each, Exception)), None):
         error = inner
     # urllib3 puts the connection object in front of the reason.
-    return str(error).rpartition("): ")[2] or type(error).__name__
+    # A server that speaks another protocol is quoted, with its line feeds.
+    said = " ".join(str(error).rpartition("): ")[2].split())
+    return said[:200] or type(error).__name__
 
 
 def _server(url: str) -> str:

@@ -235,6 +235,7 @@ def test_without_a_status_there_is_no_answer(behaviour: str, rude_servers: dict[
     with pytest.raises(http.NoAnswer) as caught:
         http.ask("GET", f"{url}/secret?token=secret", limit_for(behaviour))
     assert str(caught.value) == f"{url} does not answer: {caught.value.reason}"
+    assert "\n" not in caught.value.reason
     assert (caught.value.reason == "timed out after 0.3 s") == (behaviour in rude.TIMED)
     assert caught.value.__cause__ is None
 
