@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Protocol
+from urllib.parse import urlsplit
 
 from mcloud import http
 from mcloud.backfill.dumps import Dump
@@ -26,12 +27,15 @@ PUBLIC = "https://data.binance.vision"
 
 SUFFIXES = (".zip", ".csv.gz", ".csv")
 PIECE = 8 * KIB * KIB  # bytes that one request fetches
-FETCH = HttpLimit(2 * PIECE, 120.0)  # allows for 70 KB/s
+LEAST = 256 * KIB
+"""Bytes that a request for a piece has to bring in its time. A slow link is no failure, a silent
+server is one."""
+FETCH = HttpLimit(2 * PIECE, 120.0)
 WHOLE = HttpLimit(512 * KIB * KIB, 3600.0)  # from a server that sends whole files only
 SHORT = HttpLimit(64 * KIB, 20.0)
 
 _CHECKSUM = re.compile(r"([0-9a-fA-F]{64})(?:\s+\*?(\S+))?\s*")
-_TOTAL = re.compile(r"bytes [0-9]+-[0-9]+/([0-9]+)")
+_RANGE = re.compile(r"bytes ([0-9]{1,15})-[0-9]{1,15}/([0-9]{1,15})")
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,8 @@ class Library(Protocol):
 
     name: str
     """URL or path of the place, without credentials."""
+    copies: bool
+    """Whether ``fetch`` writes a copy of a file on the disk of this machine."""
 
     def find(self, dump: Dump) -> FoundDump | None:
         """Return a file with its checksum, or None if there is no such file."""
@@ -100,21 +106,25 @@ def check(found: FoundDump, path: Path) -> None:
 
     Raises:
         Refused: it has another content.
+        Unavailable: it cannot be read.
     """
-    with path.open("rb") as file:
+    with _reading(path), path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     if found.checksum not in (None, digest):
         raise Refused(
             f"{found.where} does not have its published checksum: its SHA-256 is {digest}, and not"
             f" {found.checksum}",
-            remedy="run the command again later",
+            remedy="get both files again, or try again later",
         )
 
 
 class HttpLibrary:
     """The files of a web server, fetched in pieces, so that a fetch can be continued."""
 
+    copies = True
+
     def __init__(self, url: str) -> None:
+        _check_url(url)
         self.name = url.rstrip("/")
         self._client = http.HttpClient(keep=16)
 
@@ -126,7 +136,7 @@ class HttpLibrary:
                 continue
             size = _size(answer)
             if size is None:
-                raise _refusal(answer, url)
+                raise _refusal(answer)
             tag = answer.headers.get("ETag") or answer.headers.get("Last-Modified") or ""
             return FoundDump(dump, url, size, tag, self._checksum(url))
         return None
@@ -137,7 +147,7 @@ class HttpLibrary:
         if answer.status in (404, 410):
             return None
         if answer.status != 200 or answer.cut:
-            raise _refusal(answer, url)
+            raise _refusal(answer)
         return _parse_checksum(answer.text, url)
 
     def fetch(self, found: FoundDump, folder: Path, note: Callable[[int], None]) -> Path:
@@ -164,17 +174,21 @@ class HttpLibrary:
                 answer = self._client.ask("GET", found.where, WHOLE)
             if not answer.cut and len(answer.body) == found.size:
                 return answer.body[first:]
-        elif answer.status == 206 and not answer.cut and len(answer.body) == last - first + 1:
-            return answer.body
-        elif answer.status == 412:
+        elif answer.status == 412 or _size(answer) not in (None, found.size):
             raise Unavailable(
                 f"{found.where} has changed while it was read", remedy="run the command again"
             )
-        raise _refusal(answer, found.where)
+        # What came before an interruption is kept.
+        least = LEAST if answer.cut else 1
+        if _first(answer) == first and least <= len(answer.body) <= last - first + 1:
+            return answer.body
+        raise _refusal(answer)
 
 
 class FolderLibrary:
     """The files in a folder and its subfolders."""
+
+    copies = False
 
     def __init__(self, folder: Path) -> None:
         if not folder.is_dir():
@@ -186,7 +200,7 @@ class FolderLibrary:
     def _paths(self) -> dict[str, list[Path]]:
         paths = defaultdict(list)
         for path in sorted(self._folder.rglob("*")):
-            if path.name.endswith(SUFFIXES):
+            if path.name.endswith(SUFFIXES) and path.is_file():
                 paths[path.name].append(path)
         return paths
 
@@ -194,13 +208,17 @@ class FolderLibrary:
         for suffix in SUFFIXES:
             for path in self._paths.get(dump.name + suffix, ()):
                 if _may_be_of(dump, path.relative_to(self._folder)):
-                    state = path.stat()
-                    tag, listed = str(state.st_mtime_ns), Path(f"{path}.CHECKSUM")
-                    checksum = None
-                    if listed.is_file():
-                        checksum = _parse_checksum(listed.read_text(errors="replace"), str(listed))
-                    return FoundDump(dump, str(path), state.st_size, tag, checksum)
+                    return self._describe(dump, path)
         return None
+
+    def _describe(self, dump: Dump, path: Path) -> FoundDump:
+        listed, checksum = Path(f"{path}.CHECKSUM"), None
+        with _reading(path):
+            state = path.stat()
+        with _reading(listed):
+            if listed.is_file():
+                checksum = _parse_checksum(listed.read_text(errors="replace"), str(listed))
+        return FoundDump(dump, str(path), state.st_size, str(state.st_mtime_ns), checksum)
 
     def fetch(self, found: FoundDump, folder: Path, note: Callable[[int], None]) -> Path:
         note(found.size)
@@ -212,6 +230,8 @@ class BucketLibrary:
 
     The URL may have the parameters of ``pyarrow.fs.FileSystem.from_uri``, such as ``region``.
     """
+
+    copies = True
 
     def __init__(self, url: str) -> None:
         from pyarrow.fs import FileSystem
@@ -263,6 +283,30 @@ class BucketLibrary:
             ) from None
 
 
+def _check_url(url: str) -> None:
+    """Raise UsageError if the files cannot be at a URL, or if it has a secret to be shown."""
+    try:
+        parts = urlsplit(url)
+        is_valid = bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_valid = False
+    if not is_valid:
+        raise UsageError("--files is not a valid URL", remedy="use one such as https://HOST/PATH")
+    if parts.username is not None or parts.query or parts.fragment:
+        raise UsageError(
+            "--files cannot use a URL with a password or parameters",
+            remedy="use one such as https://HOST/PATH, or download the files into a folder",
+        )
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise Unavailable(f"{path} cannot be read: {error.strerror}") from None
+
+
 def _relative(dump: Dump) -> Iterator[str]:
     """Yield the paths at which a library may hold a file."""
     for base in ("data/", ""):
@@ -298,18 +342,29 @@ def _parse_checksum(text: str, where: str) -> str:
 def _size(answer: HttpAnswer) -> int | None:
     """Return the size of the file that a server answers with, or None if it does not answer."""
     if answer.status == 206:
-        match = _TOTAL.fullmatch(answer.headers.get("Content-Range", ""))
-        return int(match[1]) if match else None
+        match = _RANGE.fullmatch(answer.headers.get("Content-Range", ""))
+        return int(match[2]) if match else None
     length = answer.headers.get("Content-Length", "")
     return int(length) if answer.status == 200 and length.isdecimal() else None
 
 
-def _refusal(answer: HttpAnswer, url: str) -> McloudError:
-    said = f"{url} was answered with {answer.status}"
+def _first(answer: HttpAnswer) -> int | None:
+    """Return the first byte of the part of a file that a server answers with."""
+    match = _RANGE.fullmatch(answer.headers.get("Content-Range", ""))
+    return int(match[1]) if match and answer.status == 206 else None
+
+
+def _refusal(answer: HttpAnswer) -> McloudError:
+    # The path is left out, so that the same answer to many files is reported once.
+    said = f"{answer.server} answered with {answer.status}"
     if answer.status in (418, 429):
         return Throttled(said, answer.retry_after or 60.0)
+    if answer.cut:
+        said = f"the answer of {answer.server} is incomplete: {answer.cut}"
     if answer.status >= 500 or answer.cut:
-        return Unavailable(f"{said} {answer.cut}".rstrip(), remedy="run the command again")
+        return Unavailable(said, remedy="run the command again")
+    if answer.status in (301, 302, 303, 307, 308):
+        return Refused(f"{said}, a redirect", remedy="use --files with the URL that it leads to")
     if answer.status in (401, 403, 451):
         return Refused(said, remedy="use --files with a place that this machine may read")
     return Refused(said, remedy="check --files")

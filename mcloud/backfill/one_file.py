@@ -113,7 +113,8 @@ class FileLoader:
             had = arrived
 
         try:
-            files.check_room(self._folder, found.size + ROOM)
+            if self._library.copies:
+                files.check_room(self._folder, found.size + ROOM)
             path = patiently(lambda: self._library.fetch(found, self._folder, note), self._sleep)
         except OSError as error:
             raise files.refusal(error) or error from None
@@ -131,7 +132,8 @@ class FileLoader:
             file = CsvFile(path, [symbol])
             done.loaded = Loader(symbol, self._sites, self._writers).load(self._counted(file))
         except UsageError as error:
-            done.problems.append(str(error))
+            # Its remedy is about recordings that are played.
+            done.problems.append(error.message)
             return
         done.was_read = True
         done.problems += _unread(file.report)

@@ -6,17 +6,20 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import as_completed
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from pathlib import Path
+from typing import NamedTuple
 
 from mcloud import files
 from mcloud.backfill.checkpoints import Checkpoints
-from mcloud.backfill.dumps import Dump
+from mcloud.backfill.dumps import Dump, midnight
 from mcloud.backfill.libraries import FoundDump, Library
 from mcloud.backfill.load import Loaded
 from mcloud.backfill.one_file import FileLoader, LoadedFile, patiently
 from mcloud.clouds.ports import Site
 from mcloud.errors import McloudError, Refused, Unavailable
 from mcloud.lock import Lock
+from mcloud.replication.candle_streams import stream
 from mcloud.workers import Workers
 
 LOOKUPS = 16  # files that are looked for at the same time
@@ -28,6 +31,16 @@ Engine = Callable[[Sequence[FoundDump]], Iterator[LoadedFile]]
 """Loads files, and yields each as soon as it is loaded."""
 
 
+class Problem(NamedTuple):
+    """A file that was not loaded completely."""
+
+    dump: Dump
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.dump}: {self.reason}"
+
+
 @dataclass
 class Plan:
     """The files of a backfill."""
@@ -35,10 +48,10 @@ class Plan:
     load: list[FoundDump] = field(default_factory=list)
     """Files that are not yet loaded into all sites."""
     known: list[FoundDump] = field(default_factory=list)
-    """Files of which an earlier run has loaded the present content."""
+    """Files of which an earlier run has loaded the present content, and the sites have it."""
     absent: list[Dump] = field(default_factory=list)
     """Days of which there is no file."""
-    problems: list[str] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
     """Files about which the library gave no answer, with the reason."""
 
 
@@ -50,8 +63,10 @@ class Outcome:
     """Number of files that were loaded."""
     unchecked: int = 0
     """Number of them that have no published checksum."""
+    symbols: set[str] = field(default_factory=set)
+    """Symbols of the loaded files."""
     loaded: Loaded = field(default_factory=Loaded)
-    problems: list[str] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
     """Files, or rows of files, that could not be loaded."""
 
 
@@ -113,7 +128,11 @@ class Backfill:
             yield
 
     def plan(self, wanted: Sequence[Dump]) -> Plan:
-        """Find the files. A month without a file is looked for day by day."""
+        """Find the files. A month without a file is looked for day by day.
+
+        Raises:
+            Unavailable, Refused: a site does not answer.
+        """
         made = Plan()
         with closing(Workers(LOOKUPS)) as workers:
             self._find_all(made, wanted, workers)
@@ -164,21 +183,26 @@ class Backfill:
                 identity = self._identities[name]
                 self._checkpoints.note(done.found.dump, done.found.content, identity)
         self._outcome.files += done.was_read
+        if done.was_read:
+            self._outcome.symbols.add(done.found.dump.stored_symbol)
         self._outcome.unchecked += done.was_read and done.found.checksum is None
         self._outcome.loaded.add(done.loaded)
-        self._outcome.problems += (f"{done.found.dump}: {each}" for each in done.problems)
+        self._outcome.problems += (Problem(done.found.dump, each) for each in done.problems)
         self._advance(files_done=1)
 
     def _find_all(self, made: Plan, wanted: Sequence[Dump], workers: Workers) -> None:
         months: list[Dump] = []
-        for dump, found in zip(wanted, workers.map(self._find, wanted), strict=True):
-            match found:
+        found: list[FoundDump] = []
+        for dump, answer in zip(wanted, workers.map(self._find, wanted), strict=True):
+            match answer:
                 case McloudError():
-                    made.problems.append(f"{dump}: {found}")
+                    made.problems.append(Problem(dump, str(answer)))
                 case FoundDump():
-                    (made.known if self._is_known(found) else made.load).append(found)
+                    found.append(answer)
                 case None:
                     (months if dump.is_monthly else made.absent).append(dump)
+        for each, is_known in zip(found, workers.map(self._is_known, found), strict=True):
+            (made.known if is_known else made.load).append(each)
         if months:
             self._find_all(made, [day for month in months for day in month.daily()], workers)
 
@@ -189,10 +213,15 @@ class Backfill:
             return error
 
     def _is_known(self, found: FoundDump) -> bool:
-        """Return whether the present content of a file was loaded into all sites."""
+        """Return whether the present content of a file was loaded into all sites.
+
+        A checkpoint is not enough: a site may have been reset, or deployed again with the same
+        names, since.
+        """
         return all(
             self._checkpoints.has(found.dump, found.content, self._identities[name])
-            for name in self._sites
+            and _has_candles(site, found.dump)
+            for name, site in self._sites.items()
         )
 
     def _advance(self, files_done: int = 0, bytes_done: int = 0, trades: int = 0) -> None:
@@ -202,3 +231,13 @@ class Backfill:
             self._progress.trades += trades
             progress = replace(self._progress)
         self.tell(progress)
+
+
+def _has_candles(site: Site, dump: Dump) -> bool:
+    """Return whether a site has a candle of the days of a file."""
+    start, end = midnight(dump.first), midnight(dump.last + timedelta(1))
+    damaged: list[int] = []
+    found = stream(
+        site.candles, dump.stored_symbol, start, end, lambda minute, why: damaged.append(minute)
+    )
+    return next(found, None) is not None or bool(damaged)

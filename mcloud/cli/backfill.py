@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from mcloud.drawing.backfill import BackfillResult
 
 _ENGINE = "Engine"
+OPENED = date(2017, 7, 14)
+"""Day of the first trade on Binance, of BNBBTC."""
 LIVE = timedelta(3)
 """Age of the last day up to which live trades may follow its file."""
 
@@ -119,8 +121,9 @@ def backfill(
 
     kind = chosen("source", source, KINDS)
     on_spark = chosen("engine", engine, ("local", "spark")) == "spark"
-    first = _day("--start", start)
-    last = _day("--end", end) if end else first
+    today = datetime.now(UTC).date()
+    first = _day("--start", start, today)
+    last = _day("--end", end, today) if end else first
     if last < first:
         raise UsageError("--end must not be before --start")
     names = _symbols(parse_names(symbols))
@@ -177,8 +180,10 @@ def _load(
         outcome = job.run(plan, engine)
     for line in outcome_lines(outcome):
         session.say(line)
-    known = {each.dump.stored_symbol for each in (*plan.load, *plan.known)}
-    scope = Scope(symbols=frozenset(known))
+    symbols = {each.dump.stored_symbol for each in plan.known} | outcome.symbols
+    if not symbols:
+        return BackfillResult(outcome)
+    scope = Scope(symbols=frozenset(symbols))
     window = HourWindow(midnight(first), _end_of(last))
     with waiting(session, "verifying") as tell:
         report = verify(sites, scope, window, tell=tell)
@@ -204,7 +209,7 @@ def _end(
         session.warn(each)
     for line in result_lines(done) if done else ():
         session.say(line)
-    if found or (done is not None and not done.report.ok):
+    if found or (done is not None and done.report is not None and not done.report.ok):
         raise typer.Exit(3)
 
 
@@ -222,11 +227,18 @@ def _end_of(last: date) -> int:
     return midnight(last + timedelta(1))
 
 
-def _day(option: str, text: str) -> date:
+def _day(option: str, text: str, today: date) -> date:
     try:
-        return date.fromisoformat(text)
+        day = date.fromisoformat(text)
     except ValueError:
         raise UsageError(f"invalid day {text!r} for {option}; use one such as 2024-08-08") from None
+    if day > today:
+        raise UsageError(f"{option} {day} is in the future", remedy=f"the last day is {today}, UTC")
+    if day < OPENED:
+        raise UsageError(
+            f"{option} {day} is before the first trade of Binance", remedy=f"use {OPENED} or later"
+        )
+    return day
 
 
 def _symbols(names: Sequence[str]) -> tuple[str, ...]:

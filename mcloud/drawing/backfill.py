@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from itertools import groupby
 
@@ -10,7 +10,7 @@ from mcloud.backfill.dumps import Dump
 from mcloud.backfill.estimate import BackfillEstimate
 from mcloud.backfill.gaps import FilledGaps
 from mcloud.backfill.libraries import FoundDump
-from mcloud.backfill.run import Outcome, Plan, Progress
+from mcloud.backfill.run import Outcome, Plan, Problem, Progress
 from mcloud.cost.words import usd
 from mcloud.durations import duration
 from mcloud.market.ids import Ids
@@ -61,9 +61,9 @@ class BackfillResult:
     """The result of a backfill."""
 
     outcome: Outcome
-    filled: FilledGaps
-    report: VerifyReport
-    """The sites afterwards."""
+    filled: FilledGaps = field(default_factory=FilledGaps)
+    report: VerifyReport | None = None
+    """The sites afterwards; None if there was nothing to verify."""
 
 
 def outcome_lines(outcome: Outcome) -> list[str]:
@@ -83,10 +83,10 @@ def outcome_lines(outcome: Outcome) -> list[str]:
 
 def problems(plan: Plan, result: BackfillResult | None, today: date | None = None) -> list[str]:
     """Return everything that was not loaded, or is in doubt."""
-    found = [*_absent(plan.absent, today or datetime.now(UTC).date()), *plan.problems]
+    found = [*_absent(plan.absent, today or datetime.now(UTC).date()), *_grouped(plan.problems)]
     if result is not None:
         loaded = result.outcome.loaded
-        found += [*result.outcome.problems, *loaded.disagreements]
+        found += [*_grouped(result.outcome.problems), *loaded.disagreements]
         if more := loaded.disputed - len(loaded.disagreements):
             found.append(f"{more:,} more trades differ from those of a site")
         found += (f"damaged, and left as it is: {each}" for each in loaded.damaged)
@@ -100,15 +100,21 @@ def result_lines(result: BackfillResult) -> list[str]:
     if result.filled.fetched:
         lines.append(f"{result.filled.fetched:,} missing ids were fetched from the exchange")
     report = result.report
+    if report is None:
+        return ["no file was loaded, so there is nothing to verify"]
     if report.ok:
-        return [*lines, "verified: the sites are equal, and no trade is missing"]
+        return [*lines, "verified: the sites are equal, and no id is missing between their trades"]
     lacking = sum(each.trades for each in report.of("incomplete"))
     if lacking:
         lines.append(f"{lacking:,} ids are missing at all sites: {_named(report)}")
     others = sorted({each.kind for each in report.findings} - {"incomplete"})
     if others:
-        lines.append(f"the sites differ ({', '.join(others)})")
-    return [*lines, "run `mcloud verify` to see everything, and `mcloud verify --repair` to fix it"]
+        lines.append(f"verification has found: {', '.join(others)}")
+    if others == ["disputed"] and not lacking:
+        fix = "`mcloud resolve` to choose between the contents"
+    else:
+        fix = "`mcloud verify --repair` to fix it"
+    return [*lines, f"run `mcloud verify` to see everything, and {fix}"]
 
 
 @dataclass(frozen=True)
@@ -156,8 +162,19 @@ def document(plan: Plan, made: BackfillEstimate, result: BackfillResult | None) 
         objects_written=dict(done.blocks) if done else {},
         fetched=result.filled.fetched if result else 0,
         problems=problems(plan, result),
-        verified=result.report.ok if result else None,
+        verified=result.report.ok if result and result.report else None,
     )
+
+
+def _grouped(found: Iterable[Problem]) -> Iterator[str]:
+    """Yield one sentence for all files that have the same problem."""
+    by_reason: dict[str, list[Dump]] = {}
+    for each in found:
+        by_reason.setdefault(each.reason, []).append(each.dump)
+    for reason, dumps in by_reason.items():
+        first, *others = sorted(dumps)
+        more = f" and {len(others):,} more file{'s' * (len(others) != 1)}" if others else ""
+        yield f"{first}{more}: {reason}"
 
 
 def _absent(dumps: Iterable[Dump], today: date) -> Iterator[str]:

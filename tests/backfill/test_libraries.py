@@ -75,6 +75,37 @@ def test_a_fetch_continues_where_it_stopped(tmp_path: Path) -> None:
     assert arrived[:4] == [0, PIECE, PIECE, 2 * PIECE]
 
 
+def test_what_came_before_an_interruption_is_kept(tmp_path: Path) -> None:
+    content = bytes(range(256)) * 100_000
+    (tmp_path / "public").mkdir()
+    (tmp_path / "public" / f"{DUMP.name}.zip").write_bytes(content)
+    with serving(tmp_path / "public", ranges=True, most=3_000_000) as url:
+        _, path = fetch(url, tmp_path)
+        assert path.read_bytes() == content
+    with (
+        serving(tmp_path / "public", ranges=True, most=1_000) as url,
+        pytest.raises(Unavailable, match="incomplete"),
+    ):
+        fetch(url, tmp_path / "public")
+
+
+def test_a_file_that_changes_between_pieces_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "public" / f"{DUMP.name}.zip"
+    file.parent.mkdir()
+    file.write_bytes(bytes(3 * PIECE))
+
+    def note(arrived: int) -> None:
+        if arrived == PIECE:
+            file.write_bytes(bytes(4 * PIECE))
+
+    with serving(file.parent, ranges=True) as url:
+        library = open_library(url)
+        found = library.find(DUMP)
+        assert found is not None
+        with pytest.raises(Unavailable, match="has changed while it was read"):
+            library.fetch(found, tmp_path, note)
+
+
 def test_a_server_without_ranges_sends_the_whole_file(tmp_path: Path) -> None:
     folder = tmp_path / "public" / "data" / DUMP.folder
     publish(folder, DUMP.name, TRADES)
@@ -128,10 +159,31 @@ def test_a_bucket_is_read_like_a_server(
     assert found.checksum is not None
 
 
-@pytest.mark.parametrize("where", ["ftp://example.com", "/no/such/folder"])
+def test_what_is_no_file_is_not_found(tmp_path: Path) -> None:
+    (tmp_path / f"{DUMP.name}.zip").mkdir()
+    (tmp_path / f"{DUMP.name}.csv").symlink_to("/no/such/file")
+    assert open_library(str(tmp_path)).find(DUMP) is None
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    publish(tmp_path, DUMP.name, TRADES)
+    found, path = fetch(str(tmp_path), tmp_path)
+    path.unlink()
+    with pytest.raises(Unavailable, match="cannot be read: No such file"):
+        check(found, path)
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        *("ftp://example.com", "/no/such/folder", "http://", "http://[::", "http://a:99999999"),
+        *("https://user:secret@example.com", "https://example.com/?signature=secret"),
+    ],
+)
 def test_another_place_is_a_usage_error(where: str) -> None:
-    with pytest.raises(UsageError, match="--files"):
+    with pytest.raises(UsageError, match="--files") as caught:
         open_library(where)
+    assert "secret" not in str(caught.value)
 
 
 class _Handler(http.server.SimpleHTTPRequestHandler):
@@ -139,6 +191,8 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
 
     ranges: bool
     status: int
+    most: int
+    """Maximum number of bytes until the connection breaks."""
 
     def do_GET(self) -> None:
         if self.status:
@@ -157,15 +211,16 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
         self.send_header("Content-Length", str(len(part)))
         self.send_header("ETag", '"1"')
         self.end_headers()
-        self.wfile.write(part)
+        self.wfile.write(part[: self.most])
+        self.close_connection = True
 
     def log_message(self, format: str, *args: object) -> None:
         pass
 
 
 @contextmanager
-def serving(folder: Path, *, ranges: bool, status: int = 0) -> Iterator[str]:
-    handler = type("Handler", (_Handler,), {"ranges": ranges, "status": status})
+def serving(folder: Path, *, ranges: bool, status: int = 0, most: int = 1 << 40) -> Iterator[str]:
+    handler = type("Handler", (_Handler,), {"ranges": ranges, "status": status, "most": most})
     server = http.server.ThreadingHTTPServer(
         ("127.0.0.1", 0), partial(handler, directory=str(folder))
     )

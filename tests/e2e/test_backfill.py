@@ -142,11 +142,38 @@ def test_what_is_wrong_is_said_in_one_line_each(terminal: Terminal, tmp_path: Pa
     )
 
 
+def test_nothing_is_verified_if_nothing_is_loaded(terminal: Terminal, tmp_path: Path) -> None:
+    six_days(tmp_path / "public", "BFEUSDT")
+    for path in (tmp_path / "public").glob("*.CHECKSUM"):
+        path.write_text(f"{'0' * 64}\n")
+    arguments = ("backfill", "BFEUSDT", "--start", DAYS[0], "--end", DAYS[1])
+    arguments += ("--files", tmp_path / "public", "--yes", "-o", "json")
+    done = terminal.run(*arguments)
+    assert (done.returncode, json.loads(done.stdout)["verified"]) == (3, None)
+    assert "no file was loaded, so there is nothing to verify" in done.stderr
+
+
+def test_a_silent_server_is_reported_once(terminal: Terminal) -> None:
+    done = terminal.run(
+        *("backfill", "BFFUSDT", "--start", "2024-08-01", "--end", "2024-08-09"),
+        *("--files", "http://127.0.0.1:1", "--yes"),
+    )
+    assert done.returncode == 3
+    assert done.stderr.count("warning") == 1, done.stderr
+    assert (
+        "warning: BFFUSDT-trades-2024-08-01 and 8 more files: http://127.0.0.1:1 does not answer"
+        in done.stderr
+    )
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (("--start", "yesterday"), "invalid day 'yesterday' for --start"),
         (("--start", "2024-08-02", "--end", "2024-08-01"), "--end must not be before --start"),
+        (("--start", "2099-08-02"), "--start 2099-08-02 is in the future"),
+        (("--start", "2024-08-02", "--end", "9999-12-31"), "--end 9999-12-31 is in the future"),
+        (("--start", "0001-01-01"), "before the first trade of Binance; use 2017-07-14 or later"),
         (("--start", "2024-08-02", "--files", "ftp://x"), "--files cannot read ftp://"),
         (("--start", "2024-08-02", "--source", "book"), "unknown source 'book'"),
         (("--start", "2024-08-02", "--to", "azure"), "unknown site 'azure'"),
