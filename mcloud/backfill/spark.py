@@ -118,15 +118,18 @@ def load_batches(
     batches: Iterator[pa.RecordBatch], library: str, resources: Mapping[str, Resources]
 ) -> Iterator[pa.RecordBatch]:
     """Load the files of a task. This runs on an executor."""
-    sites = {name: open_site(name, each) for name, each in resources.items()}
+    outcome: LoadedFile | McloudError
     with tempfile.TemporaryDirectory() as folder, closing(Workers(WRITES)) as writers:
-        loader = FileLoader(open_library(library), sites, Path(folder), writers)
         for batch in batches:
             for packed in batch.column(0).to_pylist():
                 try:
-                    outcome: LoadedFile | McloudError = loader.load(pickle.loads(packed))
+                    # A folder of the driver may be missing here.
+                    place = open_library(library)
+                    sites = {name: open_site(name, each) for name, each in resources.items()}
+                    loader = FileLoader(place, sites, Path(folder), writers)
+                    outcome = loader.load(pickle.loads(packed))
                 except McloudError as error:
-                    outcome = Unavailable(error.message, remedy=error.remedy)
+                    outcome = Unavailable(f"an executor: {error.message}", remedy=error.remedy)
                 yield pa.RecordBatch.from_pydict({"content": [pickle.dumps(outcome)]})
 
 
