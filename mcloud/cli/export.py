@@ -64,6 +64,7 @@ def export(
     window = window_of(start, end)
     source = next(iter(session.sites(site).values()))
     problems: list[str] = []
+    empty: list[str] = []
     written = rows = 0
     with waiting(session, f"reading {source.name}") as tell:
         for name in names:
@@ -71,15 +72,20 @@ def export(
                 found = partitions.candles(source, name, width, window, problems.append)
             else:
                 found = partitions.trades(source, name, window, problems.append)
+            before = written
             for partition in found:
                 destination.write(partition)
                 written, rows = written + 1, rows + partition.table.num_rows
                 tell(f"{partition.folder}: {rows:,} rows")
+            if written == before:
+                empty.append(name)
     if session.output == "json":
         session.print_json({"files": written, "rows": rows, "problems": problems})
     else:
         files = f"{written:,} file{'s' * (written != 1)}"
         session.print(f"{rows:,} {kind} in {files} in {destination.name}/{kind}")
+    for name in empty:
+        session.say(f"no {kind} of {name} at {source.name} in that time range")
     for problem in problems:
         session.warn(problem)
     if problems:

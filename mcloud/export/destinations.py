@@ -10,7 +10,7 @@ import pyarrow.parquet
 from pyarrow.fs import FileSystem, LocalFileSystem
 
 from mcloud import files
-from mcloud.errors import Unavailable, UsageError
+from mcloud.errors import McloudError, Unavailable, UsageError
 from mcloud.export.partitions import Partition
 from mcloud.export.tables import with_texts
 
@@ -26,10 +26,12 @@ class Destination:
             ``pyarrow.fs.FileSystem.from_uri``, such as ``region``.
 
     Raises:
-        UsageError: the URL cannot be opened.
+        UsageError: the URL cannot be opened, or ``where`` is empty.
     """
 
     def __init__(self, where: str, format_: FileFormat) -> None:
+        if not where:
+            raise UsageError("--out is empty", remedy="use a folder, s3 or gs")
         self._format = format_
         scheme, separator, _ = where.partition("://")
         self.name = where.partition("?")[0].rstrip("/")
@@ -64,7 +66,9 @@ class Destination:
         except OSError as error:
             if self._is_local:
                 Path(fresh).unlink(missing_ok=True)
-                raise files.refusal(error) or error from None
+                raise files.refusal(error) or McloudError(
+                    f"{path} cannot be written: {error.strerror or error}", remedy="check --out"
+                ) from None
             raise Unavailable(
                 f"{self.name} cannot be written: {error}", remedy="check its credentials and region"
             ) from None

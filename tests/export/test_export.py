@@ -189,10 +189,17 @@ def test_the_queries_of_the_guide_work(
     assert all(None not in row for row in found)
 
 
-@pytest.mark.parametrize("where", ["ftp://example.com/x", "https://example.com/x"])
+@pytest.mark.parametrize("where", ["ftp://example.com/x", "https://example.com/x", ""])
 def test_another_place_is_a_usage_error(where: str) -> None:
     with pytest.raises(UsageError, match="--out"):
         Destination(where, "csv")
+
+
+def test_a_folder_that_cannot_be_made_is_named() -> None:
+    site = made(TRADES[:1])
+    with pytest.raises(McloudError, match=r"/proc/none.* cannot be written") as caught:
+        exported(site, Path("/proc/none"), "trades", "csv")
+    assert caught.value.remedy
 
 
 @pytest.mark.parametrize("cloud", ["aws", "gcp"])
