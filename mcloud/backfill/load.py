@@ -47,8 +47,9 @@ class Loaded:
     file. What was first stays."""
     disagreements: list[str] = field(default_factory=list)
     """The first of these disagreements."""
-    damaged: list[str] = field(default_factory=list)
-    """Candles and blocks of a site that cannot be read, and were left as they are."""
+    unchanged: list[str] = field(default_factory=list)
+    """Candles and blocks of a site that were left as they are, with the reason: they are damaged,
+    or other processes changed them all the time."""
 
     def add(self, other: "Loaded") -> None:
         """Add the outcome of another file."""
@@ -57,7 +58,7 @@ class Loaded:
         self.blocks.update(other.blocks)
         self.disputed += other.disputed
         self.disagreements += other.disagreements[: NAMED - len(self.disagreements)]
-        self.damaged += (each for each in other.damaged if each not in self.damaged)
+        self.unchanged += (each for each in other.unchanged if each not in self.unchanged)
 
     def note(self, disagreements: Sequence[str]) -> None:
         self.disputed += len(disagreements)
@@ -234,7 +235,7 @@ class _SiteWriter:
         for each in (*left, *differing):
             try:
                 merged = merge_into(self._candles, each)
-            except DamagedData as error:
+            except (DamagedData, Contention) as error:
                 self._report(f"{each.symbol} {each.timestamp}: {error}")
                 continue
             created += merged.changed
@@ -248,10 +249,10 @@ class _SiteWriter:
         for entries in self._entries.values():
             blocks.update_index(self._archive, entries)
 
-    def _report(self, damage: str) -> None:
+    def _report(self, reason: str) -> None:
         with self._lock:
-            if (said := f"{self._name}: {damage}") not in self._done.damaged:
-                self._done.damaged.append(said)
+            if (said := f"{self._name}: {reason}") not in self._done.unchanged:
+                self._done.unchanged.append(said)
 
 
 def by_block(batch: pa.RecordBatch) -> Iterator[tuple[int, pa.RecordBatch]]:

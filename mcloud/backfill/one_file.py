@@ -40,7 +40,7 @@ class LoadedFile:
     @property
     def is_complete(self) -> bool:
         """Whether a later run does not have to load the file again."""
-        return self.was_read and not self.problems and not self.loaded.damaged
+        return self.was_read and not self.problems and not self.loaded.unchanged
 
 
 class FileLoader:

@@ -89,7 +89,7 @@ def problems(plan: Plan, result: BackfillResult | None, today: date | None = Non
         found += [*_grouped(result.outcome.problems), *loaded.disagreements]
         if more := loaded.disputed - len(loaded.disagreements):
             found.append(f"{more:,} more trades differ from those of a site")
-        found += (f"damaged, and left as it is: {each}" for each in loaded.damaged)
+        found += (f"left as it is: {each}" for each in loaded.unchanged)
         found += result.filled.problems
     return found
 

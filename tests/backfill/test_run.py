@@ -20,7 +20,7 @@ from mcloud.backfill.load import Loader
 from mcloud.backfill.run import Backfill, Outcome, Plan
 from mcloud.bulk.columns import from_trades
 from mcloud.clouds.ports import Site
-from mcloud.errors import McloudError, Unavailable
+from mcloud.errors import Contention, McloudError, Unavailable
 from mcloud.local.exchange.thread import LocalExchange
 from mcloud.market.archive import pack
 from mcloud.market.candle import by_minute, fold
@@ -337,5 +337,29 @@ def test_a_damaged_candle_is_left_and_named(stage: Stage) -> None:
     site.candles.damaged.add(key)
     shutil.rmtree(stage.folder / "state")
     _, done = stage.run()
-    assert len(done.loaded.damaged) == 1
+    assert len(done.loaded.unchanged) == 1
     assert key in site.candles.damaged
+
+
+def test_a_candle_that_others_change_all_the_time_is_named(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    candles = stage.sites["gcp"].candles
+    first = TRADES[FIRST][0]
+    start = first.time // 60_000 * 60_000
+    candles.update("BTCUSDT", start, lambda held: fold(held, [first._replace(id=first.id - 1)]))
+    update = candles.update
+
+    def contended(symbol: str, at: int, change: Any) -> Any:
+        if at == start:
+            raise Contention("others were faster")
+        return update(symbol, at, change)
+
+    monkeypatch.setattr(candles, "update", contended)
+    _, done = stage.run()
+    assert done.files == 3
+    assert [each for each in done.loaded.unchanged if "others were faster" in each]
+    monkeypatch.undo()
+    plan, done = stage.run()
+    assert (len(plan.load), done.loaded.unchanged) == (1, [])
+    assert candles.stored["BTCUSDT", start][0].trade_count == 2
