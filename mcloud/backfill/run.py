@@ -31,7 +31,7 @@ Engine = Callable[[Sequence[FoundDump]], Iterator[LoadedFile]]
 """Loads files, and yields each as soon as it is loaded."""
 
 
-class Problem(NamedTuple):
+class DumpProblem(NamedTuple):
     """A file that was not loaded completely."""
 
     dump: Dump
@@ -51,7 +51,7 @@ class Plan:
     """Files of which an earlier run has loaded the present content, and the sites have it."""
     absent: list[Dump] = field(default_factory=list)
     """Days of which there is no file."""
-    problems: list[Problem] = field(default_factory=list)
+    problems: list[DumpProblem] = field(default_factory=list)
     """Files about which the library gave no answer, with the reason."""
 
 
@@ -66,7 +66,7 @@ class Outcome:
     symbols: set[str] = field(default_factory=set)
     """Symbols of the loaded files."""
     loaded: Loaded = field(default_factory=Loaded)
-    problems: list[Problem] = field(default_factory=list)
+    problems: list[DumpProblem] = field(default_factory=list)
     """Files, or rows of files, that could not be loaded."""
 
 
@@ -187,7 +187,7 @@ class Backfill:
             self._outcome.symbols.add(done.found.dump.stored_symbol)
         self._outcome.unchecked += done.was_read and done.found.checksum is None
         self._outcome.loaded.add(done.loaded)
-        self._outcome.problems += (Problem(done.found.dump, each) for each in done.problems)
+        self._outcome.problems += (DumpProblem(done.found.dump, each) for each in done.problems)
         self._advance(files_done=1)
 
     def _find_all(self, made: Plan, wanted: Sequence[Dump], workers: Workers) -> None:
@@ -196,7 +196,7 @@ class Backfill:
         for dump, answer in zip(wanted, workers.map(self._find, wanted), strict=True):
             match answer:
                 case McloudError():
-                    made.problems.append(Problem(dump, str(answer)))
+                    made.problems.append(DumpProblem(dump, str(answer)))
                 case FoundDump():
                     found.append(answer)
                 case None:

@@ -106,7 +106,7 @@ def backfill(
     mcloud backfill BTCUSDT,ETHUSDT.um --start 2024-08-08 --to aws --yes
     mcloud backfill BTCUSDT --start 2024-08-08 --files ~/downloads
     """
-    require_bulk("backfill")
+    require_bulk()
     from mcloud.backfill.checkpoints import identity
     from mcloud.backfill.dumps import KINDS, dumps
     from mcloud.backfill.estimate import estimate

@@ -48,7 +48,7 @@ def export(
     mcloud export BTCUSDT --out candles --interval 1h
     mcloud export BTCUSDT --what trades --start 2024-08-01 --out s3://my-bucket
     """
-    require_bulk("export")
+    require_bulk()
     from mcloud.cli.progress import waiting
     from mcloud.config import chosen
     from mcloud.export import partitions

@@ -7,9 +7,9 @@ from mcloud.errors import UsageError
 BULK = ("numpy", "pyarrow")
 
 
-def require_bulk(command: str) -> None:
+def require_bulk() -> None:
     """Raise UsageError if the extra ``bulk`` is not installed."""
     if not all(map(find_spec, BULK)):
         raise UsageError(
-            f"`mcloud {command}` needs more packages", remedy="run `pip install 'mcloud[bulk]'`"
+            "this command needs more packages", remedy="run `pip install 'mcloud[bulk]'`"
         )

@@ -48,7 +48,7 @@ def exchange(
         bool,
         typer.Option("--loop", help="Repeat the source, with ids and times that keep growing."),
     ] = False,
-    history: Annotated[
+    past: Annotated[
         str | None,
         typer.Option(
             metavar="DURATION",
@@ -106,7 +106,7 @@ def exchange(
     Examples:
     mcloud local exchange --source simulate --symbols BTCUSDT,ETHUSDT
     mcloud local exchange --source replay:trades.jsonl.gz --speed 10x --loop
-    mcloud local exchange --source simulate --history 2d --rate 1
+    mcloud local exchange --source simulate --past 2d --rate 1
     """
     from mcloud.cli.options import length_of_time
     from mcloud.feed.feed import incomplete, joined
@@ -117,9 +117,11 @@ def exchange(
     from mcloud.local.exchange.thread import LocalExchange
 
     factor = parse_speed(speed)
-    past = length_of_time("--history", history) if history else 0.0
+    made_before = length_of_time("--past", past) if past else 0.0
     choices = [
-        FeedChoice(each, symbols, market=market, count=count, rate=rate, seed=seed, begins_ago=past)
+        FeedChoice(
+            each, symbols, market=market, count=count, rate=rate, seed=seed, begins_ago=made_before
+        )
         for each in source
     ]
     feeds = [open_feed(choice) for choice in choices]
@@ -140,7 +142,7 @@ def exchange(
         port=port,
         wait_for=int(wait_for_client),
         endless=loop,
-        history=past,
+        history=made_before,
         limits=Limits(lifetime=lifetime),
         seed=seed,
         symbols=listed,

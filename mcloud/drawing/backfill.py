@@ -10,7 +10,7 @@ from mcloud.backfill.dumps import Dump
 from mcloud.backfill.estimate import BackfillEstimate
 from mcloud.backfill.gaps import FilledGaps
 from mcloud.backfill.libraries import FoundDump
-from mcloud.backfill.run import Outcome, Plan, Problem, Progress
+from mcloud.backfill.run import DumpProblem, Outcome, Plan, Progress
 from mcloud.cost.words import usd
 from mcloud.durations import duration
 from mcloud.market.ids import Ids
@@ -111,7 +111,8 @@ def result_lines(result: BackfillResult) -> list[str]:
     if others:
         lines.append(f"verification has found: {', '.join(others)}")
     if others == ["disputed"] and not lacking:
-        fix = "`mcloud resolve` to choose between the contents"
+        first = report.findings[0]
+        fix = f"`mcloud resolve {first.symbol} {first.runs[0][0]}` to choose between two contents"
     else:
         fix = "`mcloud verify --repair` to fix it"
     return [*lines, f"run `mcloud verify` to see everything, and {fix}"]
@@ -166,7 +167,7 @@ def document(plan: Plan, made: BackfillEstimate, result: BackfillResult | None) 
     )
 
 
-def _grouped(found: Iterable[Problem]) -> Iterator[str]:
+def _grouped(found: Iterable[DumpProblem]) -> Iterator[str]:
     """Yield one sentence for all files that have the same problem."""
     by_reason: dict[str, list[Dump]] = {}
     for each in found:

@@ -18,6 +18,7 @@ from typing import NamedTuple, TypeVar
 import duckdb
 import pytest
 
+from benchmarks import months
 from mcloud.bulk.columns import to_trades
 from mcloud.bulk.fold import fold, join
 from mcloud.bulk.read_csv import CsvFile
@@ -28,7 +29,6 @@ from mcloud.market.archive import inflate, line, parse
 from mcloud.market.block import pack_block
 from mcloud.market.candle import Candle, by_minute
 from mcloud.market.candle import fold as fold_minute
-from tests.benchmarks import months
 
 Key = TypeVar("Key")
 

@@ -167,19 +167,29 @@ def compacted(site: Site, state: State) -> tuple[dict[str, Decimal], CompactionW
 
     # This first run finds nothing, and lists the raw bucket.
     compact_scheduled(archive, MemoryArchive(Faults()), site.control, 900, clock)
+    staged = sum(1 for _ in staging.list(""))
     before, used = counters(state).meters[site.name], time.process_time()
     done = compact_scheduled(archive, staging, site.control, 900, clock)
     cpu = time.process_time() - used
     after = counters(state).meters[site.name]
     assert (done.next_symbol, done.problems, done.staged) == ("", 0, 0)
-    scale = Decimal(60) / Decimal(MINUTES)
+    more = Decimal(60) / Decimal(MINUTES) - 1
+    # An hour has as many symbols, each with a block that is not full and an index, and more staged
+    # objects and full blocks.
+    full = Decimal(max(0, done.blocks - done.symbols))
+    writes, reads = (
+        ("s3_puts", "s3_gets") if site.cloud == "aws" else ("gcs_class_a", "gcs_class_b")
+    )
     units = {
-        each: Decimal(sum(after[each].values()) - sum(before.get(each, {}).values())) * scale
+        each: Decimal(sum(after[each].values()) - sum(before.get(each, {}).values()))
         for each in after
     }
-    kinds = ("s3_puts", "s3_gets") if site.cloud == "aws" else ("gcs_class_a", "gcs_class_b")
-    writes, reads = (float(units.get(each, 0)) for each in kinds)
-    return units, CompactionWork(writes=writes, reads=reads, cpu=cpu * float(scale))
+    units[writes] = units.get(writes, Decimal(0)) + more * full
+    units[reads] = units.get(reads, Decimal(0)) + more * (2 * full + staged)
+    work = CompactionWork(
+        writes=float(units[writes]), reads=float(units[reads]), cpu=cpu * float(1 + more)
+    )
+    return units, work
 
 
 def written(counted: Counters, to: Resources) -> meter.Count:

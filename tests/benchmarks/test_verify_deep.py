@@ -5,7 +5,9 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from replication.memory import MemorySite
 
+from benchmarks import months
 from mcloud.archive import blocks
 from mcloud.bulk.fold import fold, join
 from mcloud.bulk.read_csv import CsvFile
@@ -15,8 +17,6 @@ from mcloud.replication.raw_columns import InColumns
 from mcloud.replication.raw_trades import OneByOne, RawReader
 from mcloud.replication.scope import Scope
 from mcloud.replication.verify import verify
-from tests.benchmarks import months
-from tests.replication.memory import MemorySite
 
 TRADES = 400_000
 SPAN = 4 * 3_600_000  # ms

@@ -3,9 +3,9 @@
 from decimal import Decimal
 
 from hypothesis import strategies as st
+from market.trade_sets import numbers, trade_sets
 
 from mcloud.market.trade import Trade, to_text
-from tests.market.trade_sets import numbers, trade_sets
 
 
 def decimals(digits: int, places: int, lowest: int = 1) -> st.SearchStrategy[Decimal]:

@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
+from market.trade_sets import START
 
+from bulk.arrivals import arrivals
 from mcloud.bulk import fold as kernel
 from mcloud.bulk import numbers
 from mcloud.bulk.columns import from_trades, to_trades
 from mcloud.market import candle as market
 from mcloud.market.candle import MINUTE, Candle, Folded, by_minute, merge
 from mcloud.market.trade import MAX_ID, Trade
-from tests.bulk.arrivals import arrivals
-from tests.market.trade_sets import START
 
 Outcome = list[tuple[Folded, object]] | str
 

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bulk.arrivals import arrivals
 from mcloud.bulk import read_lines as reader
 from mcloud.bulk.columns import from_trades, to_trades
 from mcloud.bulk.read_lines import read_lines
@@ -17,7 +18,6 @@ from mcloud.bulk.write_lines import by_block, canonical, pack_blocks, write_line
 from mcloud.market.archive import BadArchive, inflate, line, parse
 from mcloud.market.block import BLOCK, Block, BlockKey, block_of, pack_block
 from mcloud.market.trade import MAX_ID, Trade
-from tests.bulk.arrivals import arrivals
 
 SYMBOLS = ["BTCUSDT", "1000SHIBUSDT", "BTCUSDT.um.agg", "BTCUSD_250926.cm", "币安人生USDT", "A.um"]
 

@@ -4,15 +4,15 @@ import sys
 from collections.abc import Iterable
 
 import pytest
+from bulk.arrivals import arrivals, decimals
 from hypothesis import given
+from market.trade_sets import START, trade_sets
 
 from mcloud.bulk.columns import from_trades
 from mcloud.market.candle import Candle, fold
 from mcloud.market.trade import Trade
 from mcloud.replication.raw_columns import InColumns
 from mcloud.replication.raw_trades import OneByOne, raw_reader
-from tests.bulk.arrivals import arrivals, decimals
-from tests.market.trade_sets import START, trade_sets
 
 
 @given(arrivals(price=decimals(7, 2)))

@@ -107,6 +107,7 @@ def test_a_halted_symbol_makes_no_trades_and_leaves_no_gap_in_the_ids() -> None:
         speed=None,
         wait_for=0,
         endless=False,
+        history=0.0,
         limits=Limits(),
         seed=1,
         symbols=["BTCUSDT"],
