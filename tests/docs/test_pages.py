@@ -73,6 +73,14 @@ def test_commands_in_a_sentence_exist(page: Path) -> None:
     assert {text: unknown_words(text) for text in mentions if unknown_words(text)} == {}
 
 
+def test_variables_exist() -> None:
+    named = {each for page in pages() for each in re.findall(r"MCLOUD_[A-Z_]+", page.read_text())}
+    code = "".join(
+        path.read_text() for folder in ("mcloud", "tests") for path in (ROOT / folder).rglob("*.py")
+    )
+    assert {each for each in named if each not in code} == set()
+
+
 @pytest.mark.parametrize("block", blocks("toml"), ids=where)
 def test_settings_are_accepted(block: Block, tmp_path: Path) -> None:
     text = block.text
