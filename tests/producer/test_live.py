@@ -316,7 +316,7 @@ from mcloud.market.envelope import decode
 from mcloud.producer import repair
 from mcloud.producer.produce import produce
 from mcloud.producer.spool import Spool
-from producer.sources import FakeHistory, Script, trades
+from tests.producer.sources import FakeHistory, Script, trades
 
 repair.LOOK = 0.005
 folder, start, end = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])

@@ -19,7 +19,7 @@ PRODUCER = """
 import sys, threading
 from pathlib import Path
 from mcloud.producer.spool import Spool
-from producer.spools import SITES, entry, position
+from tests.producer.spools import SITES, entry, position
 
 spool = Spool.open(Path(sys.argv[1]), SITES)
 speak = threading.Lock()

@@ -36,7 +36,7 @@ import resource, sys
 from pathlib import Path
 from mcloud.errors import Unavailable
 from mcloud.producer.spool import Spool
-from producer.spools import entry, position
+from tests.producer.spools import entry, position
 
 with Spool.open(Path(sys.argv[1]), ["aws"]) as spool:
     unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
