@@ -139,37 +139,7 @@ resource "aws_iam_role_policy" "replicator" {
   policy = data.aws_iam_policy_document.replicator.json
 }
 
-# Permissions of the replicator and of the compaction, which change the raw archive.
-data "aws_iam_policy_document" "archive" {
-  statement {
-    sid       = "Archive"
-    actions   = ["s3:GetObject", "s3:PutObject", "s3:DeleteObject"]
-    resources = ["${aws_s3_bucket.raw.arn}/raw/*"]
-  }
-
-  statement {
-    sid       = "ArchiveKeys"
-    actions   = ["s3:ListBucket"]
-    resources = [aws_s3_bucket.raw.arn, aws_s3_bucket.staging.arn]
-  }
-
-  # Compaction removes staged objects, and keeps lines in them that are no messages.
-  statement {
-    sid       = "Staged"
-    actions   = ["s3:GetObject", "s3:DeleteObject"]
-    resources = ["${aws_s3_bucket.staging.arn}/staged/*"]
-  }
-
-  statement {
-    sid       = "Foreign"
-    actions   = ["s3:PutObject"]
-    resources = ["${aws_s3_bucket.staging.arn}/foreign/*"]
-  }
-}
-
 data "aws_iam_policy_document" "replicator" {
-  source_policy_documents = [data.aws_iam_policy_document.archive.json]
-
   statement {
     sid       = "Changes"
     actions   = ["dynamodb:DescribeStream", "dynamodb:GetShardIterator", "dynamodb:GetRecords"]
@@ -228,6 +198,31 @@ data "aws_iam_policy_document" "replicator" {
       "sqs:GetQueueAttributes",
     ]
     resources = [aws_sqs_queue.dlq.arn]
+  }
+
+  statement {
+    sid       = "Archive"
+    actions   = ["s3:GetObject", "s3:PutObject", "s3:DeleteObject"]
+    resources = ["${aws_s3_bucket.raw.arn}/raw/*"]
+  }
+
+  statement {
+    sid       = "ArchiveKeys"
+    actions   = ["s3:ListBucket"]
+    resources = [aws_s3_bucket.raw.arn, aws_s3_bucket.staging.arn]
+  }
+
+  # Compaction removes staged objects, and keeps lines in them that are no messages.
+  statement {
+    sid       = "Staged"
+    actions   = ["s3:GetObject", "s3:DeleteObject"]
+    resources = ["${aws_s3_bucket.staging.arn}/staged/*"]
+  }
+
+  statement {
+    sid       = "Foreign"
+    actions   = ["s3:PutObject"]
+    resources = ["${aws_s3_bucket.staging.arn}/foreign/*"]
   }
 }
 
@@ -425,7 +420,30 @@ data "aws_iam_policy_document" "anomaly" {
 }
 
 data "aws_iam_policy_document" "compact" {
-  source_policy_documents = [data.aws_iam_policy_document.archive.json]
+  statement {
+    sid       = "Archive"
+    actions   = ["s3:GetObject", "s3:PutObject", "s3:DeleteObject"]
+    resources = ["${aws_s3_bucket.raw.arn}/raw/*"]
+  }
+
+  statement {
+    sid       = "ArchiveKeys"
+    actions   = ["s3:ListBucket"]
+    resources = [aws_s3_bucket.raw.arn, aws_s3_bucket.staging.arn]
+  }
+
+  # Lines that are no messages are kept.
+  statement {
+    sid       = "Staged"
+    actions   = ["s3:GetObject", "s3:DeleteObject"]
+    resources = ["${aws_s3_bucket.staging.arn}/staged/*"]
+  }
+
+  statement {
+    sid       = "Foreign"
+    actions   = ["s3:PutObject"]
+    resources = ["${aws_s3_bucket.staging.arn}/foreign/*"]
+  }
 
   # The note of what it did, with which the next call continues.
   statement {

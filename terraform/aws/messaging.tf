@@ -43,10 +43,50 @@ resource "aws_sqs_queue_redrive_allow_policy" "dlq" {
 
 resource "aws_sqs_queue_policy" "trades" {
   queue_url = aws_sqs_queue.trades.id
-  policy    = data.aws_iam_policy_document.tls_only["trades"].json
+  policy    = data.aws_iam_policy_document.trades_tls_only.json
 }
 
 resource "aws_sqs_queue_policy" "dlq" {
   queue_url = aws_sqs_queue.dlq.id
-  policy    = data.aws_iam_policy_document.tls_only["dlq"].json
+  policy    = data.aws_iam_policy_document.dlq_tls_only.json
+}
+
+data "aws_iam_policy_document" "trades_tls_only" {
+  statement {
+    sid       = "TlsOnly"
+    effect    = "Deny"
+    actions   = ["sqs:*"]
+    resources = [aws_sqs_queue.trades.arn]
+
+    principals {
+      type        = "*"
+      identifiers = ["*"]
+    }
+
+    condition {
+      test     = "Bool"
+      variable = "aws:SecureTransport"
+      values   = ["false"]
+    }
+  }
+}
+
+data "aws_iam_policy_document" "dlq_tls_only" {
+  statement {
+    sid       = "TlsOnly"
+    effect    = "Deny"
+    actions   = ["sqs:*"]
+    resources = [aws_sqs_queue.dlq.arn]
+
+    principals {
+      type        = "*"
+      identifiers = ["*"]
+    }
+
+    condition {
+      test     = "Bool"
+      variable = "aws:SecureTransport"
+      values   = ["false"]
+    }
+  }
 }

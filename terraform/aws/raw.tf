@@ -45,10 +45,30 @@ resource "aws_s3_bucket_ownership_controls" "raw" {
 
 resource "aws_s3_bucket_policy" "raw" {
   bucket = aws_s3_bucket.raw.id
-  policy = data.aws_iam_policy_document.tls_only["raw"].json
+  policy = data.aws_iam_policy_document.raw_tls_only.json
 
   # S3 refuses to change one of them while the other is being changed.
   depends_on = [aws_s3_bucket_public_access_block.raw]
+}
+
+data "aws_iam_policy_document" "raw_tls_only" {
+  statement {
+    sid       = "TlsOnly"
+    effect    = "Deny"
+    actions   = ["s3:*"]
+    resources = [aws_s3_bucket.raw.arn, "${aws_s3_bucket.raw.arn}/*"]
+
+    principals {
+      type        = "*"
+      identifiers = ["*"]
+    }
+
+    condition {
+      test     = "Bool"
+      variable = "aws:SecureTransport"
+      values   = ["false"]
+    }
+  }
 }
 
 resource "aws_s3_bucket_lifecycle_configuration" "raw" {

@@ -39,5 +39,27 @@ resource "aws_sqs_queue_policy" "missed" {
   for_each = local.scheduled
 
   queue_url = aws_sqs_queue.missed[each.key].id
-  policy    = data.aws_iam_policy_document.tls_only["${each.key}-missed"].json
+  policy    = data.aws_iam_policy_document.missed_tls_only[each.key].json
+}
+
+data "aws_iam_policy_document" "missed_tls_only" {
+  for_each = local.scheduled
+
+  statement {
+    sid       = "TlsOnly"
+    effect    = "Deny"
+    actions   = ["sqs:*"]
+    resources = [aws_sqs_queue.missed[each.key].arn]
+
+    principals {
+      type        = "*"
+      identifiers = ["*"]
+    }
+
+    condition {
+      test     = "Bool"
+      variable = "aws:SecureTransport"
+      values   = ["false"]
+    }
+  }
 }

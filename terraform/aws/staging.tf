@@ -47,10 +47,30 @@ resource "aws_s3_bucket_ownership_controls" "staging" {
 
 resource "aws_s3_bucket_policy" "staging" {
   bucket = aws_s3_bucket.staging.id
-  policy = data.aws_iam_policy_document.tls_only["staging"].json
+  policy = data.aws_iam_policy_document.staging_tls_only.json
 
   # S3 refuses one of them while the other is being changed.
   depends_on = [aws_s3_bucket_public_access_block.staging]
+}
+
+data "aws_iam_policy_document" "staging_tls_only" {
+  statement {
+    sid       = "TlsOnly"
+    effect    = "Deny"
+    actions   = ["s3:*"]
+    resources = [aws_s3_bucket.staging.arn, "${aws_s3_bucket.staging.arn}/*"]
+
+    principals {
+      type        = "*"
+      identifiers = ["*"]
+    }
+
+    condition {
+      test     = "Bool"
+      variable = "aws:SecureTransport"
+      values   = ["false"]
+    }
+  }
 }
 
 resource "aws_s3_bucket_lifecycle_configuration" "staging" {
