@@ -262,15 +262,31 @@ class BucketLibrary:
         target, part = _targets(found, folder)
         if target.exists():
             return target
-        with part.open("ab") as file, self._reading():
+        with part.open("ab") as file:
             note(file.tell())
-            with self._files.open_input_file(found.where) as source:
-                source.seek(file.tell())
-                while piece := source.read(PIECE):
-                    file.write(piece)
-                    note(file.tell())
+            for piece in self._pieces(found, file.tell()):
+                # An error of this disk must not look like one of the bucket.
+                file.write(piece)
+                note(file.tell())
         part.replace(target)
         return target
+
+    def _pieces(self, found: FoundDump, first: int) -> Iterator[bytes]:
+        """Yield the content of a file from a byte on."""
+        with self._reading():
+            source = self._files.open_input_file(found.where)
+        with source:
+            while first < found.size:
+                with self._reading():
+                    source.seek(first)
+                    piece = source.read(PIECE)
+                if not piece:
+                    raise Unavailable(
+                        f"{found.where} has changed while it was read",
+                        remedy="run the command again",
+                    )
+                yield piece
+                first += len(piece)
 
     @contextmanager
     def _reading(self) -> Iterator[None]:

@@ -102,7 +102,7 @@ class Backfill:
         tell: Callable[[Progress], None] = lambda progress: None,
         sleep: Callable[[float], object] = time.sleep,
     ) -> None:
-        self.library = library
+        self._library = library
         self._sites = sites
         self._identities = identities
         self._folder = folder
@@ -160,7 +160,7 @@ class Backfill:
         """Yield each loaded file as soon as it is."""
         with closing(Workers(WRITES)) as writers, closing(Workers(FETCHES)) as workers:
             loader = FileLoader(
-                self.library,
+                self._library,
                 self._sites,
                 self._folder / "files",
                 writers,
@@ -208,7 +208,7 @@ class Backfill:
 
     def _find(self, dump: Dump) -> FoundDump | McloudError | None:
         try:
-            return patiently(lambda: self.library.find(dump), self._sleep)
+            return patiently(lambda: self._library.find(dump), self._sleep)
         except (Refused, Unavailable) as error:
             return error
 

@@ -52,20 +52,19 @@ def open_spark(master: str) -> "SparkSession":
         "spark.ui.showConsoleProgress": "false",
         "spark.log.level": "ERROR",
         "spark.task.maxFailures": "8",
-        # Executors on this machine import the same mcloud.
-        "spark.executorEnv.PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
     }
     if master.startswith("local"):
+        # Executors on this machine import the same mcloud.
+        settings["spark.executorEnv.PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
         os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
         settings["spark.driver.bindAddress"] = "127.0.0.1"
         settings["spark.driver.host"] = "127.0.0.1"
     for name, value in settings.items():
         builder = builder.config(name, value)
     try:
-        session = builder.getOrCreate()
+        return builder.getOrCreate()
     except (PySparkException, OSError) as error:
         raise _not_started(error) from None
-    return session
 
 
 class SparkEngine:

@@ -1,4 +1,4 @@
-"""Where files are read from. The web server is the local exchange."""
+"""Files are found and fetched from folders, web servers and buckets."""
 
 import http.server
 import threading
@@ -13,7 +13,14 @@ from buckets import bucket_url
 from pyarrow.fs import FileSystem
 
 from mcloud.backfill.dumps import Dump
-from mcloud.backfill.libraries import PIECE, FoundDump, check, open_library
+from mcloud.backfill.libraries import (
+    PIECE,
+    BucketLibrary,
+    FoundDump,
+    _targets,
+    check,
+    open_library,
+)
 from mcloud.errors import Refused, Throttled, Unavailable, UsageError
 from mcloud.local.exchange.thread import LocalExchange
 from mcloud.local.state import State
@@ -171,6 +178,17 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     path.unlink()
     with pytest.raises(Unavailable, match="cannot be read: No such file"):
         check(found, path)
+
+
+def test_a_full_disk_is_not_a_fault_of_the_bucket(tmp_path: Path) -> None:
+    publish(tmp_path / "public", DUMP.name, TRADES)
+    library = BucketLibrary(f"file://{tmp_path}/public")
+    found = library.find(DUMP)
+    assert found is not None
+    _, part = _targets(found, tmp_path)
+    part.symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left"):
+        library.fetch(found, tmp_path, lambda arrived: None)
 
 
 @pytest.mark.parametrize(

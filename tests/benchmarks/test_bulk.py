@@ -63,7 +63,7 @@ def candles(path: Path) -> list[Candle]:
 
 class Stored(NamedTuple):
     candles: list[tuple[str, str]]
-    """What a store keeps. Candles themselves are slow to send to another process."""
+    """Texts that a store keeps, because it is slow to send candles to another process."""
     seconds: float
     """Processor time."""
 
