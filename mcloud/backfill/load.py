@@ -83,7 +83,8 @@ class Loader:
         self._symbol = symbol
         self._workers = workers
         self._clock = clock
-        self._writers = [_SiteWriter(name, site, self.done) for name, site in sites.items()]
+        lock = threading.Lock()
+        self._writers = [_SiteWriter(name, site, self.done, lock) for name, site in sites.items()]
         self._waiting: dict[int, list[pa.RecordBatch]] = {}
         """Trades of the blocks that may get more trades, by the first id of the block."""
         self._candles: list[Candle] = []
@@ -176,12 +177,13 @@ def _prepared(
 class _SiteWriter:
     """Writes to one site. Its methods may be called from several threads."""
 
-    def __init__(self, name: str, site: Site, done: Loaded) -> None:
+    def __init__(self, name: str, site: Site, done: Loaded, lock: threading.Lock) -> None:
+        """``lock`` protects ``done``, which the writers of all sites share."""
         self._name = name
         self._archive = site.archive
         self._candles = site.candles
         self._done = done
-        self._lock = threading.Lock()
+        self._lock = lock
         self._entries: defaultdict[str, dict[BlockKey, BlockEntry]] = defaultdict(dict)
         """Descriptions of the written blocks, by the key of their index."""
 

@@ -1,4 +1,4 @@
-"""botocore clients, and the conversion of botocore's errors into those of mcloud."""
+"""boto3 clients, and the conversion of botocore's errors into those of mcloud."""
 
 import os
 import random
@@ -85,7 +85,7 @@ def make_client(
     attempts: int = ATTEMPTS,
     read_timeout: float = READ_TIMEOUT,
 ) -> Any:
-    """Return a thread-safe client. No credentials are fetched before its first call.
+    """Return a thread-safe boto3 client. No credentials are fetched before its first call.
 
     Args:
         endpoint_url: URL of the embedded AWS, which accepts any credentials. Without it the usual
@@ -106,7 +106,7 @@ def make_client(
     )
     with _lock, translated(f"AWS {service}"):
         if endpoint_url:
-            client = _embedded_session().create_client(
+            client = _embedded_session().client(
                 service,
                 region_name=region,
                 config=config,
@@ -116,7 +116,7 @@ def make_client(
             )
         else:
             session, _ = _session(region)
-            client = session.create_client(service, region_name=region, config=config)
+            client = session.client(service, region_name=region, config=config)
         client.meta.events.register("needs-retry", partial(_retry_more, attempts))
         return client
 
@@ -209,7 +209,7 @@ def _session(region: str) -> "tuple[Any, _Credentials]":
         resolver = create_credential_resolver(core, cache=_cache(), region_name=region)
         credentials = _Credentials(resolver)
         core.register_component("credential_provider", credentials)
-        _sessions[key] = _with_own_times(core), credentials
+        _sessions[key] = _for_boto3(core), credentials
     return _sessions[key]
 
 
@@ -232,17 +232,15 @@ def _cache() -> Any:
 def _embedded_session() -> Any:
     import botocore.session
 
-    return _with_own_times(botocore.session.Session(_of_its_own()))
+    return _for_boto3(botocore.session.Session(_of_its_own()))
 
 
-def _with_own_times(session: Any) -> Any:
-    """Let a session of botocore read times with ``moment``, and return it.
+def _for_boto3(core: Any) -> Any:
+    import boto3
 
-    boto3 would add nothing that mcloud uses, and takes time to import.
-    """
-    parsers = session.get_component("response_parser_factory")
+    parsers = core.get_component("response_parser_factory")
     parsers.set_parser_defaults(timestamp_parser=moment)
-    return session
+    return boto3.session.Session(botocore_session=core)
 
 
 def _of_its_own() -> dict[str, tuple[Any, ...]]:
